@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * JSON objects, one a line, over a stream socket: the language of the control
+ * socket and of the applications' keepers. A line is at most JSONLINE_MAX
+ * bytes; a longer one, or one that is no object, ends the connection with
+ * -EPROTO. File descriptors travel with the line they belong to (SCM_RIGHTS).
+ *
+ * Blocking use (tools) works on a struct jsonline alone; the loop's use wraps
+ * it (netd's ctl.c, apps.c).
+ */
+#ifndef SSI_JSONLINE_H
+#define SSI_JSONLINE_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+#define JSONLINE_MAX (1 << 20)
+#define JSONLINE_FDS 4
+
+struct jsonline {
+	int fd; /* owned */
+	char *buf;
+	size_t len, size;
+	int fds[JSONLINE_FDS]; /* received and not yet taken */
+	int n_fds;
+};
+
+void jsonline_init(struct jsonline *j, int fd);
+void jsonline_close(struct jsonline *j);
+
+/* Blocking write of one object, with fds (n may be 0). 0 or -errno. */
+int jsonline_send(struct jsonline *j, const json_t *obj, const int *fds, int n);
+/* Blocking read; *out is a new reference. 1, 0 at end of stream, or -errno. */
+int jsonline_recv(struct jsonline *j, json_t **out);
+/* Nonblocking halves: take what the socket has (>=0 bytes, 0 is EOF, -EAGAIN),
+ * then take complete objects out (1 object, 0 none yet, -EPROTO). */
+ssize_t jsonline_fill(struct jsonline *j);
+int jsonline_next(struct jsonline *j, json_t **out);
+/* The oldest fd received and not yet taken, or -1. Ownership passes. */
+int jsonline_take_fd(struct jsonline *j);
+/* Bytes received after the last line that was taken: for connections that turn
+ * into raw streams. The data stays valid until the next call. */
+size_t jsonline_rest(struct jsonline *j, const char **data);
+
+#endif

@@ -1,0 +1,94 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# For test scripts: . "${TEST_TOP:?}/tests/lib.sh"
+#
+#	assert CMD...			fails unless CMD succeeds
+#	assert_fails STATUS CMD...	fails unless CMD ends with STATUS
+#	assert_eq GOT WANTED [WHAT]	fails with both values
+#	assert_match STRING REGEX [WHAT]
+#	wait_for WHAT SECONDS CMD...	runs CMD again and again until it succeeds; fails at the deadline
+#	fail MESSAGE			prints the message and the place, ends the test
+#	skip WHAT			ends the test as skipped; WHAT names the missing prerequisite
+#	need PROGRAM...			skips without them
+#	step MESSAGE			a headline in the log
+#	at_exit CMD			runs CMD when the test ends, the latest first
+#	tmpdir				a directory of the test's own, removed at its end, in $TMP
+#
+# The script stops at the first failing command; the place is printed.
+set -euo pipefail
+
+TEST_NAME=$(basename "$0" .sh)
+TEST_TOP=${TEST_TOP:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}
+TEST_O=${O:-build}
+case $TEST_O in /*) ;; *) TEST_O=$TEST_TOP/$TEST_O ;; esac
+PATH=$TEST_O/bin:$PATH
+_at_exit=()
+
+_place()
+{
+	local i
+	for ((i = 1; i < ${#FUNCNAME[@]}; i++)); do
+		[ "${BASH_SOURCE[i]}" = "${BASH_SOURCE[0]}" ] && continue
+		echo "${BASH_SOURCE[i]##*/}:${BASH_LINENO[i - 1]}"
+		return
+	done
+}
+
+_ended()
+{
+	local rc=$? i
+	trap - EXIT ERR
+	set +e
+	for ((i = ${#_at_exit[@]} - 1; i >= 0; i--)); do
+		eval "${_at_exit[i]}"
+	done
+	exit $rc
+}
+
+fail() { echo "FAIL $(_place): $*" >&2; exit 1; }
+skip() { echo "needs $*"; exit 77; }
+step() { echo "== $*"; }
+at_exit() { _at_exit+=("$*"); }
+
+need()
+{
+	local program
+	for program; do
+		command -v "$program" >/dev/null || skip "the program $program"
+	done
+}
+
+tmpdir()
+{
+	TMP=$(mktemp -d)
+	at_exit "rm -rf --one-file-system '$TMP'"
+}
+
+assert() { "$@" || fail "'$*' ended with $?"; }
+
+assert_fails()
+{
+	local want=$1 rc=0
+	shift
+	"$@" || rc=$?
+	[ "$rc" = "$want" ] || fail "'$*' ended with $rc, not with $want"
+}
+
+assert_eq() { [ "$1" = "$2" ] || fail "${3:-value}: got '$1', wanted '$2'"; }
+
+assert_match() { [[ $1 =~ $2 ]] || fail "${3:-value}: '$1' does not match '$2'"; }
+
+wait_for()
+{
+	local what=$1 deadline=$((${EPOCHREALTIME//[!0-9]/} + $2 * 1000000)) seconds=$2
+	shift 2
+	until "$@"; do
+		[ "${EPOCHREALTIME//[!0-9]/}" -lt $deadline ] || fail "not within $seconds s: $what"
+		sleep 0.05
+	done
+}
+
+trap _ended EXIT
+trap 'echo "FAIL $(_place): \"$BASH_COMMAND\" ended with $?" >&2' ERR
+trap 'exit 130' INT TERM HUP

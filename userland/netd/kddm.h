@@ -72,6 +72,10 @@ struct kddm_type {
 /* Registering after kddm_start() is an error (-EBUSY). */
 int kddm_set_register(struct kddm *k, const struct kddm_type *type, struct kddm_set **out);
 
+/* NULL when no set of that id is registered. For on_death, which has no other
+ * way to look at a neighbouring set. */
+struct kddm_set *kddm_set_by_id(struct kddm *k, uint16_t id);
+
 /* Reads. NULL when there is no such object. */
 const struct kddm_object *kddm_find(struct kddm_set *set, const void *key, size_t key_len);
 const struct kddm_object *kddm_first(struct kddm_set *set);
@@ -130,7 +134,8 @@ int kddm_remove(struct kddm_batch *b, struct kddm_set *set, const void *key, siz
 /* Takes over the batch; `done` may be NULL. */
 void kddm_submit(struct kddm_batch *b, kddm_done_fn *done, void *arg);
 
-/* Inside on_death only. */
+/* Inside on_death only. Sets are visited in the order of their ids; a put or
+ * remove here is seen by the visits that follow. */
 int kddm_apply_put(struct kddm *k, uint16_t type, const void *key, size_t key_len,
 		   const void *value, size_t value_len, uint32_t owner);
 int kddm_apply_remove(struct kddm *k, uint16_t type, const void *key, size_t key_len);

@@ -229,8 +229,9 @@ manifest_now = $(call entries,0755,$(INSTALL_BIN),$(prefix)/bin) \
 	$(foreach f,$(INSTALL_MAN),0644:$f:$(prefix)/share/man/man$(patsubst .%,%,$(suffix $f))/$(notdir $f)) \
 	$(call entries,0644,$(INSTALL_COMPLETION),$(prefix)/share/bash-completion/completions) \
 	$(INSTALL_OTHER)
+other_files = $(foreach e,$(INSTALL_OTHER),$(word 2,$(subst :, ,$e)))
 manifest: $$(INSTALL_BIN) $$(INSTALL_SBIN) $$(INSTALL_LIBEXEC) $$(INSTALL_UNITS) $$(INSTALL_MAN) \
-		$$(INSTALL_COMPLETION) $$(foreach e,$$(INSTALL_OTHER),$$(word 2,$$(subst :, ,$$e))) $$(sort $$(ALL))
+		$$(INSTALL_COMPLETION) $$(other_files) $$(sort $$(ALL))
 	@printf '%s\n' $(manifest_now) | cmp -s - $(O)/manifest || printf '%s\n' $(manifest_now) >$(O)/manifest
 
 # The installation that the guests see as a layer over the tree.

@@ -20,7 +20,8 @@
 struct jsonline {
 	int fd; /* owned */
 	char *buf;
-	size_t len, size;
+	size_t start, len;  /* buf[start..len): received, not yet taken */
+	size_t seen, size; /* no newline before buf[seen]; bytes allocated */
 	int fds[JSONLINE_FDS]; /* received and not yet taken */
 	int n_fds;
 };
@@ -28,12 +29,14 @@ struct jsonline {
 void jsonline_init(struct jsonline *j, int fd);
 void jsonline_close(struct jsonline *j);
 
-/* Blocking write of one object, with fds (n may be 0). 0 or -errno. */
+/* Blocking write of one object, with fds (n may be 0; at most JSONLINE_FDS).
+ * 0 or -errno; -EMSGSIZE when the line is too long: nothing was sent. */
 int jsonline_send(struct jsonline *j, const json_t *obj, const int *fds, int n);
 /* Blocking read; *out is a new reference. 1, 0 at end of stream, or -errno. */
 int jsonline_recv(struct jsonline *j, json_t **out);
-/* Nonblocking halves: take what the socket has (>=0 bytes, 0 is EOF, -EAGAIN),
- * then take complete objects out (1 object, 0 none yet, -EPROTO). */
+/* Nonblocking halves: take what the socket has (>=0 bytes, 0 is EOF, -EAGAIN,
+ * -ENOBUFS: take objects out first, -EPROTO: too many fds), then take complete
+ * objects out (1 object, 0 none yet, -EPROTO). */
 ssize_t jsonline_fill(struct jsonline *j);
 int jsonline_next(struct jsonline *j, json_t **out);
 /* The oldest fd received and not yet taken, or -1. Ownership passes. */
@@ -41,5 +44,13 @@ int jsonline_take_fd(struct jsonline *j);
 /* Bytes received after the last line that was taken: for connections that turn
  * into raw streams. The data stays valid until the next call. */
 size_t jsonline_rest(struct jsonline *j, const char **data);
+
+/* The line of an object, newline included: malloc'ed, *len without NUL. NULL
+ * with errno ENOMEM, or EMSGSIZE when it is too long. */
+char *jsonline_text(const json_t *obj, size_t *len);
+/* A JSON string of bytes that nobody vouches for (comm, command lines, names
+ * from the wire): ends at NUL or after max bytes; what is no UTF-8 or a control
+ * character becomes '?'. */
+json_t *jsonline_string(const char *s, size_t max);
 
 #endif

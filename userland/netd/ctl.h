@@ -4,18 +4,49 @@
  *
  *   -> {"cmd":"ports","args":{"node":"n2"}}
  *   <- {"event":{…}}                      any number: progress, live events
+ *   <- {"part":[…]}                       any number: the first objects of a long result
  *   <- {"result":[…]}                     the end: an array of objects, or
  *   <- {"error":"…","code":N,"remedy":"…"}  code: netctl's exit status
  *
- * One command a connection. Peer credentials: root may all, members of group
- * netssi what is registered without CTL_ROOT. A command is registered by the
- * part of netd that carries it out. A closed connection frees the request.
+ * One command a connection; a client that closes or half-closes its end has
+ * gone away. Peer credentials: root may all, members of group netssi what is
+ * registered without CTL_ROOT. A command is registered by the part of netd that
+ * carries it out. Clients, their input, queued events and the time for a request
+ * are bounded. One thread: the loop.
+ *
+ * Commands, their arguments (? may be missing) and what netctl shows of the
+ * objects that they return; objects may have more fields:
+ *   status                  -> healthy reasons[] role state transport …
+ *   nodes                   -> node id role state incarnation lease_ms transport latency_us epoch addr since
+ *   sets                    -> set objects bytes version
+ *   init       name? addr? bearer? nodes_min?
+ *   token      ttl_s?       -> token expires
+ *   join       addr port? token|key name? my_addr? bearer? role?
+ *   leave      node? force?
+ *   vips                    -> addr prefix dev mode datapath mac state since
+ *   vip-add    addr prefix dev? mode? mac? datapath?    -> changed, and as vips
+ *   vip-del    addr                                     -> changed
+ *   ports      port? node? app?  -> proto vip addr port node app pid comm state share epoch since
+ *   port-add   vip? port proto node                     -> changed, and as ports
+ *   port-del   vip? port proto                          -> changed
+ *   explain    client client_port? vip port proto       -> verdict reason text node …, checks[what ok text remedy]
+ *   stats      node?        -> node reason packets text
+ *   apps                    -> app node origin state pid user cmd flags since
+ *   moves                   -> app from to step since reason
+ *   migrate    app | port vip? proto | pid pid_node? ; node dry_run?
+ *        events: what step bytes of …; -> frozen_ms stall_ms total_ms sockets streams bytes held_packets rounds
+ *   signal     app sig
+ *   logs       app lines? follow?    events: {"line"}; or, without app, of netd itself
+ *   watch      since? kinds?    events: seq time kind …
+ *   version                 -> program version kernel protocol
+ * "changed": false says that all was as wanted already ("unchanged").
  */
 #ifndef SSI_CTL_H
 #define SSI_CTL_H
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct ctl;
@@ -29,13 +60,25 @@ struct netd;
 enum ctl_code { CTL_FAILED = 1, CTL_USAGE = 2, CTL_NO_QUORUM = 3, CTL_NO_NETD = 4 };
 
 /* `args` is borrowed, an object. The handler ends the request now or later
- * with exactly one of ctl_ok/ctl_fail/ctl_detach. */
+ * with exactly one of ctl_ok/ctl_fail/ctl_fail_status/ctl_detach. */
 typedef void ctl_fn(void *arg, struct ctl_request *r, json_t *args);
 
-int ctl_start(struct netd *n); /* fills n->ctl; before other parts start */
+/* Fills n->ctl; before other parts start. -EADDRINUSE: another netd runs. Errors
+ * are logged with their remedy. */
+int ctl_start(struct netd *n);
+/* The same elsewhere: for tests. */
+int ctl_start_at(struct netd *n, const char *path);
+/* Ends all requests; the memory goes when the loop has closed the handles. */
 void ctl_stop(struct netd *n);
 /* Tells when the handlers may run; until then clients wait. */
 void ctl_ready(struct ctl *c);
+/* How CTL_MEMBER and CTL_QUORUM are answered; without it nobody is a member. */
+struct ctl_gate {
+	bool (*member)(void *arg);
+	bool (*quorum)(void *arg);
+};
+void ctl_set_gate(struct ctl *c, const struct ctl_gate *gate, void *arg);
+/* `cmd` is borrowed for ever. A name has one handler: the last one wins. */
 void ctl_register(struct ctl *c, const char *cmd, unsigned int flags, ctl_fn *fn, void *arg);
 
 void ctl_event(struct ctl_request *r, json_t *event); /* steals */
@@ -44,8 +87,9 @@ __attribute__((format(printf, 4, 5))) void ctl_fail(struct ctl_request *r, int c
 						    const char *remedy, const char *fmt, ...);
 /* The usual failure of a KDDM submit: picks text, remedy and code. */
 void ctl_fail_status(struct ctl_request *r, int status, const char *what);
-/* `closed` runs when the client goes away before the end of the request. After
- * ctl_ok/ctl_fail it is never called. */
+/* `closed` runs when the client goes away before the end of the request, which
+ * is gone then. After ctl_ok/ctl_fail it is never called. Without `closed` a
+ * request stays valid until the handler ends it, client or not. */
 void ctl_on_close(struct ctl_request *r, void (*closed)(void *arg), void *arg);
 /* Credentials of the client. */
 uid_t ctl_uid(const struct ctl_request *r);
@@ -55,6 +99,21 @@ int ctl_take_fd(struct ctl_request *r);
 /* Send an fd with the next line of this request; duplicated by the kernel, the
  * caller keeps (and may close) its own. */
 void ctl_send_fd(struct ctl_request *r, int fd);
+
+/* The connection itself, as a raw stream from now on: the caller owns the fd, the
+ * request is gone. -EAGAIN while earlier lines wait to be sent: -1 then, and the
+ * request goes on. */
+int ctl_detach(struct ctl_request *r);
+
+/* Arguments: the value, or the default when there is none. A value of the wrong
+ * type or outside of min..max makes *bad true (untouched otherwise). */
+const char *ctl_arg_string(json_t *args, const char *name, const char *missing, bool *bad);
+int64_t ctl_arg_int(json_t *args, const char *name, int64_t missing, int64_t min, int64_t max,
+		    bool *bad);
+bool ctl_arg_bool(json_t *args, const char *name, bool *bad);
+
+/* RFC 3339 UTC of Unix milliseconds, as a JSON string; null for 0. */
+json_t *ctl_time(uint64_t unix_ms);
 
 /* A live event for `netctl watch`, e.g. ctl_publish(c, "port", obj). Steals. */
 void ctl_publish(struct ctl *c, const char *kind, json_t *object);

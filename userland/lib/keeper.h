@@ -5,6 +5,9 @@
  * /run/netssi/apps/NAME and talks JSON lines (lib/jsonline.h) with netd, which
  * may go away and come back; an application outlives netd.
  *
+ * The keeper binds and listens under a name that starts with '.', then renames
+ * the socket into place: what appears there answers.
+ *
  * First line, from the keeper:
  *   {"hello":{"name","state","pid","cgroup_id","cgroup","uid","cmd":[…],"cwd",
  *             "origin","flags":["detached","standby"],"data":[…],"since"}}
@@ -14,7 +17,8 @@
  * {"id":N,"error","code","remedy"}, and events {"event":{"kind":…,…}}.
  *
  *   op        fields                  what
- *   go        -                       starting -> running: the name is ours
+ *   go        -                       starting -> running: the name is ours; {"pid"} of the root process
+ *   say       text                    one line to the user (stderr of a foreground supervisor, else the log)
  *   check     -                       what stands against a move: {"refusals":[{reason,fd,path,pid,remedy}]}
  *   signal    sig                     to the application
  *   dump      dir                     freeze, write images; leaves it stopped. {"frozen_at_ms","bytes","sockets"}

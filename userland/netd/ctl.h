@@ -115,6 +115,9 @@ bool ctl_arg_bool(json_t *args, const char *name, bool *bad);
 /* RFC 3339 UTC of Unix milliseconds, as a JSON string; null for 0. */
 json_t *ctl_time(uint64_t unix_ms);
 
+/* Set o[key] to a Unix time in ms as RFC 3339 UTC; null for 0. */
+void ctl_time_set(json_t *o, const char *key, uint64_t unix_ms);
+
 /* A live event for `netctl watch`, e.g. ctl_publish(c, "port", obj). Steals. */
 void ctl_publish(struct ctl *c, const char *kind, json_t *object);
 

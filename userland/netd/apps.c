@@ -1,0 +1,560 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Applications of this node: starting them under a name that is unique in the
+ * cluster, and ending their claim with them. See apps.h.
+ */
+#include "apps.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "ctl.h"
+#include "keepers.h"
+#include "member.h"
+#include "moves.h"
+#include "netd.h"
+#include "peer.h"
+#include "userland/lib/log.h"
+
+#define KEEPER_TIMEOUT_MS 10000
+#define PEER_TIMEOUT_MS 15000
+
+/* One `app-start` on its way: claim the name, then let the keeper go. */
+struct start {
+	struct start *next;
+	struct netd *netd;
+	struct ctl_request *request;
+	char name[APP_NAME_MAX];
+	struct app_value value;
+	bool standby, waiting, submitted, granted;
+	bool closed; /* the client went away: nobody is to be started */
+};
+
+struct apps {
+	struct netd *netd;
+	struct keepers *keepers;
+	struct start *starts;
+};
+
+struct keepers *apps_keepers(struct apps *a)
+{
+	return a->keepers;
+}
+
+bool apps_find(struct netd *n, const char *name, struct app_value *out,
+	       const struct kddm_object **obj)
+{
+	const struct kddm_object *o = kddm_find(n->sets.apps, name, strlen(name));
+
+	if (!o)
+		return false;
+	object_read(o, out, sizeof(*out));
+	if (obj)
+		*obj = o;
+	return true;
+}
+
+void apps_say(struct netd *n, const char *name, const char *text)
+{
+	struct keeper *k = n->apps ? keepers_find(n->apps->keepers, name) : NULL;
+
+	if (k)
+		keeper_call(k, json_pack("{ssss}", "op", "say", "text", text), -1,
+			    KEEPER_TIMEOUT_MS, keeper_ignore, NULL);
+}
+
+static uint64_t unix_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* ---- removing the claim --------------------------------------------------- */
+
+/* Drop the name if it is still ours; someone else's is left alone. */
+static void app_release(struct netd *n, const char *name)
+{
+	const struct kddm_object *obj;
+	struct kddm_batch *b;
+	struct app_value v;
+
+	if (!apps_find(n, name, &v, &obj) || v.node != member_self(n->member))
+		return;
+	b = kddm_batch_new(n->kddm, true);
+	if (b && kddm_remove(b, n->sets.apps, name, strlen(name), obj->version) == 0)
+		kddm_submit(b, NULL, NULL);
+	else if (b)
+		kddm_batch_free(b);
+}
+
+/* ---- starting -------------------------------------------------------------- */
+
+static void start_free(struct start *s)
+{
+	struct start **p = &s->netd->apps->starts;
+
+	while (*p && *p != s)
+		p = &(*p)->next;
+	if (*p)
+		*p = s->next;
+	free(s);
+}
+
+static void start_fail(struct start *s, int code, const char *remedy, const char *text)
+{
+	ctl_fail(s->request, code, remedy, "%s: %s", s->name, text);
+	start_free(s);
+}
+
+/* The pid is known once the keeper has started the program. */
+static void start_publish(struct start *s, uint32_t pid)
+{
+	const struct kddm_object *obj;
+	struct kddm_batch *b;
+	struct app_value v;
+
+	if (!apps_find(s->netd, s->name, &v, &obj))
+		return;
+	v.state = APP_RUNNING;
+	v.pid = pid;
+	b = kddm_batch_new(s->netd->kddm, true);
+	if (b && kddm_put(b, s->netd->sets.apps, s->name, strlen(s->name), &v, sizeof(v),
+			  obj->version) == 0)
+		kddm_submit(b, NULL, NULL);
+	else if (b)
+		kddm_batch_free(b);
+}
+
+static void start_went(void *arg, int status, json_t *ok, json_t *error)
+{
+	struct start *s = arg;
+	const char *why = json_string_value(json_object_get(error, "error"));
+
+	if (status < 0 || error) {
+		app_release(s->netd, s->name);
+		start_fail(s, CTL_FAILED, NULL, why ? why : "its supervisor went away");
+		return;
+	}
+	start_publish(s, (uint32_t)json_integer_value(json_object_get(ok, "pid")));
+	ctl_ok(s->request, json_pack("[{ssss}]", "name", s->name, "node",
+				     member_name(s->netd->member, member_self(s->netd->member))));
+	start_free(s);
+}
+
+static void start_go(struct start *s)
+{
+	struct keeper *k = keepers_find(s->netd->apps->keepers, s->name);
+
+	s->granted = true;
+	if (s->closed || !k) {
+		app_release(s->netd, s->name);
+		start_fail(s, CTL_FAILED, "start it again", "its supervisor went away");
+		return;
+	}
+	keeper_call(k, json_pack("{ss}", "op", "go"), -1, KEEPER_TIMEOUT_MS, start_went, s);
+}
+
+static void start_taken(struct start *s)
+{
+	struct app_value v;
+	const char *node = "another node";
+	char text[160];
+
+	if (apps_find(s->netd, s->name, &v, NULL))
+		node = member_name(s->netd->member, v.node);
+	if (!s->standby) {
+		snprintf(text, sizeof(text), "an application of this name runs on %s", node);
+		start_fail(s, CTL_FAILED, "choose another with --name, or wait for it with --standby",
+			   text);
+		return;
+	}
+	if (!s->waiting)
+		ctl_event(s->request, json_pack("{s{ss}}", "waiting", "node", node));
+	s->waiting = true;
+}
+
+static void start_claimed(void *arg, const struct kddm_result *result)
+{
+	struct start *s = arg;
+	int status = result->status ? result->status : result->op[0];
+
+	s->submitted = false;
+	if (status == 0) {
+		start_go(s);
+	} else if (s->closed) {
+		start_fail(s, CTL_FAILED, NULL, "its supervisor went away");
+	} else if (status == -EEXIST) {
+		start_taken(s);
+	} else if (s->standby) {
+		s->waiting = true; /* no quorum at the moment: tried again on the next change */
+	} else {
+		ctl_fail_status(s->request, status, s->name);
+		start_free(s);
+	}
+}
+
+static void start_claim(struct start *s)
+{
+	struct netd *n = s->netd;
+	struct kddm_batch *b = kddm_batch_new(n->kddm, true);
+
+	s->value.node = (uint16_t)member_self(n->member);
+	s->value.origin = s->value.node;
+	s->value.since_ms = unix_ms();
+	if (!b || kddm_grab(b, n->sets.apps, s->name, strlen(s->name), &s->value,
+			    sizeof(s->value), KDDM_ABSENT, s->value.node) < 0) {
+		if (b)
+			kddm_batch_free(b);
+		start_fail(s, CTL_FAILED, NULL, "out of memory");
+		return;
+	}
+	s->submitted = true;
+	kddm_submit(b, start_claimed, s);
+}
+
+static void start_closed(void *arg)
+{
+	struct start *s = arg;
+
+	s->closed = true;
+	if (!s->submitted && !s->granted)
+		start_fail(s, CTL_FAILED, NULL, "its supervisor went away");
+}
+
+static bool name_usable(const char *name)
+{
+	size_t len = strlen(name);
+
+	return len && len < APP_NAME_MAX && *name != '.' && *name != '-' &&
+	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
+		       len;
+}
+
+static bool start_pending(struct apps *a, const char *name)
+{
+	for (struct start *s = a->starts; s; s = s->next)
+		if (strcmp(s->name, name) == 0)
+			return true;
+	return false;
+}
+
+static void ctl_app_start(void *arg, struct ctl_request *r, json_t *args)
+{
+	struct netd *n = arg;
+	const char *name = NULL, *cmd = "";
+	int detached = 0, standby = 0, uid = 0, err;
+	struct start *s;
+
+	if (json_unpack(args, "{ss s?s s?b s?b s?i}", "name", &name, "cmd", &cmd, "detach",
+			&detached, "standby", &standby, "uid", &uid) < 0 ||
+	    !name_usable(name)) {
+		ctl_fail(r, CTL_USAGE, "use 1 to 63 letters, digits, '.', '_' and '-'",
+			 "not a name for an application");
+		return;
+	}
+	if (start_pending(n->apps, name)) {
+		ctl_fail(r, CTL_FAILED, "wait for it, or choose another with --name",
+			 "%s: already being started on this node", name);
+		return;
+	}
+	err = keepers_connect(n->apps->keepers, name);
+	if (err < 0) {
+		ctl_fail(r, CTL_FAILED, "start programs with ssi-run",
+			 "%s: no supervisor listens: %s", name, strerror(-err));
+		return;
+	}
+	s = calloc(1, sizeof(*s));
+	if (!s) {
+		ctl_fail(r, CTL_FAILED, NULL, "out of memory");
+		return;
+	}
+	s->netd = n;
+	s->request = r;
+	s->standby = standby;
+	snprintf(s->name, sizeof(s->name), "%s", name);
+	snprintf(s->value.cmd, sizeof(s->value.cmd), "%s", cmd);
+	s->value.state = APP_STARTING;
+	s->value.uid = (uint32_t)uid;
+	s->value.flags = (detached ? APP_DETACHED : 0) | (standby ? APP_STANDBY : 0);
+	s->next = n->apps->starts;
+	n->apps->starts = s;
+	ctl_on_close(r, start_closed, s);
+	if (keepers_find(n->apps->keepers, name))
+		start_claim(s); /* else its hello claims */
+}
+
+/* ---- keepers come and go ---------------------------------------------------- */
+
+static void keeper_said_hello(void *arg, struct keeper *k)
+{
+	struct netd *n = arg;
+
+	for (struct start *s = n->apps->starts; s; s = s->next) {
+		if (strcmp(s->name, keeper_name(k)) == 0 && !s->submitted && !s->waiting) {
+			start_claim(s);
+			return;
+		}
+	}
+	moves_keeper_hello(n, k);
+}
+
+static void keeper_event(void *arg, struct keeper *k, const char *kind, json_t *event)
+{
+	struct netd *n = arg;
+
+	if (strcmp(kind, "exited") == 0) {
+		json_t *publish = json_copy(event);
+
+		json_object_set_new(publish, "app", json_string(keeper_name(k)));
+		ctl_publish(n->ctl, "app-exited", publish);
+		app_release(n, keeper_name(k));
+		return;
+	}
+	moves_keeper_event(n, k, kind, event);
+}
+
+static void keeper_gone(void *arg, struct keeper *k)
+{
+	struct netd *n = arg;
+
+	moves_keeper_gone(n, k);
+	app_release(n, keeper_name(k));
+}
+
+static const struct keeper_events keeper_events = {
+	.hello = keeper_said_hello,
+	.event = keeper_event,
+	.gone = keeper_gone,
+};
+
+/* ---- the set ----------------------------------------------------------------- */
+
+/* A name became free, or the cluster has a quorum again. */
+static void wake_standby(struct netd *n)
+{
+	for (struct start *s = n->apps->starts, *next; s; s = next) {
+		next = s->next;
+		if (s->waiting && !s->submitted && !s->granted &&
+		    !kddm_find(n->sets.apps, s->name, strlen(s->name)))
+			start_claim(s);
+	}
+}
+
+static json_t *app_json(struct netd *n, const struct kddm_object *obj)
+{
+	static const char *const states[] = { "?", "starting", "running", "moving" };
+	struct app_value v;
+	json_t *o, *ports = json_array();
+	const struct kddm_object *p;
+
+	object_read(obj, &v, sizeof(v));
+	kddm_for_each (n->sets.ports, p) {
+		const struct port_key *pk = p->key;
+		struct port_value pv;
+		char text[32];
+
+		object_read(p, &pv, sizeof(pv));
+		if (strlen(pv.app) != obj->key_len || memcmp(pv.app, obj->key, obj->key_len))
+			continue;
+		snprintf(text, sizeof(text), "%u/%s", pk->port, pk->proto == 17 ? "udp" : "tcp");
+		json_array_append_new(ports, json_string(text));
+	}
+	o = json_pack("{s:s% s:s s:s s:s s:i s:i s:s s:o s:I s:b}", "name", obj->key, obj->key_len,
+		      "node", member_name(n->member, v.node), "origin",
+		      member_name(n->member, v.origin), "state", states[v.state & 3], "pid",
+		      (int)v.pid, "uid", (int)v.uid, "cmd", v.cmd, "ports", ports, "epoch",
+		      (json_int_t)obj->epoch, "standby", (v.flags & APP_STANDBY) != 0);
+	ctl_time_set(o, "since", v.since_ms);
+	return o;
+}
+
+static void app_changed(void *arg, const struct kddm_object *obj)
+{
+	struct netd *n = arg;
+
+	ctl_publish(n->ctl, "app", app_json(n, obj));
+}
+
+static void app_updated(void *arg, const struct kddm_object *old, const struct kddm_object *obj)
+{
+	(void)old;
+	app_changed(arg, obj);
+}
+
+static void app_removed(void *arg, const struct kddm_object *old)
+{
+	struct netd *n = arg;
+
+	ctl_publish(n->ctl, "app-removed", json_pack("{s:s%}", "name", old->key, old->key_len));
+}
+
+static void app_entry_done(void *arg, uint64_t index)
+{
+	(void)index;
+	wake_standby(arg);
+}
+
+static const struct kddm_linker app_linker = {
+	.insert = app_changed,
+	.update = app_updated,
+	.remove = app_removed,
+	.entry_done = app_entry_done,
+};
+
+static void ctl_apps(void *arg, struct ctl_request *r, json_t *args)
+{
+	struct netd *n = arg;
+	json_t *list = json_array();
+	const struct kddm_object *obj;
+
+	(void)args;
+	kddm_for_each (n->sets.apps, obj)
+		json_array_append_new(list, app_json(n, obj));
+	ctl_ok(r, list);
+}
+
+/* ---- signal and logs: carried to the node where the application is ------------ */
+
+static void relay_answer(void *arg, int status, json_t *ok, json_t *error)
+{
+	struct peer_call *call = arg;
+
+	if (status < 0)
+		peer_call_answer(call, json_pack("{sssi}", "error", "its supervisor went away", "code", 1));
+	else
+		peer_call_answer(call, json_incref(ok ? ok : error));
+}
+
+static void peer_app_op(void *arg, uint32_t from, json_t *request, struct peer_call *call)
+{
+	struct netd *n = arg;
+	const char *name = json_string_value(json_object_get(request, "app"));
+	struct keeper *k = name ? keepers_find(n->apps->keepers, name) : NULL;
+	const char *op = json_string_value(json_object_get(request, "op"));
+
+	(void)from;
+	if (!k || !op || (strcmp(op, "signal") && strcmp(op, "logs"))) {
+		peer_call_answer(call, json_pack("{sssi}", "error", "it does not run here", "code", 1));
+		return;
+	}
+	keeper_call(k, json_copy(request), -1, KEEPER_TIMEOUT_MS, relay_answer, call);
+}
+
+static void app_op_done(void *arg, int status, json_t *answer)
+{
+	struct ctl_request *r = arg;
+	const char *error = json_string_value(json_object_get(answer, "error"));
+	const char *remedy = json_string_value(json_object_get(answer, "remedy"));
+
+	if (status < 0)
+		ctl_fail_status(r, status, "the application's node");
+	else if (error)
+		ctl_fail(r, CTL_FAILED, remedy, "%s", error);
+	else
+		ctl_ok(r, json_pack("[O]", answer));
+}
+
+static void ctl_app_op(struct netd *n, struct ctl_request *r, json_t *args, const char *op)
+{
+	const char *name = json_string_value(json_object_get(args, "app"));
+	struct app_value v;
+	json_t *request;
+
+	if (!name || !apps_find(n, name, &v, NULL)) {
+		ctl_fail(r, CTL_FAILED, "netctl apps lists them", "%s: no such application",
+			 name ? name : "");
+		return;
+	}
+	request = json_copy(args);
+	json_object_set_new(request, "op", json_string(op));
+	peer_call(n->peers, v.node, "app-op", request, PEER_TIMEOUT_MS, app_op_done, r);
+	json_decref(request);
+}
+
+static void ctl_signal(void *arg, struct ctl_request *r, json_t *args)
+{
+	if (!json_is_integer(json_object_get(args, "sig")))
+		ctl_fail(r, CTL_USAGE, "kill -l lists them", "which signal?");
+	else
+		ctl_app_op(arg, r, args, "signal");
+}
+
+static void ctl_logs(void *arg, struct ctl_request *r, json_t *args)
+{
+	ctl_app_op(arg, r, args, "logs");
+}
+
+/* ---- life ---------------------------------------------------------------------- */
+
+void apps_reconcile(struct netd *n)
+{
+	const struct kddm_object *obj;
+	struct app_value v;
+
+	kddm_for_each (n->sets.apps, obj) {
+		char name[APP_NAME_MAX];
+
+		object_read(obj, &v, sizeof(v));
+		snprintf(name, sizeof(name), "%.*s", (int)obj->key_len, (const char *)obj->key);
+		if (v.node != member_self(n->member) || keepers_connect(n->apps->keepers, name) == 0)
+			continue;
+		log_notice("application %s ended while netd was away", name);
+		app_release(n, name);
+	}
+	moves_reconcile(n);
+	wake_standby(n);
+}
+
+static void fence_one(struct netd *n, const char *name)
+{
+	struct keeper *k = keepers_find(n->apps->keepers, name);
+
+	if (!k)
+		return;
+	log_err("application %s ends: this node was cut off and others may have taken it over", name);
+	keeper_call(k, json_pack("{ss}", "op", "discard"), -1, KEEPER_TIMEOUT_MS, keeper_ignore,
+		    NULL);
+}
+
+void apps_fence(struct netd *n)
+{
+	keepers_each(n->apps->keepers, n, fence_one);
+}
+
+int apps_start(struct netd *n)
+{
+	struct apps *a = calloc(1, sizeof(*a));
+	int err;
+
+	if (!a)
+		return -ENOMEM;
+	a->netd = n;
+	n->apps = a;
+	err = keepers_start(n, &keeper_events, n, &a->keepers);
+	if (err < 0)
+		return err;
+	ctl_register(n->ctl, "app-start", CTL_ROOT | CTL_MEMBER, ctl_app_start, n);
+	ctl_register(n->ctl, "apps", CTL_MEMBER, ctl_apps, n);
+	ctl_register(n->ctl, "signal", CTL_ROOT | CTL_MEMBER, ctl_signal, n);
+	ctl_register(n->ctl, "logs", CTL_MEMBER, ctl_logs, n);
+	err = peer_handle(n->peers, "app-op", peer_app_op, n);
+	if (err < 0)
+		return err;
+	return kddm_link(n->sets.apps, &app_linker, n);
+}
+
+void apps_stop(struct netd *n)
+{
+	if (!n->apps)
+		return;
+	keepers_stop(n->apps->keepers);
+	while (n->apps->starts)
+		start_free(n->apps->starts);
+	free(n->apps);
+	n->apps = NULL;
+}

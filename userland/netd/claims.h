@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Claims: the sockets of this node's applications, and the objects of the set
+ * `ports` that follow from them. A port of a cluster address is ours while at
+ * least one socket of an application listens (TCP) or is bound (UDP) there.
+ */
+#ifndef SSI_CLAIMS_H
+#define SSI_CLAIMS_H
+
+#include <stdint.h>
+
+struct netd;
+struct claims;
+
+int claims_start(struct netd *n); /* fills n->claims; before kddm_start() */
+void claims_stop(struct netd *n);
+
+/* Tells that `app` listens on loopback only: the port is not on the cluster
+ * addresses. Once for each socket. */
+typedef void claims_local_fn(void *arg, const char *app, uint8_t proto, uint16_t port);
+void claims_on_local(struct claims *c, claims_local_fn *fn, void *arg);
+
+/* Called by the data path: (re)read the kernel's sockets and set claims right. */
+void claims_resync(struct claims *c);
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * This node's data path: the tables that decide about each packet, the programs
+ * that read them, and the addresses and routes around. The sets are its input:
+ * linkers on `vips` and `ports` and the membership write the tables. All of it
+ * is pinned and outlives netd; a new netd takes it over without a gap.
+ *
+ * Order for main.c: datapath_start() and claims_start() before kddm_start();
+ * datapath_sync() once this node is a member and its sets have caught up with
+ * the cluster, so that no old state of a replayed log ever reaches the tables.
+ */
+#ifndef SSI_DATAPATH_H
+#define SSI_DATAPATH_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct netd;
+struct datapath;
+
+/* Fills n->datapath, registers commands, linkers and peer handlers. Nothing in
+ * the kernel changes yet. */
+int datapath_start(struct netd *n);
+/* Frees memory; the kernel goes on with what is pinned. */
+void datapath_stop(struct netd *n);
+/* From now on the tables follow the sets; may be called again. 0 or -errno,
+ * then datapath_error() says why in a sentence for users. */
+int datapath_sync(struct datapath *dp);
+bool datapath_synced(const struct datapath *dp);
+const char *datapath_error(const struct datapath *dp);
+/* Takes everything out of the kernel: on leaving the cluster. */
+void datapath_leave(struct datapath *dp);
+
+/* The lease: until when (CLOCK_MONOTONIC, ns) this node may answer; 0: not. */
+void datapath_lease(struct datapath *dp, uint64_t expiry_monotonic_ns);
+/* Declared dead: silence at once, and every socket of a cluster address is
+ * destroyed, so that none speaks up later. */
+void datapath_fence(struct datapath *dp);
+
+/*
+ * Held packets. A port in state PORT_HOLD is held on its node and on the one it
+ * moves to, from before the table says so. What follows is automatic, too: who
+ * owns the port afterwards releases its queue in order, the other discards. The
+ * target of a move says hold_defer() before the flip and hold_release() when
+ * the restored program runs; until then it goes on holding.
+ */
+void datapath_hold_defer(struct datapath *dp, const char *app);
+void datapath_hold_release(struct datapath *dp, const char *app);
+
+struct hold_stats {
+	uint64_t packets;   /* queued since the hold began */
+	uint64_t dropped;   /* for want of room, duplicates, or too old */
+	uint32_t ms_max;    /* longest stay of a packet */
+};
+/* Of the last or current hold of this application's ports on this node. */
+void datapath_hold_stats(struct datapath *dp, const char *app, struct hold_stats *out);
+
+/* For `status`: {"xdp","vips","datapath","hold",…,"problem"}; a new reference. */
+json_t *datapath_status(struct datapath *dp);
+
+#endif

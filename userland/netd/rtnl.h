@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The few rtnetlink requests that netd makes: links, addresses, and the routes,
+ * rules, neighbours and address filters of cluster addresses. All that netd
+ * makes carries the protocol number RTNL_PROTO, so that it can be told from
+ * what others made. Each call is synchronous and returns 0 or -errno; adding
+ * what is there and removing what is not succeed.
+ */
+#ifndef SSI_RTNL_H
+#define SSI_RTNL_H
+
+#include <linux/types.h>
+#include <net/if.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define RTNL_PROTO	77   /* in routes, rules, neighbours */
+#define RTNL_TABLE	7946 /* cluster address -> interface, for what this node sends */
+#define RTNL_PREF_VIP	50   /* rule: to a cluster address, from here: RTNL_TABLE */
+#define RTNL_PREF_LOCAL 100  /* rule: the kernel's table `local`, moved behind them */
+
+struct rtnl;
+
+struct rtnl_link {
+	int index;
+	char name[IFNAMSIZ];
+	uint8_t mac[6];
+	bool ethernet, up, loopback;
+	uint32_t mtu;
+};
+
+int rtnl_open(struct rtnl **out);
+void rtnl_close(struct rtnl *r);
+
+/* By index, or by name when index is 0. -ENODEV. */
+int rtnl_link_get(struct rtnl *r, int index, const char *name, struct rtnl_link *out);
+int rtnl_link_up(struct rtnl *r, int index);
+
+/*
+ * IPv4 addresses are in network order. rtnl_addr_network: the interface
+ * (restricted to `index` unless 0) that has an address in whose network `addr`
+ * lies; the longest prefix wins. -ENODEV when there is none. `*own` is the
+ * interface's address in that network.
+ */
+int rtnl_addr_network(struct rtnl *r, int index, __be32 addr, int *out_index, uint8_t *out_prefix,
+		      __be32 *own);
+/* Is `addr` configured on an interface? 1, 0, -errno. */
+int rtnl_addr_exists(struct rtnl *r, __be32 addr);
+
+int rtnl_route_local(struct rtnl *r, bool add, __be32 addr);
+int rtnl_route_dev(struct rtnl *r, bool add, __be32 addr, int index);
+int rtnl_rule_vip(struct rtnl *r, bool add, __be32 addr);
+/* Moves the lookup of table `local` from preference 0 to RTNL_PREF_LOCAL
+ * (`behind`), or back. There is never a moment without one of them. */
+int rtnl_rule_local(struct rtnl *r, bool behind);
+int rtnl_neigh(struct rtnl *r, bool add, int index, __be32 addr, const uint8_t mac[6]);
+/* Let frames to `mac` through the interface's address filter. */
+int rtnl_filter(struct rtnl *r, bool add, int index, const uint8_t mac[6]);
+
+/* Removes the routes and rules of RTNL_PROTO whose address `keep` refuses. */
+int rtnl_purge(struct rtnl *r, bool (*keep)(void *arg, __be32 addr), void *arg);
+
+/* Tells when the kernel's network configuration changes: a readable fd, and
+ * what it said. rtnl_watch_read: 1 something of interest (a link, an address,
+ * or one of our own routes and rules gone), 0 nothing more, -errno. */
+int rtnl_watch_open(struct rtnl **out);
+int rtnl_watch_fd(const struct rtnl *r);
+int rtnl_watch_read(struct rtnl *r);
+
+#endif

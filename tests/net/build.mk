@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: GPL-2.0
+# What the tests in namespaces are made of; the scripts run in the order of their names.
+$(call prog_static,nsrun,tests/net/nsrun.c,)
+$(call prog_static,count-client,tests/net/count_client.c,)
+
+NET_TESTS += $(sort $(wildcard tests/net/[0-9]*.sh))

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The kernel's sockets of this network namespace, by sock_diag: which there
+ * are, of which control group, and the power to destroy one.
+ */
+#ifndef SSI_SOCKDIAG_H
+#define SSI_SOCKDIAG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <linux/types.h>
+
+struct sockdiag;
+
+struct sockdiag_sock {
+	uint8_t proto;	/* IPPROTO_TCP, IPPROTO_UDP */
+	uint8_t family; /* AF_INET, AF_INET6 */
+	uint8_t state;	/* TCP_LISTEN ... */
+	bool mapped;	/* an IPv6 socket whose address is IPv4 */
+	bool only6;	/* IPV6_V6ONLY */
+	uint16_t port, rport; /* host order */
+	uint32_t inode;
+	uint64_t cookie;
+	uint64_t cgroup; /* 0: the kernel does not say */
+	__be32 addr[4];	 /* IPv4 (mapped, too) in the first word */
+	__be32 raddr[4];
+};
+
+int sockdiag_open(struct sockdiag **out);
+void sockdiag_close(struct sockdiag *d);
+
+typedef void sockdiag_fn(void *arg, const struct sockdiag_sock *s);
+/* All sockets of `family` and `proto` whose state is in `states` (a mask of
+ * 1 << state; UDP knows only bit 7 unconnected and bit 1 connected). */
+int sockdiag_dump(struct sockdiag *d, int family, int proto, uint32_t states, sockdiag_fn *fn, void *arg);
+/* Ends a socket: its program sees ECONNABORTED. -ENOENT when it is gone. */
+int sockdiag_destroy(struct sockdiag *d, const struct sockdiag_sock *s);
+/* Ends the socket with this cookie among those that listen or are bound. */
+int sockdiag_destroy_cookie(struct sockdiag *d, int proto, uint64_t cookie);
+/* Ends every socket whose own address is `addr`, TIME_WAIT and half-open ones
+ * included. The number of them or -errno. */
+int sockdiag_destroy_addr(struct sockdiag *d, __be32 addr);
+
+#define SOCKDIAG_LISTEN (1u << 10)
+#define SOCKDIAG_UDP	(1u << 7 | 1u << 1)
+#define SOCKDIAG_ALL	0xffffu
+
+/* Who holds the socket `inode` among the processes of control group directory
+ * `cgroup` and below: pid (>0) and name, or 0. */
+int sockdiag_holder(const char *cgroup, uint32_t inode, char comm[16]);
+
+#endif

@@ -1,0 +1,98 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# For test scripts that want a cluster of nodes, on top of tests/lib.sh. A script in tests/net gets one
+# of namespaces for itself; one that finds CLUSTER set uses those nodes (tests/vm, the demo).
+#
+#	cluster_up [N]			nodes n1..nN (3) and client
+#	cluster_form [N]		netd on n1..nN is one cluster: init, token, join
+#	cluster_vip			... and exposes $VIP
+#	on NODE CMD...			runs CMD there
+#	get NODE CMD JQ-FILTER		one value out of `netctl CMD -j`
+#	wait_get NODE CMD JQ-FILTER VALUE [SECONDS]	until that value is VALUE
+#	redis NODE [SSI-RUN-OPTION...]	a redis server as application, reachable on $VIP
+#	cli ARG...			redis-cli on the client through $VIP
+#	now_ms				milliseconds of the monotonic clock
+. "${TEST_TOP:?}/tests/lib.sh"
+
+VIP=10.77.0.100
+VIP6=fd77::100
+
+cluster() { "$CLUSTER" "$@"; }
+
+cluster_up()
+{
+	if [ -z "${CLUSTER-}" ]; then
+		CLUSTER=$TEST_TOP/tests/net/cluster
+		export NETDIR=$TEST_O/net/$TEST_NAME OWNER=$$ O=$TEST_O
+		at_exit cluster_over
+		cluster up --nodes "${1:-3}"
+	fi
+}
+
+# Shows what netd said when the test failed; then all is gone.
+cluster_over()
+{
+	local node
+	if [ "${rc:-0}" != 0 ] && [ "${rc:-0}" != 77 ]; then
+		for node in n1 n2 n3; do
+			echo "---- netd on $node:"
+			tail -n 30 "$NETDIR/log/$node/netd.log" 2>/dev/null || :
+		done
+	fi
+	cluster down
+}
+
+on()
+{
+	local node=$1
+	shift
+	cluster exec "$node" -- "$@"
+}
+
+now_ms() { local t=$EPOCHREALTIME; echo $((${t//[!0-9]/} / 1000)); }
+
+get()
+{
+	local node=$1 filter=$3
+	# shellcheck disable=SC2086
+	on "$node" netctl $2 -j | jq -r "$filter"
+}
+
+same_value() { [ "$(get "$1" "$2" "$3" 2>/dev/null)" = "$4" ]; }
+
+wait_get() { wait_for "netctl $2 on $1: $3 = $4" "${5:-10}" same_value "$1" "$2" "$3" "$4"; }
+
+cluster_form()
+{
+	local n=${1:-3} i
+	on n1 netctl init
+	for ((i = 2; i <= n; i++)); do
+		on n1 netctl token | on "n$i" netctl join 10.77.0.1 --token-file -
+	done
+	for ((i = 1; i <= n; i++)); do
+		wait_get "n$i" nodes '[.[] | select(.state == "up")] | length' "$n" 20
+	done
+}
+
+cluster_vip()
+{
+	local i
+	cluster_form "${1:-3}"
+	on n1 netctl vip add $VIP/24
+	for ((i = 1; i <= ${1:-3}; i++)); do
+		wait_get "n$i" vips '.[0].addr' $VIP
+	done
+}
+
+redis()
+{
+	local node=$1
+	shift
+	on "$node" ssi-run --detach "$@" redis-server --port 6379 --protected-mode no --save ''
+}
+
+cli() { on client timeout 5 redis-cli -h $VIP "$@"; }
+owner_is() { same_value "$1" "ports :6379" '.[0].node' "$2"; }
+no_owner() { same_value "$1" "ports :6379" 'length' 0; }
+answers() { [ "$(on client timeout 2 redis-cli -h $VIP PING 2>/dev/null)" = PONG ]; }

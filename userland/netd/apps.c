@@ -51,7 +51,8 @@ bool apps_find(struct netd *n, const char *name, struct app_value *out,
 
 	if (!o)
 		return false;
-	object_read(o, out, sizeof(*out));
+	if (out)
+		object_read(o, out, sizeof(*out));
 	if (obj)
 		*obj = o;
 	return true;
@@ -76,8 +77,7 @@ static uint64_t unix_ms(void)
 
 /* ---- removing the claim --------------------------------------------------- */
 
-/* Drop the name if it is still ours; someone else's is left alone. */
-static void app_release(struct netd *n, const char *name)
+void apps_release(struct netd *n, const char *name)
 {
 	const struct kddm_object *obj;
 	struct kddm_batch *b;
@@ -136,7 +136,7 @@ static void start_went(void *arg, int status, json_t *ok, json_t *error)
 	const char *why = json_string_value(json_object_get(error, "error"));
 
 	if (status < 0 || error) {
-		app_release(s->netd, s->name);
+		apps_release(s->netd, s->name);
 		start_fail(s, CTL_FAILED, NULL, why ? why : "its supervisor went away");
 		return;
 	}
@@ -152,7 +152,7 @@ static void start_go(struct start *s)
 
 	s->granted = true;
 	if (s->closed || !k) {
-		app_release(s->netd, s->name);
+		apps_release(s->netd, s->name);
 		start_fail(s, CTL_FAILED, "start it again", "its supervisor went away");
 		return;
 	}
@@ -312,7 +312,7 @@ static void keeper_event(void *arg, struct keeper *k, const char *kind, json_t *
 
 		json_object_set_new(publish, "app", json_string(keeper_name(k)));
 		ctl_publish(n->ctl, "app-exited", publish);
-		app_release(n, keeper_name(k));
+		apps_release(n, keeper_name(k));
 		return;
 	}
 	moves_keeper_event(n, k, kind, event);
@@ -323,7 +323,8 @@ static void keeper_gone(void *arg, struct keeper *k)
 	struct netd *n = arg;
 
 	moves_keeper_gone(n, k);
-	app_release(n, keeper_name(k));
+	if (!kddm_find(n->sets.moves, keeper_name(k), strlen(keeper_name(k))))
+		apps_release(n, keeper_name(k)); /* else its move decides */
 }
 
 static const struct keeper_events keeper_events = {
@@ -504,7 +505,7 @@ void apps_reconcile(struct netd *n)
 		if (v.node != member_self(n->member) || keepers_connect(n->apps->keepers, name) == 0)
 			continue;
 		log_notice("application %s ended while netd was away", name);
-		app_release(n, name);
+		apps_release(n, name);
 	}
 	moves_reconcile(n);
 	wake_standby(n);

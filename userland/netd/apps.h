@@ -28,7 +28,10 @@ void apps_reconcile(struct netd *n);
  * they end here before the node speaks again. */
 void apps_fence(struct netd *n);
 
-/* The object of an application; false: no such. `obj` may be NULL. */
+/* Give the name back if it is still this node's; another's is left alone. */
+void apps_release(struct netd *n, const char *name);
+
+/* The object of an application; false: no such. `out` and `obj` may be NULL. */
 bool apps_find(struct netd *n, const char *name, struct app_value *out,
 	       const struct kddm_object **obj);
 struct keepers *apps_keepers(struct apps *a);

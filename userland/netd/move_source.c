@@ -1,0 +1,591 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The source of a move: check, record, hold, dump, send; then whatever the
+ * record says. The frozen copy runs on only after an abort was committed, and
+ * ends only after the flip was. See moves.h for the order.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "datapath.h"
+#include "member.h"
+#include "move.h"
+#include "userland/lib/cleanup.h"
+#include "userland/lib/log.h"
+
+#define ABORT_RETRY_MS 200
+#define IMAGE_DIR "/run/netssi/images"
+
+struct move_source {
+	struct move_source *next;
+	struct netd *netd;
+	char app[APP_NAME_MAX];
+	uint64_t id;
+	uint32_t dst;
+	bool dry_run;
+	bool recorded;	 /* the record is ours: leave by abort or flip only */
+	bool frozen;	 /* a dump was begun */
+	bool aborting;
+	unsigned int pending; /* calls whose callbacks hold a pointer to us */
+	bool ended;
+	char why[256];
+	uint64_t t_start, t_freeze, t_resumed; /* uv_hrtime */
+	json_t *dumped;	 /* the keeper's figures */
+	json_t *resumed; /* the target's */
+	struct peer_call *call; /* whoever asked; NULL: answered */
+};
+
+/* ---- life of the object ------------------------------------------------------------ */
+
+static struct move_source *source_find(struct netd *n, const char *app)
+{
+	for (struct move_source *s = n->moves->sources; s; s = s->next)
+		if (strcmp(s->app, app) == 0)
+			return s;
+	return NULL;
+}
+
+static void source_put(struct move_source *s)
+{
+	struct move_source **p = &s->netd->moves->sources;
+
+	if (s->pending || !s->ended)
+		return;
+	while (*p != s)
+		p = &(*p)->next;
+	*p = s->next;
+	json_decref(s->dumped);
+	json_decref(s->resumed);
+	free(s);
+}
+
+static void source_answer(struct move_source *s, json_t *answer)
+{
+	if (s->call)
+		peer_call_answer(s->call, answer);
+	else
+		json_decref(answer);
+	s->call = NULL;
+}
+
+static void source_end(struct move_source *s, json_t *answer)
+{
+	source_answer(s, answer);
+	s->ended = true;
+}
+
+static struct keeper *source_keeper(struct move_source *s)
+{
+	return keepers_find(apps_keepers(s->netd->apps), s->app);
+}
+
+static void source_ask(struct move_source *s, json_t *request, int fd, unsigned int ms,
+		       keeper_done_fn *done)
+{
+	struct keeper *k = source_keeper(s);
+
+	s->pending++;
+	if (k) {
+		keeper_call(k, request, fd, ms, done, s);
+		return;
+	}
+	json_decref(request);
+	done(s, -ENOTCONN, NULL, NULL);
+}
+
+static void source_submit(struct move_source *s, struct kddm_batch *b, int err, kddm_done_fn *done)
+{
+	const int op = err;
+	struct kddm_result failed = { .status = err, .n_ops = 1, .op = &op };
+
+	s->pending++;
+	if (err < 0) {
+		if (b)
+			kddm_batch_free(b);
+		done(s, &failed);
+		return;
+	}
+	kddm_submit(b, done, s);
+}
+
+static int result_status(const struct kddm_result *r)
+{
+	if (r->status)
+		return r->status;
+	for (size_t i = 0; i < r->n_ops; i++)
+		if (r->op[i] && r->op[i] != -ECANCELED)
+			return r->op[i];
+	return 0;
+}
+
+/* ---- abort --------------------------------------------------------------------------- */
+
+static void source_abort(struct move_source *s);
+
+static void timer_free(uv_handle_t *h)
+{
+	free(h);
+}
+
+static void source_abort_again(uv_timer_t *t)
+{
+	struct move_source *s = t->data;
+
+	uv_close((uv_handle_t *)t, timer_free);
+	s->pending--;
+	s->aborting = false;
+	source_abort(s);
+	source_put(s);
+}
+
+/* Committed: the record's change does the rest. Refused: something changed
+ * first, or there is no quorum; as long as the record is undecided we ask on. */
+static void source_abort_committed(void *arg, const struct kddm_result *result)
+{
+	struct move_source *s = arg;
+	struct move_value m;
+	uv_timer_t *t;
+
+	if (result_status(result) < 0 && move_read(s->netd, s->app, &m, NULL) && m.id == s->id &&
+	    m.step < MOVE_FLIPPED && (t = malloc(sizeof(*t)))) {
+		uv_timer_init(s->netd->loop, t);
+		t->data = s;
+		uv_timer_start(t, source_abort_again, ABORT_RETRY_MS, 0);
+		return;
+	}
+	s->pending--;
+	source_put(s);
+}
+
+static void source_abort(struct move_source *s)
+{
+	struct netd *n = s->netd;
+	struct kddm_batch *b;
+	int err = -ENOMEM;
+
+	if (s->aborting)
+		return;
+	s->aborting = true;
+	log_warn("move of %s: %s", s->app, s->why);
+	b = kddm_batch_new(n->kddm, true);
+	if (b)
+		err = move_step(b, n, s->app, MOVE_ABORTED, s->why);
+	if (!err)
+		err = move_ports_give(b, n, s->app, member_self(n->member));
+	if (!err && apps_find(n, s->app, NULL, NULL))
+		err = move_app_state(b, n, s->app, member_self(n->member), APP_RUNNING, 0);
+	source_submit(s, b, err, source_abort_committed);
+}
+
+__attribute__((format(printf, 2, 3))) static void source_fail(struct move_source *s,
+							      const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!*s->why) {
+		va_start(ap, fmt);
+		vsnprintf(s->why, sizeof(s->why), fmt, ap);
+		va_end(ap);
+	}
+	if (s->recorded)
+		source_abort(s);
+	else
+		source_end(s, move_error(NULL, "%s", s->why));
+}
+
+/* ---- after the outcome ------------------------------------------------------------------ */
+
+static json_t *source_summary(struct move_source *s)
+{
+	json_t *o = json_pack("{s:s s:s s:f s:f s:i}", "app", s->app, "node",
+			      member_name(s->netd->member, s->dst), "frozen_ms",
+			      (double)(s->t_resumed - s->t_freeze) / 1e6, "total_ms",
+			      (double)(s->t_resumed - s->t_start) / 1e6, "rounds", 1);
+
+	json_object_update_missing(o, s->dumped);
+	json_object_update_missing(o, s->resumed);
+	return o;
+}
+
+static void source_discarded(void *arg, int status, json_t *ok, json_t *error)
+{
+	struct move_source *s = arg;
+
+	(void)ok;
+	s->pending--;
+	if (status == -ETIMEDOUT || error)
+		log_err("move of %s: the old copy could not be removed: %s", s->app,
+			move_why(status, error));
+	move_record_remove(s->netd, s->app);
+	move_stdio_connect(s->netd, s->app);
+	if (s->resumed)
+		source_end(s, source_summary(s));
+	else
+		source_end(s, move_error("netctl apps tells how it is",
+					 "the application belongs to %s now, which has not said "
+					 "that it runs",
+					 member_name(s->netd->member, s->dst)));
+	source_put(s);
+}
+
+static void source_discard(struct move_source *s)
+{
+	struct app_value v;
+	bool relays = apps_find(s->netd, s->app, &v, NULL) &&
+		      v.origin == member_self(s->netd->member) && !(v.flags & APP_DETACHED);
+
+	source_ask(s, json_pack("{ss sb}", "op", "discard", "keep", relays), -1, MOVE_KEEPER_MS,
+		   source_discarded);
+}
+
+static void source_thawed(void *arg, int status, json_t *ok, json_t *error)
+{
+	struct move_source *s = arg;
+
+	(void)ok;
+	s->pending--;
+	if (status < 0 || error)
+		log_err("move of %s: it does not run on: %s", s->app, move_why(status, error));
+	if (status == -ENOTCONN)
+		apps_release(s->netd, s->app);
+	move_record_remove(s->netd, s->app);
+	source_end(s, move_error(NULL, "not moved, it runs on where it was: %s", s->why));
+	source_put(s);
+}
+
+static void source_aborted(struct move_source *s, const struct move_value *m)
+{
+	if (!*s->why)
+		snprintf(s->why, sizeof(s->why), "%s", m->reason);
+	if (s->frozen)
+		source_ask(s, json_pack("{ss}", "op", "thaw"), -1, MOVE_KEEPER_MS, source_thawed);
+	else {
+		s->pending++;
+		source_thawed(s, 0, NULL, NULL);
+	}
+}
+
+/* The flip frees the target to run at once; its figures may come after. */
+static void source_settle(struct move_source *s)
+{
+	struct move_value m;
+
+	if (!move_read(s->netd, s->app, &m, NULL) || m.id != s->id || m.step != MOVE_FLIPPED)
+		return;
+	if (s->t_resumed)
+		source_discard(s);
+}
+
+void move_source_record(struct netd *n, const char *app, const struct move_value *m)
+{
+	struct move_source *s = source_find(n, app);
+
+	if (!s || s->ended || s->id != m->id)
+		return;
+	if (m->step == MOVE_ABORTED)
+		source_aborted(s, m);
+	else if (m->step == MOVE_FLIPPED)
+		source_settle(s);
+}
+
+/* ---- the way there ----------------------------------------------------------------------- */
+
+static void source_target_done(void *arg, int status, json_t *answer)
+{
+	struct move_source *s = arg;
+	json_t *error = json_object_get(answer, "error");
+	struct move_value m;
+
+	s->pending--;
+	if (status == 0 && !error)
+		s->resumed = json_incref(answer);
+	s->t_resumed = uv_hrtime();
+	if (move_read(s->netd, s->app, &m, NULL) && m.id == s->id && m.step == MOVE_FLIPPED)
+		source_settle(s);
+	else if (!s->ended && (status < 0 || error))
+		source_fail(s, "%s: %s", member_name(s->netd->member, s->dst),
+			    move_why(status, answer));
+	/* else: it runs there, and the record's change is on its way to us */
+	source_put(s);
+}
+
+static void source_sent(void *arg, int status, json_t *ok, json_t *error)
+{
+	struct move_source *s = arg;
+
+	(void)ok;
+	s->pending--;
+	if (status < 0 || error)
+		source_fail(s, "the image could not be sent: %s", move_why(status, error));
+	source_put(s);
+}
+
+static void source_stream(void *arg, int status, int fd)
+{
+	struct move_source *s = arg;
+	_close_ int stream = fd;
+	json_t *request;
+
+	s->pending--;
+	if (status < 0 || s->aborting) {
+		source_fail(s, "no stream to the target: %s", move_why(status, NULL));
+		source_put(s);
+		return;
+	}
+	request = json_pack("{ss sI}", "app", s->app, "id", (json_int_t)s->id);
+	s->pending++;
+	peer_call(s->netd->peers, s->dst, "move-restore", request, MOVE_BULK_MS,
+		  source_target_done, s);
+	json_decref(request);
+	source_ask(s, json_pack("{ss ss}", "op", "send", "dir", IMAGE_DIR), stream, MOVE_BULK_MS,
+		   source_sent);
+}
+
+static void source_dumped(void *arg, int status, json_t *ok, json_t *error)
+{
+	struct move_source *s = arg;
+	json_t *hello;
+
+	s->pending--;
+	if (status < 0 || error || s->aborting) {
+		source_fail(s, "it could not be frozen: %s", move_why(status, error));
+		source_put(s);
+		return;
+	}
+	s->dumped = json_copy(ok);
+	json_object_del(s->dumped, "state");
+	hello = json_pack("{ss sI}", "app", s->app, "id", (json_int_t)s->id);
+	s->pending++;
+	peer_stream_open(s->netd->peers, s->dst, "move-image", hello, source_stream, s);
+	json_decref(hello);
+}
+
+static void source_held(void *arg, int status)
+{
+	struct move_source *s = arg;
+
+	s->pending--;
+	if (status < 0 || s->aborting) {
+		source_fail(s, "its ports could not be held: %s", move_why(status, NULL));
+		source_put(s);
+		return;
+	}
+	s->frozen = true;
+	s->t_freeze = uv_hrtime();
+	source_ask(s,
+		   json_pack("{ss ss ss}", "op", "dump", "dir", IMAGE_DIR, "criu",
+			     s->netd->conf.criu),
+		   -1, MOVE_BULK_MS, source_dumped);
+}
+
+static void source_hold_committed(void *arg, const struct kddm_result *result)
+{
+	struct move_source *s = arg;
+	uint32_t nodes[2] = { member_self(s->netd->member), s->dst };
+	int status = result_status(result);
+
+	s->pending--;
+	if (status < 0) {
+		source_fail(s, "its ports could not be held: %s", move_why(status, NULL));
+		source_put(s);
+		return;
+	}
+	s->pending++;
+	kddm_wait_applied(s->netd->kddm, result->index, nodes, 2, MOVE_APPLIED_MS, source_held, s);
+}
+
+static void source_hold(struct move_source *s)
+{
+	struct netd *n = s->netd;
+	struct kddm_batch *b = kddm_batch_new(n->kddm, true);
+	int err = b ? 0 : -ENOMEM;
+
+	/* The record in the same entry: a batch is never empty, and an abort by
+	 * the target's death makes it fail as a whole. */
+	if (!err)
+		err = move_step(b, n, s->app, MOVE_PREPARED, NULL);
+	if (!err)
+		err = move_ports_hold(b, n, s->app, s->dst);
+	source_submit(s, b, err, source_hold_committed);
+}
+
+static void source_prepared(void *arg, int status, json_t *answer)
+{
+	struct move_source *s = arg;
+
+	s->pending--;
+	if (status < 0 || json_object_get(answer, "error"))
+		source_fail(s, "%s: %s", member_name(s->netd->member, s->dst),
+			    move_why(status, answer));
+	else if (s->dry_run)
+		source_end(s, json_pack("{s:s s:s s:b}", "app", s->app, "node",
+					member_name(s->netd->member, s->dst), "dry_run", 1));
+	else if (!s->aborting)
+		source_hold(s);
+	source_put(s);
+}
+
+static void source_prepare(struct move_source *s)
+{
+	struct keeper *k = source_keeper(s);
+	json_t *request = json_pack("{ss sI sb sO?}", "app", s->app, "id", (json_int_t)s->id,
+				    "dry_run", s->dry_run, "desc", k ? keeper_hello(k) : NULL);
+
+	s->pending++;
+	peer_call(s->netd->peers, s->dst, "move-prepare", request, MOVE_PEER_MS, source_prepared,
+		  s);
+	json_decref(request);
+}
+
+static void source_recorded(void *arg, const struct kddm_result *result)
+{
+	struct move_source *s = arg;
+	int status = result_status(result);
+
+	s->pending--;
+	if (status == -EEXIST)
+		source_fail(s, "it is being moved already");
+	else if (status < 0)
+		source_fail(s, "the move could not be recorded: %s",
+			    status == -EAGAIN ? "no quorum" : move_why(status, NULL));
+	s->recorded = status == 0;
+	if (s->recorded)
+		source_prepare(s);
+	source_put(s);
+}
+
+static void source_write_record(struct move_source *s)
+{
+	struct netd *n = s->netd;
+	struct kddm_batch *b = kddm_batch_new(n->kddm, true);
+	struct move_value m = {
+		.id = s->id,
+		.src = (uint16_t)member_self(n->member),
+		.dst = (uint16_t)s->dst,
+		.step = MOVE_PREPARED,
+	};
+	struct timespec ts;
+	int err = b ? 0 : -ENOMEM;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	m.since_ms = (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+	if (!err)
+		err = kddm_grab(b, n->sets.moves, s->app, strlen(s->app), &m, sizeof(m),
+				KDDM_ABSENT, m.src);
+	if (!err)
+		err = move_app_state(b, n, s->app, m.src, APP_MOVING, 0);
+	source_submit(s, b, err, source_recorded);
+}
+
+/* The first thing that stands against the move, as one sentence. */
+static json_t *refusal(json_t *list)
+{
+	json_t *r = json_array_get(list, 0);
+	const char *reason = json_string_value(json_object_get(r, "reason"));
+	const char *remedy = json_string_value(json_object_get(r, "remedy"));
+	size_t more = json_array_size(list) - 1;
+	json_t *o;
+
+	o = more ? move_error(remedy, "cannot be moved: %s (and %zu more)", reason ? reason : "?",
+			      more) :
+		   move_error(remedy, "cannot be moved: %s", reason ? reason : "?");
+	json_object_set(o, "refusals", list);
+	return o;
+}
+
+static void source_checked(void *arg, int status, json_t *ok, json_t *error)
+{
+	struct move_source *s = arg;
+	json_t *refusals = json_object_get(ok, "refusals");
+
+	s->pending--;
+	if (status < 0 || error)
+		source_fail(s, "it could not be examined: %s", move_why(status, error));
+	else if (json_array_size(refusals))
+		source_end(s, refusal(refusals));
+	else if (s->dry_run)
+		source_prepare(s);
+	else
+		source_write_record(s);
+	source_put(s);
+}
+
+/* Why this move cannot even be tried; NULL: it can. */
+static json_t *source_refuse(struct netd *n, const char *app, uint32_t dst)
+{
+	uint32_t self = member_self(n->member);
+	struct app_value v;
+
+	if (!apps_find(n, app, &v, NULL) || v.node != self)
+		return move_error("netctl apps tells where it is", "it does not run here any more");
+	if (dst == self)
+		return move_error("netctl nodes lists the others", "it runs on %s already",
+				  member_name(n->member, dst));
+	if (!member_alive(n->member, dst))
+		return move_error("netctl nodes lists those that are up", "%s is not up",
+				  member_name(n->member, dst));
+	if (source_find(n, app) || kddm_find(n->sets.moves, app, strlen(app)))
+		return move_error("netctl moves tells how far it is", "it is being moved already");
+	if (v.state != APP_RUNNING)
+		return move_error("try again when it runs", "it is still starting");
+	return NULL;
+}
+
+void move_source_begin(struct netd *n, const char *app, uint32_t dst, bool dry_run,
+		       struct peer_call *call)
+{
+	json_t *refused = source_refuse(n, app, dst);
+	struct move_source *s = refused ? NULL : calloc(1, sizeof(*s));
+
+	if (!s) {
+		peer_call_answer(call, refused ? refused : move_error(NULL, "out of memory"));
+		return;
+	}
+	s->netd = n;
+	s->dst = dst;
+	s->dry_run = dry_run;
+	s->call = call;
+	s->t_start = uv_hrtime();
+	s->id = (s->t_start << 10 | member_self(n->member)) & INT64_MAX;
+	snprintf(s->app, sizeof(s->app), "%s", app);
+	s->next = n->moves->sources;
+	n->moves->sources = s;
+	source_ask(s, json_pack("{ss}", "op", "check"), -1, MOVE_PEER_MS, source_checked);
+}
+
+/* ---- what a restart finds ------------------------------------------------------------------- */
+
+void move_source_reconcile(struct netd *n, const char *app, const struct move_value *m)
+{
+	struct move_source *s = source_find(n, app);
+
+	if (s)
+		return;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return;
+	s->netd = n;
+	s->id = m->id;
+	s->dst = m->dst;
+	s->recorded = s->frozen = true;
+	s->t_start = s->t_freeze = s->t_resumed = uv_hrtime();
+	snprintf(s->app, sizeof(s->app), "%s", app);
+	s->next = n->moves->sources;
+	n->moves->sources = s;
+	if (m->step >= MOVE_FLIPPED)
+		move_source_record(n, app, m);
+	else
+		source_fail(s, "netd was restarted in the middle of it");
+}
+
+void move_source_keeper_gone(struct netd *n, const char *app)
+{
+	struct move_source *s = source_find(n, app);
+
+	if (s && !s->ended && s->recorded && !s->dumped)
+		source_fail(s, "its supervisor went away");
+}

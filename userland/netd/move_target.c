@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The target of a move: a keeper that waits, the image, the restored but not
+ * running copy, the flip; then whatever the record says. See moves.h.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "datapath.h"
+#include "member.h"
+#include "move.h"
+#include "userland/lib/cleanup.h"
+#include "userland/lib/log.h"
+
+#define IMAGE_DIR "/run/netssi/images"
+
+struct move_target {
+	struct move_target *next;
+	struct netd *netd;
+	char app[APP_NAME_MAX];
+	uint64_t id;
+	uint32_t src;
+	bool receiving, complete; /* the image */
+	bool restored, flipped, resuming;
+	bool ended;
+	unsigned int pending;
+	uint32_t pid;
+	json_t *received;	   /* the keeper's figures */
+	char why[256];
+	struct peer_call *prepare; /* answered when the keeper waits */
+	struct peer_call *restore; /* answered when the copy runs, or failed */
+};
+
+static struct move_target *target_find(struct netd *n, const char *app)
+{
+	for (struct move_target *t = n->moves->targets; t; t = t->next)
+		if (strcmp(t->app, app) == 0 && !t->ended)
+			return t;
+	return NULL;
+}
+
+static void target_put(struct move_target *t)
+{
+	struct move_target **p = &t->netd->moves->targets;
+
+	if (t->pending || !t->ended)
+		return;
+	while (*p != t)
+		p = &(*p)->next;
+	*p = t->next;
+	json_decref(t->received);
+	free(t);
+}
+
+static struct keeper *target_keeper(struct move_target *t)
+{
+	return keepers_find(apps_keepers(t->netd->apps), t->app);
+}
+
+static void target_ask(struct move_target *t, json_t *request, int fd, unsigned int ms,
+		       keeper_done_fn *done)
+{
+	struct keeper *k = target_keeper(t);
+
+	t->pending++;
+	if (k) {
+		keeper_call(k, request, fd, ms, done, t);
+		return;
+	}
+	json_decref(request);
+	done(t, -ENOTCONN, NULL, NULL);
+}
+
+static void target_answer(struct move_target *t, json_t *answer)
+{
+	struct peer_call *call = t->prepare ? t->prepare : t->restore;
+
+	t->prepare = t->restore = NULL;
+	if (call)
+		peer_call_answer(call, answer);
+	else
+		json_decref(answer);
+}
+
+static void target_end(struct move_target *t, json_t *answer)
+{
+	target_answer(t, answer);
+	t->ended = true;
+	datapath_hold_release(t->netd->datapath, t->app);
+}
+
+static void target_discarded(void *arg, int status, json_t *ok, json_t *error)
+{
+	struct move_target *t = arg;
+
+	(void)status;
+	(void)ok;
+	(void)error;
+	t->pending--;
+	target_end(t, move_error(NULL, "%s", t->why));
+	target_put(t);
+}
+
+/* The copy here is not to run: before the flip, or never whole. */
+static void target_discard(struct move_target *t)
+{
+	struct keeper *k = target_keeper(t);
+
+	if (!k) {
+		target_end(t, move_error(NULL, "%s", t->why));
+		return;
+	}
+	/* A supervisor that came from here stays to relay. */
+	target_ask(t, json_pack("{ss sb}", "op", "discard", "keep",
+				json_is_true(json_object_get(keeper_hello(k), "relays"))),
+		   -1, MOVE_KEEPER_MS, target_discarded);
+}
+
+/* Before the flip the source decides: it is told, and aborts. After a flip by
+ * the source's death this was the last copy. */
+__attribute__((format(printf, 2, 3))) static void target_fail(struct move_target *t,
+							      const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(t->why, sizeof(t->why), fmt, ap);
+	va_end(ap);
+	log_err("move of %s from %s: %s", t->app, member_name(t->netd->member, t->src), t->why);
+	if (t->flipped) {
+		move_record_remove(t->netd, t->app);
+		apps_release(t->netd, t->app);
+	}
+	target_discard(t);
+}
+
+/* ---- running ------------------------------------------------------------------------------ */
+
+static void target_publish_pid(struct move_target *t)
+{
+	struct netd *n = t->netd;
+	struct kddm_batch *b = kddm_batch_new(n->kddm, true);
+
+	if (b && move_app_state(b, n, t->app, member_self(n->member), APP_RUNNING, t->pid) == 0)
+		kddm_submit(b, NULL, NULL);
+	else if (b)
+		kddm_batch_free(b);
+}
+
+static void target_resumed(void *arg, int status, json_t *ok, json_t *error)
+{
+	struct move_target *t = arg;
+	struct hold_stats stats = { 0 };
+	json_t *answer;
+
+	t->pending--;
+	if (json_object_get(ok, "pid"))
+		t->pid = (uint32_t)json_integer_value(json_object_get(ok, "pid"));
+	datapath_hold_release(t->netd->datapath, t->app);
+	if (status < 0 || error) {
+		target_fail(t, "the restored copy does not run: %s", move_why(status, error));
+		target_put(t);
+		return;
+	}
+	datapath_hold_stats(t->netd->datapath, t->app, &stats);
+	target_publish_pid(t);
+	if (!member_alive(t->netd->member, t->src))
+		move_record_remove(t->netd, t->app);
+	answer = json_pack("{sI sI si}", "held_packets", (json_int_t)stats.packets, "held_dropped",
+			   (json_int_t)stats.dropped, "stall_ms", (int)stats.ms_max);
+	json_object_update_missing(answer, t->received);
+	target_end(t, answer);
+	target_put(t);
+}
+
+static void target_resume(struct move_target *t)
+{
+	if (!t->restored || !t->flipped || t->resuming)
+		return;
+	t->resuming = true;
+	target_ask(t, json_pack("{ss}", "op", "resume"), -1, MOVE_KEEPER_MS, target_resumed);
+}
+
+void move_target_record(struct netd *n, const char *app, const struct move_value *m)
+{
+	struct move_target *t = target_find(n, app);
+
+	if (!t || t->id != m->id)
+		return;
+	if (m->step == MOVE_FLIPPED) {
+		t->flipped = true;
+		target_resume(t);
+	} else if (m->step == MOVE_ABORTED && !t->flipped) {
+		snprintf(t->why, sizeof(t->why), "the move was aborted: %s", m->reason);
+		target_discard(t);
+		target_put(t);
+	}
+}
+
+/* ---- image, restore, flip --------------------------------------------------------------------- */
+
+static void target_submit(struct move_target *t, struct kddm_batch *b, int err, kddm_done_fn *done)
+{
+	const int op = err;
+	struct kddm_result failed = { .status = err, .n_ops = 1, .op = &op };
+
+	t->pending++;
+	if (err < 0) {
+		if (b)
+			kddm_batch_free(b);
+		done(t, &failed);
+		return;
+	}
+	kddm_submit(b, done, t);
+}
+
+/* Committed or not, the record's change is what counts; only "certainly not"
+ * is told here. */
+static void target_flip_done(void *arg, const struct kddm_result *result)
+{
+	struct move_target *t = arg;
+	int status = result->status ? result->status : result->op[0];
+
+	t->pending--;
+	if (status < 0 && status != -ETIMEDOUT && !t->flipped && !t->ended)
+		target_fail(t, "the change of owner was refused: %s", move_why(status, NULL));
+	target_put(t);
+}
+
+static void target_flip(struct move_target *t)
+{
+	struct netd *n = t->netd;
+	uint32_t self = member_self(n->member);
+	struct kddm_batch *b = kddm_batch_new(n->kddm, true);
+	int err = -ENOMEM;
+
+	datapath_hold_defer(n->datapath, t->app);
+	if (b)
+		err = move_step(b, n, t->app, MOVE_FLIPPED, NULL);
+	if (!err)
+		err = move_ports_give(b, n, t->app, self);
+	if (!err)
+		err = move_app_state(b, n, t->app, self, APP_RUNNING, t->pid);
+	target_submit(t, b, err, target_flip_done);
+}
+
+static void target_restored(void *arg, int status, json_t *ok, json_t *error)
+{
+	struct move_target *t = arg;
+
+	t->pending--;
+	if (t->ended) {
+		target_put(t);
+		return;
+	}
+	if (status < 0 || error) {
+		target_fail(t, "it could not be restored: %s", move_why(status, error));
+		target_put(t);
+		return;
+	}
+	t->pid = (uint32_t)json_integer_value(json_object_get(ok, "pid"));
+	t->restored = true;
+	if (t->flipped)
+		target_resume(t);
+	else
+		target_flip(t);
+	target_put(t);
+}
+
+static void target_complete(void *arg, const struct kddm_result *result)
+{
+	struct move_target *t = arg;
+	int status = result->status ? result->status : result->op[0];
+
+	t->pending--;
+	if (!t->ended && status < 0 && !t->flipped)
+		target_fail(t, "the image is here, but that could not be recorded: %s",
+			    move_why(status, NULL));
+	else if (!t->ended)
+		target_ask(t,
+			   json_pack("{ss ss ss}", "op", "restore", "dir", IMAGE_DIR, "criu",
+				     t->netd->conf.criu),
+			   -1, MOVE_BULK_MS, target_restored);
+	target_put(t);
+}
+
+static void target_received(void *arg, int status, json_t *ok, json_t *error)
+{
+	struct move_target *t = arg;
+	struct kddm_batch *b;
+	int err = -ENOMEM;
+
+	t->pending--;
+	if (t->ended) {
+		target_put(t);
+		return;
+	}
+	if (status < 0 || error) {
+		target_fail(t, "the image did not arrive whole: %s", move_why(status, error));
+		target_put(t);
+		return;
+	}
+	t->complete = true;
+	t->received = json_copy(ok);
+	json_object_del(t->received, "state");
+	b = kddm_batch_new(t->netd->kddm, true);
+	if (b)
+		err = move_step(b, t->netd, t->app, MOVE_IMAGE_COMPLETE, NULL);
+	target_submit(t, b, err, target_complete);
+	target_put(t);
+}
+
+static void peer_image(void *arg, uint32_t from, json_t *hello, int fd)
+{
+	_close_ int stream = fd;
+	const char *app = json_string_value(json_object_get(hello, "app"));
+	struct move_target *t = app ? target_find(arg, app) : NULL;
+
+	if (!t || t->src != from || t->receiving ||
+	    t->id != (uint64_t)json_integer_value(json_object_get(hello, "id")))
+		return;
+	t->receiving = true;
+	target_ask(t, json_pack("{ss ss}", "op", "recv", "dir", IMAGE_DIR), stream, MOVE_BULK_MS,
+		   target_received);
+}
+
+static void peer_restore(void *arg, uint32_t from, json_t *request, struct peer_call *call)
+{
+	const char *app = json_string_value(json_object_get(request, "app"));
+	struct move_target *t = app ? target_find(arg, app) : NULL;
+
+	if (t && t->src == from && !t->restore &&
+	    t->id == (uint64_t)json_integer_value(json_object_get(request, "id")))
+		t->restore = call;
+	else
+		peer_call_answer(call, move_error(NULL, "no such move here"));
+}
+
+/* ---- prepare ---------------------------------------------------------------------------------- */
+
+void move_target_keeper_ready(struct netd *n, const char *app)
+{
+	struct move_target *t = target_find(n, app);
+
+	if (t && t->prepare)
+		target_answer(t, json_object());
+}
+
+static void target_waits(void *arg, int status, json_t *ok, json_t *error)
+{
+	struct move_target *t = arg;
+
+	(void)ok;
+	t->pending--;
+	if (status < 0 || error)
+		target_fail(t, "its supervisor here cannot take it back: %s",
+			    move_why(status, error));
+	else
+		move_target_keeper_ready(t->netd, t->app);
+	target_put(t);
+}
+
+static json_t *prepare_refuse(struct netd *n, const char *app)
+{
+	struct keeper *k = keepers_find(apps_keepers(n->apps), app);
+
+	if (target_find(n, app))
+		return move_error("try again in a moment", "an earlier move is being cleaned up");
+	if (k && strcmp(keeper_state(k), "moved") != 0)
+		return move_error("netctl apps tells where it is",
+				  "a supervisor of that name is here, %s", keeper_state(k));
+	if (datapath_error(n->datapath))
+		return move_error("netctl status there tells more", "%s",
+				  datapath_error(n->datapath));
+	return NULL;
+}
+
+static void peer_prepare(void *arg, uint32_t from, json_t *request, struct peer_call *call)
+{
+	struct netd *n = arg;
+	const char *app = NULL;
+	json_t *desc = NULL, *refused;
+	json_int_t id = 0;
+	struct move_target *t;
+	int dry_run = 0, err;
+
+	if (json_unpack(request, "{ss sI sb so}", "app", &app, "id", &id, "dry_run", &dry_run,
+			"desc", &desc) < 0 ||
+	    strlen(app) >= APP_NAME_MAX || !json_is_object(desc)) {
+		peer_call_answer(call, move_error(NULL, "malformed request"));
+		return;
+	}
+	refused = prepare_refuse(n, app);
+	if (refused || dry_run) {
+		peer_call_answer(call, refused ? refused : json_object());
+		return;
+	}
+	t = calloc(1, sizeof(*t));
+	if (!t) {
+		peer_call_answer(call, move_error(NULL, "out of memory"));
+		return;
+	}
+	t->netd = n;
+	t->id = (uint64_t)id;
+	t->src = from;
+	t->prepare = call;
+	snprintf(t->app, sizeof(t->app), "%s", app);
+	t->next = n->moves->targets;
+	n->moves->targets = t;
+	if (target_keeper(t)) {
+		target_ask(t, json_pack("{ss sO}", "op", "wait", "desc", desc), -1, MOVE_KEEPER_MS,
+			   target_waits);
+		return;
+	}
+	err = keepers_spawn(apps_keepers(n->apps), desc);
+	if (err < 0) {
+		target_fail(t, "no supervisor could be started: %s", strerror(-err));
+		target_put(t);
+	}
+}
+
+/* ---- what a restart finds --------------------------------------------------------------------- */
+
+void move_target_reconcile(struct netd *n, const char *app, const struct move_value *m)
+{
+	struct move_target *t = target_find(n, app);
+	struct keeper *k = keepers_find(apps_keepers(n->apps), app);
+
+	if (t || !k)
+		return;
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return;
+	t->netd = n;
+	t->id = m->id;
+	t->src = m->src;
+	snprintf(t->app, sizeof(t->app), "%s", app);
+	t->next = n->moves->targets;
+	n->moves->targets = t;
+	t->restored = strcmp(keeper_state(k), "restored") == 0;
+	t->flipped = m->step == MOVE_FLIPPED;
+	if (t->restored && t->flipped) {
+		target_resume(t);
+	} else if (strcmp(keeper_state(k), "running") == 0) {
+		target_end(t, NULL);
+		target_put(t);
+	} else {
+		target_fail(t, "netd was restarted in the middle of it");
+		target_put(t);
+	}
+}
+
+void move_target_keeper_gone(struct netd *n, const char *app)
+{
+	struct move_target *t = target_find(n, app);
+
+	if (!t)
+		return;
+	target_fail(t, "its supervisor there went away");
+	target_put(t);
+}
+
+int move_target_start(struct netd *n)
+{
+	int err;
+
+	err = peer_handle(n->peers, "move-prepare", peer_prepare, n);
+	if (!err)
+		err = peer_handle(n->peers, "move-restore", peer_restore, n);
+	if (!err)
+		err = peer_accept(n->peers, "move-image", peer_image, n);
+	return err;
+}

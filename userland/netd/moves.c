@@ -1,0 +1,453 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The record of a move, the commands `migrate` and `moves`, and who is told of a change. */
+#include "moves.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "member.h"
+#include "move.h"
+#include "userland/lib/log.h"
+
+/* ---- records ------------------------------------------------------------------ */
+
+bool move_read(struct netd *n, const char *app, struct move_value *out,
+	       const struct kddm_object **obj)
+{
+	const struct kddm_object *o = kddm_find(n->sets.moves, app, strlen(app));
+
+	if (!o)
+		return false;
+	object_read(o, out, sizeof(*out));
+	if (obj)
+		*obj = o;
+	return true;
+}
+
+json_t *move_error(const char *remedy, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+	json_t *o;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	o = json_pack("{sssi}", "error", text, "code", CTL_FAILED);
+	if (remedy)
+		json_object_set_new(o, "remedy", json_string(remedy));
+	return o;
+}
+
+const char *move_why(int status, json_t *error)
+{
+	static char text[512];
+	const char *why = json_string_value(json_object_get(error, "error"));
+
+	snprintf(text, sizeof(text), "%s",
+		 why			 ? why :
+		 status == -ETIMEDOUT	 ? "no answer in time" :
+		 status == -ENOTCONN	 ? "its supervisor went away" :
+		 status == -EHOSTDOWN	 ? "the node cannot be reached" :
+					   strerror(-status));
+	return text;
+}
+
+int move_step(struct kddm_batch *b, struct netd *n, const char *app, enum move_step step,
+	      const char *reason)
+{
+	const struct kddm_object *obj;
+	struct move_value m;
+
+	if (!move_read(n, app, &m, &obj))
+		return -ENOENT;
+	m.step = step;
+	if (reason)
+		snprintf(m.reason, sizeof(m.reason), "%s", reason);
+	return kddm_put(b, n->sets.moves, app, strlen(app), &m, sizeof(m), obj->version);
+}
+
+static bool port_of(const struct kddm_object *obj, const char *app, struct port_value *v)
+{
+	const struct port_key *k = obj->key;
+
+	object_read(obj, v, sizeof(*v));
+	return k->vip != PORT_VIP_LOCAL && strcmp(v->app, app) == 0;
+}
+
+int move_ports_hold(struct kddm_batch *b, struct netd *n, const char *app, uint32_t dst)
+{
+	const struct kddm_object *obj;
+	struct port_value v;
+	int err = 0;
+
+	kddm_for_each (n->sets.ports, obj) {
+		if (err || !port_of(obj, app, &v) || v.node != member_self(n->member))
+			continue;
+		v.state = PORT_HOLD;
+		v.next = (uint16_t)dst;
+		err = kddm_put(b, n->sets.ports, obj->key, obj->key_len, &v, sizeof(v),
+			       obj->version);
+	}
+	return err;
+}
+
+int move_ports_give(struct kddm_batch *b, struct netd *n, const char *app, uint32_t node)
+{
+	const struct kddm_object *obj;
+	struct port_value v;
+	int err = 0;
+
+	kddm_for_each (n->sets.ports, obj) {
+		if (err || !port_of(obj, app, &v) || v.state != PORT_HOLD)
+			continue;
+		v.state = PORT_OWNED;
+		v.next = 0;
+		if (v.node == node) {
+			err = kddm_put(b, n->sets.ports, obj->key, obj->key_len, &v, sizeof(v),
+				       obj->version);
+			continue;
+		}
+		v.node = (uint16_t)node;
+		err = kddm_grab(b, n->sets.ports, obj->key, obj->key_len, &v, sizeof(v),
+				obj->version, node);
+	}
+	return err;
+}
+
+int move_app_state(struct kddm_batch *b, struct netd *n, const char *app, uint32_t node,
+		   enum app_state state, uint32_t pid)
+{
+	const struct kddm_object *obj;
+	struct app_value v;
+
+	if (!apps_find(n, app, &v, &obj))
+		return -ENOENT;
+	v.state = (uint8_t)state;
+	if (pid)
+		v.pid = pid;
+	if (v.node == node)
+		return kddm_put(b, n->sets.apps, app, strlen(app), &v, sizeof(v), obj->version);
+	v.node = (uint16_t)node;
+	return kddm_grab(b, n->sets.apps, app, strlen(app), &v, sizeof(v), obj->version, node);
+}
+
+void move_record_remove(struct netd *n, const char *app)
+{
+	const struct kddm_object *obj;
+	struct kddm_batch *b;
+	struct move_value m;
+
+	if (!move_read(n, app, &m, &obj))
+		return;
+	b = kddm_batch_new(n->kddm, true);
+	if (b && kddm_remove(b, n->sets.moves, app, strlen(app), obj->version) == 0)
+		kddm_submit(b, NULL, NULL);
+	else if (b)
+		kddm_batch_free(b);
+}
+
+/* ---- changes of the set --------------------------------------------------------- */
+
+struct move_watch {
+	struct move_watch *next;
+	struct netd *netd;
+	struct ctl_request *request;
+	char app[APP_NAME_MAX];
+};
+
+static const char *const step_names[] = { "?", "prepared", "image-complete", "flipped",
+					  "aborted" };
+
+static json_t *move_json(struct netd *n, const char *app, const struct move_value *m)
+{
+	json_t *o = json_pack("{s:s s:s s:s s:s s:s}", "app", app, "step",
+			      step_names[m->step < 5 ? m->step : 0], "from",
+			      member_name(n->member, m->src), "to",
+			      member_name(n->member, m->dst), "reason", m->reason);
+
+	ctl_time_set(o, "since", m->since_ms);
+	return o;
+}
+
+static void move_changed(void *arg, const struct kddm_object *obj)
+{
+	struct netd *n = arg;
+	uint32_t self = member_self(n->member);
+	char app[APP_NAME_MAX];
+	struct move_value m;
+
+	snprintf(app, sizeof(app), "%.*s", (int)obj->key_len, (const char *)obj->key);
+	object_read(obj, &m, sizeof(m));
+	ctl_publish(n->ctl, "move", move_json(n, app, &m));
+	for (struct move_watch *w = n->moves->watches; w; w = w->next)
+		if (strcmp(w->app, app) == 0)
+			ctl_event(w->request, json_pack("{so}", "move", move_json(n, app, &m)));
+	if (m.src == self)
+		move_source_record(n, app, &m);
+	if (m.dst == self)
+		move_target_record(n, app, &m);
+}
+
+static void move_updated(void *arg, const struct kddm_object *old, const struct kddm_object *obj)
+{
+	(void)old;
+	move_changed(arg, obj);
+}
+
+static const struct kddm_linker move_linker = {
+	.insert = move_changed,
+	.update = move_updated,
+};
+
+/* ---- commands ---------------------------------------------------------------------- */
+
+static void ctl_moves(void *arg, struct ctl_request *r, json_t *args)
+{
+	struct netd *n = arg;
+	const struct kddm_object *obj;
+	json_t *list = json_array();
+
+	(void)args;
+	kddm_for_each (n->sets.moves, obj) {
+		char app[APP_NAME_MAX];
+		struct move_value m;
+
+		snprintf(app, sizeof(app), "%.*s", (int)obj->key_len, (const char *)obj->key);
+		object_read(obj, &m, sizeof(m));
+		json_array_append_new(list, move_json(n, app, &m));
+	}
+	ctl_ok(r, list);
+}
+
+static bool app_by_pid(struct netd *n, const char *text, char *app)
+{
+	const char *slash = strchr(text, '/');
+	uint32_t node = member_self(n->member);
+	const struct kddm_object *obj;
+	struct app_value v;
+	char name[NODE_NAME_MAX];
+
+	if (slash) {
+		snprintf(name, sizeof(name), "%.*s", (int)(slash - text), text);
+		node = member_find(n->member, name);
+		text = slash + 1;
+	}
+	kddm_for_each (n->sets.apps, obj) {
+		object_read(obj, &v, sizeof(v));
+		if (v.node != node || v.pid != (uint32_t)strtoul(text, NULL, 10))
+			continue;
+		snprintf(app, APP_NAME_MAX, "%.*s", (int)obj->key_len, (const char *)obj->key);
+		return true;
+	}
+	return false;
+}
+
+static int vip_index(struct netd *n, const char *addr, size_t len)
+{
+	const struct kddm_object *obj;
+	struct vip_key k = { .family = memchr(addr, ':', len) ? 6 : 4 };
+	struct vip_value v;
+	char text[64];
+
+	snprintf(text, sizeof(text), "%.*s", (int)len, addr);
+	if (inet_pton(k.family == 6 ? AF_INET6 : AF_INET, text, k.addr) != 1)
+		return -1;
+	obj = kddm_find(n->sets.vips, &k, sizeof(k));
+	if (!obj)
+		return -1;
+	object_read(obj, &v, sizeof(v));
+	return v.index;
+}
+
+/* "[VIP]:PORT[/udp]", the brackets only around IPv6 */
+static bool app_by_port(struct netd *n, const char *text, char *app)
+{
+	const char *colon = strrchr(text, ':');
+	const struct kddm_object *obj;
+	struct port_value v;
+	unsigned long port;
+	int vip = -1, proto;
+	char *end;
+
+	if (!colon)
+		return false;
+	port = strtoul(colon + 1, &end, 10);
+	proto = strcmp(end, "/udp") == 0 ? IPPROTO_UDP : IPPROTO_TCP;
+	if (colon > text) {
+		bool brackets = *text == '[' && colon[-1] == ']';
+
+		vip = vip_index(n, text + brackets, (size_t)(colon - text) - 2 * brackets);
+		if (vip < 0)
+			return false;
+	}
+	kddm_for_each (n->sets.ports, obj) {
+		const struct port_key *k = obj->key;
+
+		object_read(obj, &v, sizeof(v));
+		if (k->port != port || k->proto != proto || !*v.app ||
+		    (vip >= 0 ? k->vip != vip : k->vip == PORT_VIP_LOCAL))
+			continue;
+		snprintf(app, APP_NAME_MAX, "%s", v.app);
+		return true;
+	}
+	return false;
+}
+
+static bool app_resolve(struct netd *n, const char *text, char *app)
+{
+	if (kddm_find(n->sets.apps, text, strlen(text))) {
+		snprintf(app, APP_NAME_MAX, "%s", text);
+		return true;
+	}
+	if (strncmp(text, "pid:", 4) == 0)
+		return app_by_pid(n, text + 4, app);
+	return app_by_port(n, text, app);
+}
+
+static void migrate_done(void *arg, int status, json_t *answer)
+{
+	struct move_watch *w = arg, **p = &w->netd->moves->watches;
+	const char *error = json_string_value(json_object_get(answer, "error"));
+
+	while (*p != w)
+		p = &(*p)->next;
+	*p = w->next;
+	if (status < 0)
+		ctl_fail(w->request, CTL_FAILED, "netctl moves and netctl apps tell where it is",
+			 "%s: the node that runs it did not answer: %s", w->app,
+			 move_why(status, NULL));
+	else if (error)
+		ctl_fail(w->request, CTL_FAILED,
+			 json_string_value(json_object_get(answer, "remedy")), "%s: %s", w->app,
+			 error);
+	else
+		ctl_ok(w->request, json_pack("[O]", answer));
+	free(w);
+}
+
+static void ctl_migrate(void *arg, struct ctl_request *r, json_t *args)
+{
+	struct netd *n = arg;
+	const char *what = NULL, *node = NULL;
+	char app[APP_NAME_MAX];
+	struct move_watch *w;
+	struct app_value v;
+	json_t *request;
+	int dry_run = 0;
+
+	if (json_unpack(args, "{ss ss s?b}", "app", &what, "node", &node, "dry_run", &dry_run) < 0) {
+		ctl_fail(r, CTL_USAGE, "netctl migrate APP NODE", "what is to go where?");
+		return;
+	}
+	if (!app_resolve(n, what, app) || !apps_find(n, app, &v, NULL)) {
+		ctl_fail(r, CTL_FAILED, "netctl apps lists them", "%s: no such application", what);
+		return;
+	}
+	if (!member_find(n->member, node)) {
+		ctl_fail(r, CTL_FAILED, "netctl nodes lists them", "%s: no such node", node);
+		return;
+	}
+	w = calloc(1, sizeof(*w));
+	if (!w) {
+		ctl_fail(r, CTL_FAILED, NULL, "out of memory");
+		return;
+	}
+	w->netd = n;
+	w->request = r;
+	snprintf(w->app, sizeof(w->app), "%s", app);
+	w->next = n->moves->watches;
+	n->moves->watches = w;
+	request = json_pack("{ss si sb}", "app", app, "node", (int)member_find(n->member, node),
+			    "dry_run", dry_run);
+	peer_call(n->peers, v.node, "move-run", request, MOVE_BULK_MS, migrate_done, w);
+	json_decref(request);
+}
+
+static void peer_move_run(void *arg, uint32_t from, json_t *request, struct peer_call *call)
+{
+	const char *app = NULL;
+	int node = 0, dry_run = 0;
+
+	(void)from;
+	if (json_unpack(request, "{ss si s?b}", "app", &app, "node", &node, "dry_run", &dry_run) < 0)
+		peer_call_answer(call, move_error(NULL, "malformed request"));
+	else
+		move_source_begin(arg, app, (uint32_t)node, dry_run, call);
+}
+
+/* ---- keepers ------------------------------------------------------------------------- */
+
+void moves_keeper_hello(struct netd *n, struct keeper *k)
+{
+	if (strcmp(keeper_state(k), "waiting") == 0)
+		move_target_keeper_ready(n, keeper_name(k));
+	else if (strcmp(keeper_state(k), "moved") == 0)
+		move_stdio_connect(n, keeper_name(k));
+}
+
+void moves_keeper_event(struct netd *n, struct keeper *k, const char *kind, json_t *event)
+{
+	if (strcmp(kind, "signal") == 0)
+		move_stdio_signal(n, keeper_name(k),
+				  (int)json_integer_value(json_object_get(event, "sig")));
+	else if (strcmp(kind, "stdio-lost") == 0)
+		move_stdio_connect(n, keeper_name(k));
+}
+
+void moves_keeper_gone(struct netd *n, struct keeper *k)
+{
+	move_source_keeper_gone(n, keeper_name(k));
+	move_target_keeper_gone(n, keeper_name(k));
+}
+
+/* ---- life ------------------------------------------------------------------------------- */
+
+void moves_reconcile(struct netd *n)
+{
+	const struct kddm_object *obj;
+	uint32_t self = member_self(n->member);
+
+	kddm_for_each (n->sets.moves, obj) {
+		char app[APP_NAME_MAX];
+		struct move_value m;
+
+		snprintf(app, sizeof(app), "%.*s", (int)obj->key_len, (const char *)obj->key);
+		object_read(obj, &m, sizeof(m));
+		if (m.src == self)
+			move_source_reconcile(n, app, &m);
+		if (m.dst == self)
+			move_target_reconcile(n, app, &m);
+	}
+}
+
+int moves_start(struct netd *n)
+{
+	struct moves *m = calloc(1, sizeof(*m));
+	int err;
+
+	if (!m)
+		return -ENOMEM;
+	m->netd = n;
+	n->moves = m;
+	ctl_register(n->ctl, "moves", CTL_MEMBER, ctl_moves, n);
+	ctl_register(n->ctl, "migrate", CTL_ROOT | CTL_QUORUM, ctl_migrate, n);
+	err = peer_handle(n->peers, "move-run", peer_move_run, n);
+	if (!err)
+		err = move_target_start(n);
+	if (!err)
+		err = move_stdio_start(n);
+	if (!err)
+		err = kddm_link(n->sets.moves, &move_linker, n);
+	return err;
+}
+
+void moves_stop(struct netd *n)
+{
+	free(n->moves);
+	n->moves = NULL;
+}

@@ -14,6 +14,7 @@
 #include "ctl.h"
 #include "keepers.h"
 #include "member.h"
+#include "move.h"
 #include "moves.h"
 #include "netd.h"
 #include "peer.h"
@@ -383,8 +384,15 @@ static void app_changed(void *arg, const struct kddm_object *obj)
 
 static void app_updated(void *arg, const struct kddm_object *old, const struct kddm_object *obj)
 {
-	(void)old;
-	app_changed(arg, obj);
+	struct netd *n = arg;
+	char name[APP_NAME_MAX];
+
+	app_changed(n, obj);
+	if (old->owner == obj->owner)
+		return;
+	/* It moved on from one node to another: its supervisor may be here. */
+	snprintf(name, sizeof(name), "%.*s", (int)obj->key_len, (const char *)obj->key);
+	move_stdio_connect(n, name);
 }
 
 static void app_removed(void *arg, const struct kddm_object *old)

@@ -6,6 +6,7 @@
 #include "apps.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,7 +143,7 @@ static void start_went(void *arg, int status, json_t *ok, json_t *error)
 		return;
 	}
 	start_publish(s, (uint32_t)json_integer_value(json_object_get(ok, "pid")));
-	ctl_ok(s->request, json_pack("[{ssss}]", "name", s->name, "node",
+	ctl_ok(s->request, json_pack("[{ssss}]", "app", s->name, "node",
 				     member_name(s->netd->member, member_self(s->netd->member))));
 	start_free(s);
 }
@@ -351,8 +352,10 @@ static json_t *app_json(struct netd *n, const struct kddm_object *obj)
 {
 	static const char *const states[] = { "?", "starting", "running", "moving" };
 	struct app_value v;
-	json_t *o, *ports = json_array();
+	json_t *o, *flags, *ports = json_array();
 	const struct kddm_object *p;
+	struct passwd *pw;
+	char user[16];
 
 	object_read(obj, &v, sizeof(v));
 	kddm_for_each (n->sets.ports, p) {
@@ -366,11 +369,18 @@ static json_t *app_json(struct netd *n, const struct kddm_object *obj)
 		snprintf(text, sizeof(text), "%u/%s", pk->port, pk->proto == 17 ? "udp" : "tcp");
 		json_array_append_new(ports, json_string(text));
 	}
-	o = json_pack("{s:s% s:s s:s s:s s:i s:i s:s s:o s:I s:b}", "name", obj->key, obj->key_len,
+	pw = getpwuid(v.uid);
+	snprintf(user, sizeof(user), "%u", v.uid);
+	flags = json_array();
+	if (v.flags & APP_DETACHED)
+		json_array_append_new(flags, json_string("detached"));
+	if (v.flags & APP_STANDBY)
+		json_array_append_new(flags, json_string("standby"));
+	o = json_pack("{s:s% s:s s:s s:s s:i s:s s:s s:o s:o s:I}", "app", obj->key, obj->key_len,
 		      "node", member_name(n->member, v.node), "origin",
 		      member_name(n->member, v.origin), "state", states[v.state & 3], "pid",
-		      (int)v.pid, "uid", (int)v.uid, "cmd", v.cmd, "ports", ports, "epoch",
-		      (json_int_t)obj->epoch, "standby", (v.flags & APP_STANDBY) != 0);
+		      (int)v.pid, "user", pw ? pw->pw_name : user, "cmd", v.cmd, "ports", ports,
+		      "flags", flags, "epoch", (json_int_t)obj->epoch);
 	ctl_time_set(o, "since", v.since_ms);
 	return o;
 }
@@ -399,7 +409,7 @@ static void app_removed(void *arg, const struct kddm_object *old)
 {
 	struct netd *n = arg;
 
-	ctl_publish(n->ctl, "app-removed", json_pack("{s:s%}", "name", old->key, old->key_len));
+	ctl_publish(n->ctl, "app-removed", json_pack("{s:s%}", "app", old->key, old->key_len));
 }
 
 static void app_entry_done(void *arg, uint64_t index)

@@ -87,9 +87,9 @@ __attribute__((format(printf, 4, 5))) void ctl_fail(struct ctl_request *r, int c
 						    const char *remedy, const char *fmt, ...);
 /* The usual failure of a KDDM submit: picks text, remedy and code. */
 void ctl_fail_status(struct ctl_request *r, int status, const char *what);
-/* `closed` runs when the client goes away before the end of the request, which
- * is gone then. After ctl_ok/ctl_fail it is never called. Without `closed` a
- * request stays valid until the handler ends it, client or not. */
+/* `closed` runs once when the client goes away before the end of the request,
+ * which must still be ended: a request stays valid until its handler ends it,
+ * client or not. After ctl_ok/ctl_fail it is never called. */
 void ctl_on_close(struct ctl_request *r, void (*closed)(void *arg), void *arg);
 /* Credentials of the client. */
 uid_t ctl_uid(const struct ctl_request *r);

@@ -160,13 +160,14 @@ struct move_watch {
 	char app[APP_NAME_MAX];
 };
 
-static const char *const step_names[] = { "?", "prepared", "image-complete", "flipped",
-					  "aborted" };
+static const char *const step_names[8] = { "?",	     "prepared", "image-complete",
+					   "flipped", "aborted",  "?",
+					   "?",	      "?" };
 
 static json_t *move_json(struct netd *n, const char *app, const struct move_value *m)
 {
 	json_t *o = json_pack("{s:s s:s s:s s:s s:s}", "app", app, "step",
-			      step_names[m->step < 5 ? m->step : 0], "from",
+			      step_names[m->step & 7], "from",
 			      member_name(n->member, m->src), "to",
 			      member_name(n->member, m->dst), "reason", m->reason);
 
@@ -186,7 +187,8 @@ static void move_changed(void *arg, const struct kddm_object *obj)
 	ctl_publish(n->ctl, "move", move_json(n, app, &m));
 	for (struct move_watch *w = n->moves->watches; w; w = w->next)
 		if (strcmp(w->app, app) == 0)
-			ctl_event(w->request, json_pack("{so}", "move", move_json(n, app, &m)));
+			ctl_event(w->request, json_pack("{ss ss}", "what", "move", "step",
+							step_names[m.step & 7]));
 	if (m.src == self)
 		move_source_record(n, app, &m);
 	if (m.dst == self)
@@ -224,22 +226,14 @@ static void ctl_moves(void *arg, struct ctl_request *r, json_t *args)
 	ctl_ok(r, list);
 }
 
-static bool app_by_pid(struct netd *n, const char *text, char *app)
+static bool app_by_pid(struct netd *n, uint32_t node, uint32_t pid, char *app)
 {
-	const char *slash = strchr(text, '/');
-	uint32_t node = member_self(n->member);
 	const struct kddm_object *obj;
 	struct app_value v;
-	char name[NODE_NAME_MAX];
 
-	if (slash) {
-		snprintf(name, sizeof(name), "%.*s", (int)(slash - text), text);
-		node = member_find(n->member, name);
-		text = slash + 1;
-	}
 	kddm_for_each (n->sets.apps, obj) {
 		object_read(obj, &v, sizeof(v));
-		if (v.node != node || v.pid != (uint32_t)strtoul(text, NULL, 10))
+		if (v.node != node || v.pid != pid)
 			continue;
 		snprintf(app, APP_NAME_MAX, "%.*s", (int)obj->key_len, (const char *)obj->key);
 		return true;
@@ -247,15 +241,13 @@ static bool app_by_pid(struct netd *n, const char *text, char *app)
 	return false;
 }
 
-static int vip_index(struct netd *n, const char *addr, size_t len)
+static int vip_index(struct netd *n, const char *addr)
 {
 	const struct kddm_object *obj;
-	struct vip_key k = { .family = memchr(addr, ':', len) ? 6 : 4 };
+	struct vip_key k = { .family = strchr(addr, ':') ? 6 : 4 };
 	struct vip_value v;
-	char text[64];
 
-	snprintf(text, sizeof(text), "%.*s", (int)len, addr);
-	if (inet_pton(k.family == 6 ? AF_INET6 : AF_INET, text, k.addr) != 1)
+	if (inet_pton(k.family == 6 ? AF_INET6 : AF_INET, addr, k.addr) != 1)
 		return -1;
 	obj = kddm_find(n->sets.vips, &k, sizeof(k));
 	if (!obj)
@@ -264,33 +256,21 @@ static int vip_index(struct netd *n, const char *addr, size_t len)
 	return v.index;
 }
 
-/* "[VIP]:PORT[/udp]", the brackets only around IPv6 */
-static bool app_by_port(struct netd *n, const char *text, char *app)
+/* vip NULL: any */
+static bool app_by_port(struct netd *n, const char *vip, uint8_t proto, uint16_t port, char *app)
 {
-	const char *colon = strrchr(text, ':');
 	const struct kddm_object *obj;
 	struct port_value v;
-	unsigned long port;
-	int vip = -1, proto;
-	char *end;
+	int index = vip ? vip_index(n, vip) : -1;
 
-	if (!colon)
+	if (vip && index < 0)
 		return false;
-	port = strtoul(colon + 1, &end, 10);
-	proto = strcmp(end, "/udp") == 0 ? IPPROTO_UDP : IPPROTO_TCP;
-	if (colon > text) {
-		bool brackets = *text == '[' && colon[-1] == ']';
-
-		vip = vip_index(n, text + brackets, (size_t)(colon - text) - 2 * brackets);
-		if (vip < 0)
-			return false;
-	}
 	kddm_for_each (n->sets.ports, obj) {
 		const struct port_key *k = obj->key;
 
 		object_read(obj, &v, sizeof(v));
 		if (k->port != port || k->proto != proto || !*v.app ||
-		    (vip >= 0 ? k->vip != vip : k->vip == PORT_VIP_LOCAL))
+		    (vip ? k->vip != index : k->vip == PORT_VIP_LOCAL))
 			continue;
 		snprintf(app, APP_NAME_MAX, "%s", v.app);
 		return true;
@@ -298,15 +278,28 @@ static bool app_by_port(struct netd *n, const char *text, char *app)
 	return false;
 }
 
-static bool app_resolve(struct netd *n, const char *text, char *app)
+/* By name, by a port it listens on, or by the pid of its root process. */
+static bool app_resolve(struct netd *n, json_t *args, char *app, bool *bad)
 {
-	if (kddm_find(n->sets.apps, text, strlen(text))) {
-		snprintf(app, APP_NAME_MAX, "%s", text);
-		return true;
-	}
-	if (strncmp(text, "pid:", 4) == 0)
-		return app_by_pid(n, text + 4, app);
-	return app_by_port(n, text, app);
+	const char *name = ctl_arg_string(args, "app", NULL, bad);
+	const char *vip = ctl_arg_string(args, "vip", NULL, bad);
+	const char *proto = ctl_arg_string(args, "proto", "tcp", bad);
+	const char *node = ctl_arg_string(args, "pid_node", NULL, bad);
+	int64_t port = ctl_arg_int(args, "port", 0, 1, 65535, bad);
+	int64_t pid = ctl_arg_int(args, "pid", 0, 1, INT32_MAX, bad);
+
+	if (*bad || (!name && !port && !pid))
+		*bad = true;
+	else if (name)
+		snprintf(app, APP_NAME_MAX, "%s", name);
+	else if (port)
+		return app_by_port(n, vip, strcmp(proto, "udp") ? IPPROTO_TCP : IPPROTO_UDP,
+				   (uint16_t)port, app);
+	else
+		return app_by_pid(n,
+				  node ? member_find(n->member, node) : member_self(n->member),
+				  (uint32_t)pid, app);
+	return !*bad && kddm_find(n->sets.apps, app, strlen(app));
 }
 
 static void migrate_done(void *arg, int status, json_t *answer)
@@ -333,19 +326,22 @@ static void migrate_done(void *arg, int status, json_t *answer)
 static void ctl_migrate(void *arg, struct ctl_request *r, json_t *args)
 {
 	struct netd *n = arg;
-	const char *what = NULL, *node = NULL;
-	char app[APP_NAME_MAX];
+	char app[APP_NAME_MAX] = "";
+	bool bad = false;
+	bool found = app_resolve(n, args, app, &bad);
+	const char *node = ctl_arg_string(args, "node", NULL, &bad);
+	bool dry_run = ctl_arg_bool(args, "dry_run", &bad);
 	struct move_watch *w;
 	struct app_value v;
 	json_t *request;
-	int dry_run = 0;
 
-	if (json_unpack(args, "{ss ss s?b}", "app", &what, "node", &node, "dry_run", &dry_run) < 0) {
+	if (bad || !node) {
 		ctl_fail(r, CTL_USAGE, "netctl migrate APP NODE", "what is to go where?");
 		return;
 	}
-	if (!app_resolve(n, what, app) || !apps_find(n, app, &v, NULL)) {
-		ctl_fail(r, CTL_FAILED, "netctl apps lists them", "%s: no such application", what);
+	if (!found || !apps_find(n, app, &v, NULL)) {
+		ctl_fail(r, CTL_FAILED, "netctl apps lists them", "%s: no such application",
+			 *app ? app : "there");
 		return;
 	}
 	if (!member_find(n->member, node)) {

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * sk_lookup: which listeners may be found for a VIP.  Only ports that this node
+ * owns are looked up; for the rest the stack finds nothing and answers RST or
+ * unreachable, so a host's own wildcard listener is never reached through a VIP.
+ */
+#include "vmlinux.h"
+#include "dip_maps.h"
+
+#define AF_INET		2
+
+SEC("sk_lookup")
+int dip_sk_lookup(struct bpf_sk_lookup *ctx)
+{
+	const struct dip_vip *vip;
+	struct dip_flow f = { 0 };
+	struct dip_tables t;
+
+	if (!dip_tables_get(&t))
+		return SK_PASS;
+	f.proto = ctx->protocol;
+	if (ctx->family == AF_INET) {
+		f.family = DIP_INET;
+		f.laddr.a4 = ctx->local_ip4;
+		f.raddr.a4 = ctx->remote_ip4;
+	} else {
+		f.family = DIP_INET6;
+		f.laddr.a32[0] = ctx->local_ip6[0];
+		f.laddr.a32[1] = ctx->local_ip6[1];
+		f.laddr.a32[2] = ctx->local_ip6[2];
+		f.laddr.a32[3] = ctx->local_ip6[3];
+		f.raddr.a32[0] = ctx->remote_ip6[0];
+		f.raddr.a32[1] = ctx->remote_ip6[1];
+		f.raddr.a32[2] = ctx->remote_ip6[2];
+		f.raddr.a32[3] = ctx->remote_ip6[3];
+	}
+	vip = dip_vip_find(&t, f.family, &f.laddr);
+	if (!vip)
+		return SK_PASS;
+	f.lport = bpf_htons(ctx->local_port);
+	f.rport = ctx->remote_port;
+	return dip_local(&t, &f, vip->index) ? SK_PASS : SK_DROP;
+}
+
+char _license[] SEC("license") = "GPL";

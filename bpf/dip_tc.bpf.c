@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The tc side of the data path.
+ *   dip_tc_in   interface, ingress: accept (pkt_type), drop, send on, hold
+ *   dip_tc_tap  hold TAP, ingress: what netd writes back goes to the interface
+ *               where the VIP is, marked so that it is not steered again
+ *   dip_tc_out  interface, egress: only who may answer answers; ARP of a VIP
+ *               names the VIP's MAC
+ * What is not the cluster's is left to the next program (TC_ACT_UNSPEC).
+ */
+#include "vmlinux.h"
+#include <linux/pkt_cls.h>
+#include <linux/if_packet.h>
+#include "dip_maps.h"
+#include "parse.h"
+
+#define ETHER_ARP	0x0806
+#define ARP_LEN		28
+#define HEADERS		128		/* enough for all but the oddest packets */
+#define FRAG_AGE_NS	1000000000ULL	/* ids come back after 65536 packets */
+
+struct frag_key {
+	union dip_addr raddr, laddr;
+	__u32 id;
+	__u32 proto;
+};
+
+struct frag_value {
+	__u64 born;		/* ktime */
+	__u8 verdict;
+	__u8 pad;
+	__u16 node;
+	__u32 pad2;
+};
+
+/* where the first fragment of a packet went */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct frag_key);
+	__type(value, struct frag_value);
+} dip_frags SEC(".maps");
+
+static __always_inline struct frag_key frag_key(const struct dip_flow *f)
+{
+	struct frag_key k = {
+		.raddr = f->raddr, .laddr = f->laddr, .id = f->frag_id,
+		/* IPv6: what follows is known to the first fragment only */
+		.proto = f->family == DIP_INET ? f->proto : 0,
+	};
+
+	return k;
+}
+
+static __always_inline void frag_recall(struct dip_flow *f)
+{
+	struct frag_key k = frag_key(f);
+	struct frag_value *v = bpf_map_lookup_elem(&dip_frags, &k);
+
+	if (!v || bpf_ktime_get_ns() - v->born > FRAG_AGE_NS)
+		return;
+	f->frag_known = 1 + v->verdict;
+	f->frag_node = v->node;
+}
+
+static __always_inline void frag_remember(const struct dip_flow *f, const struct dip_result *r)
+{
+	struct frag_key k = frag_key(f);
+	struct frag_value v = {
+		.born = bpf_ktime_get_ns(), .verdict = r->verdict, .node = r->node,
+	};
+
+	bpf_map_update_elem(&dip_frags, &k, &v, BPF_ANY);
+}
+
+/* Parse, pulling the headers into the linear part when they are not there. */
+static __noinline int parse_skb(struct __sk_buff *skb, struct dip_flow *f, __u32 dir)
+{
+	const void *data, *end;
+	__u32 want;
+
+	if (!f)
+		return 0;
+	data = (const void *)(long)skb->data;
+	end = (const void *)(long)skb->data_end;
+	if (data + HEADERS > end && end - data < skb->len) {
+		want = skb->len < HEADERS ? skb->len : HEADERS;
+		bpf_skb_pull_data(skb, want);
+		data = (const void *)(long)skb->data;
+		end = (const void *)(long)skb->data_end;
+	}
+	dip_parse(f, data, end, skb->gso_size ? 0 : skb->len, dir);
+	return f->malformed;
+}
+
+/* Rewrite the MACs: from this node (to whose MAC it came) to a peer, and out. */
+static __always_inline int send_on(struct __sk_buff *skb, const struct dip_conf *c,
+				   const struct dip_flow *f, __u16 node)
+{
+	struct dip_peer to = c->peers[node & (DIP_NODES_MAX - 1)];
+	__u64 from = f->dmac;
+
+	if (bpf_skb_store_bytes(skb, 0, to.mac, 6, 0) ||
+	    bpf_skb_store_bytes(skb, 6, &from, 6, 0))
+		return TC_ACT_SHOT;
+	return bpf_redirect(skb->ifindex, 0);
+}
+
+static __always_inline int take(struct __sk_buff *skb)
+{
+	if (skb->pkt_type != PACKET_HOST)
+		bpf_skb_change_type(skb, PACKET_HOST);
+	return TC_ACT_UNSPEC;
+}
+
+static __always_inline int act(struct __sk_buff *skb, const struct dip_conf *c,
+			       const struct dip_flow *f, struct dip_result r)
+{
+	__u32 tap = c->hold_ifindex;
+
+	if (r.verdict == DIP_HOLD && !tap) {
+		r.verdict = DIP_DROP;
+		r.reason = DIP_R_NO_QUEUE;
+	}
+	dip_count(DIP_IN, r.reason);
+	switch (r.verdict) {
+	case DIP_ACCEPT:
+		return take(skb);
+	case DIP_DROP:
+		return TC_ACT_SHOT;
+	case DIP_HOLD:
+		take(skb);
+		return bpf_redirect(tap, 0);
+	case DIP_FORWARD:
+		return send_on(skb, c, f, r.node);
+	}
+	return TC_ACT_UNSPEC;
+}
+
+/* Out of the queue: decided when it was queued, but the lease must still hold. */
+static __always_inline int released(struct __sk_buff *skb, const struct dip_conf *c)
+{
+	skb->mark = 0;
+	if (!dip_lease_valid(c, bpf_jiffies64())) {
+		dip_count(DIP_IN, DIP_R_LEASE_EXPIRED);
+		return TC_ACT_SHOT;
+	}
+	dip_count(DIP_IN, DIP_R_RELEASED);
+	return take(skb);
+}
+
+SEC("tc")
+int dip_tc_in(struct __sk_buff *skb)
+{
+	struct dip_flow f = { 0 };
+	struct dip_tables t;
+	struct dip_result r;
+
+	if (!dip_tables_get(&t))
+		return TC_ACT_UNSPEC;
+	if (skb->mark && skb->mark == t.conf->mark)
+		return released(skb, t.conf);
+	parse_skb(skb, &f, DIP_IN);
+	if (f.flags & DIP_F_LATER)
+		frag_recall(&f);
+	r = dip_steer(&t, &f, bpf_jiffies64());
+	if ((f.flags & (DIP_F_FRAG | DIP_F_LATER)) == DIP_F_FRAG && r.verdict != DIP_PASS)
+		frag_remember(&f, &r);
+	return act(skb, t.conf, &f, r);
+}
+
+SEC("tc")
+int dip_tc_tap(struct __sk_buff *skb)
+{
+	const struct dip_vip *vip;
+	struct dip_flow f = { 0 };
+	struct dip_tables t;
+
+	if (!dip_tables_get(&t))
+		return TC_ACT_SHOT;
+	parse_skb(skb, &f, DIP_IN);
+	if (!(f.flags & DIP_F_ADDR))
+		return TC_ACT_SHOT;
+	vip = dip_vip_find(&t, f.family, &f.laddr);
+	if (!vip || !vip->ifindex)
+		return TC_ACT_SHOT;
+	skb->mark = t.conf->mark;
+	return bpf_redirect(vip->ifindex, BPF_F_INGRESS);
+}
+
+/*
+ * ARP whose sender is a VIP.  Requests too: whoever is asked learns from them.
+ * The Ethernet source stays this node's own, or switches would learn the shared
+ * MAC at one port.
+ */
+static __always_inline int arp_out(struct __sk_buff *skb, const struct dip_tables *t)
+{
+	const __u8 *p = (const __u8 *)(long)skb->data + ETH_HLEN_;
+	const __u8 *end = (const __u8 *)(long)skb->data_end;
+	union dip_addr spa = { .a64 = { 0 } };
+	const struct dip_vip *vip;
+
+	if (p + ARP_LEN > end)
+		return TC_ACT_UNSPEC;
+	if (load_u16(p) != 1 || load_u16(p + 2) != ETHER_IPV4 || p[4] != 6 || p[5] != 4)
+		return TC_ACT_UNSPEC;
+	spa.a4 = load_be32(p + 14);
+	vip = dip_vip_find(t, DIP_INET, &spa);
+	if (!vip)
+		return TC_ACT_UNSPEC;
+	if (!dip_lease_valid(t->conf, bpf_jiffies64())) {
+		dip_count(DIP_OUT, DIP_R_ARP_LEASE);
+		return TC_ACT_SHOT;
+	}
+	if (bpf_skb_store_bytes(skb, ETH_HLEN_ + 8, vip->mac, 6, 0))
+		return TC_ACT_SHOT;
+	dip_count(DIP_OUT, DIP_R_ARP_VIP);
+	return TC_ACT_UNSPEC;
+}
+
+SEC("tc")
+int dip_tc_out(struct __sk_buff *skb)
+{
+	struct dip_flow f = { 0 };
+	struct dip_tables t;
+	struct dip_result r;
+
+	if (!dip_tables_get(&t))
+		return TC_ACT_UNSPEC;
+	if (skb->protocol == bpf_htons(ETHER_ARP))
+		return arp_out(skb, &t);
+	parse_skb(skb, &f, DIP_OUT);
+	r = dip_egress(&t, &f, bpf_jiffies64());
+	if (r.verdict == DIP_PASS)
+		return TC_ACT_UNSPEC;
+	dip_count(DIP_OUT, r.reason);
+	return r.verdict == DIP_ACCEPT ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+}
+
+char _license[] SEC("license") = "GPL";

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * From a frame to a struct dip_flow, for XDP, tc and the unit tests.
+ *
+ * Every function returns DIP_R_NONE or the reason why the packet cannot be read
+ * further; nothing is read at or behind `end`.  len is the length of the frame
+ * on the wire, 0 when the lengths in its headers need no check (a GSO packet of
+ * this machine); it is more than end - data where the rest is not linear.
+ */
+#ifndef SSI_BPF_PARSE_H
+#define SSI_BPF_PARSE_H
+
+#include <ssi/dip_steer.h>
+
+#define ETH_HLEN_		14
+#define ETHER_IPV4		0x0800
+#define ETHER_IPV6		0x86dd
+#define ETHER_VLAN		0x8100
+#define ETHER_QINQ		0x88a8
+
+#ifdef __clang__
+#define DIP_UNROLL _Pragma("unroll")
+#else
+#define DIP_UNROLL _Pragma("GCC unroll 8")
+#endif
+
+/* where we are in the frame */
+struct dip_cursor {
+	const __u8 *p;
+	const __u8 *end;
+	__u32 left;		/* bytes of the frame from p on, by len */
+	__u32 check;		/* is left meaningful? */
+	__u32 out;		/* DIP_OUT: the source is the VIP's side */
+};
+
+#ifdef __bpf__
+DIP_INLINE __be16 load_be16(const __u8 *p) { return *(const __be16 *)p; }
+DIP_INLINE __be32 load_be32(const __u8 *p) { return *(const __be32 *)p; }
+#else
+DIP_INLINE __be16 load_be16(const __u8 *p)
+{
+	__be16 v;
+
+	__builtin_memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+DIP_INLINE __be32 load_be32(const __u8 *p)
+{
+	__be32 v;
+
+	__builtin_memcpy(&v, p, sizeof(v));
+	return v;
+}
+#endif
+
+DIP_INLINE __u16 load_u16(const __u8 *p)
+{
+	return DIP_NTOH16(load_be16(p));
+}
+
+DIP_INLINE __u64 load_mac(const __u8 *p)
+{
+	struct dip_peer m = { .word = 0 };
+
+	m.mac[0] = p[0];
+	m.mac[1] = p[1];
+	m.mac[2] = p[2];
+	m.mac[3] = p[3];
+	m.mac[4] = p[4];
+	m.mac[5] = p[5];
+	return m.word;
+}
+
+DIP_INLINE void load_addr6(union dip_addr *a, const __u8 *p)
+{
+	a->a32[0] = load_be32(p);
+	a->a32[1] = load_be32(p + 4);
+	a->a32[2] = load_be32(p + 8);
+	a->a32[3] = load_be32(p + 12);
+}
+
+DIP_INLINE int addr_equal(const union dip_addr *a, const union dip_addr *b)
+{
+	return a->a64[0] == b->a64[0] && a->a64[1] == b->a64[1];
+}
+
+/* Ports of a header whose sender is the remote side, or the local one. */
+DIP_INLINE void load_ports(struct dip_flow *f, const __u8 *p, __u32 from_local)
+{
+	f->rport = load_be16(from_local ? p + 2 : p);
+	f->lport = load_be16(from_local ? p : p + 2);
+}
+
+/*
+ * What an ICMP error quotes is a packet of the opposite direction; the error
+ * belongs to that packet's connection.  src and dst are the quoted addresses.
+ */
+DIP_INLINE int quote_sides(const struct dip_cursor *c, struct dip_flow *f,
+			   const union dip_addr *src, const union dip_addr *dst)
+{
+	const union dip_addr *local = c->out ? dst : src;
+
+	if (!addr_equal(local, &f->laddr))
+		return DIP_R_QUOTE_FOREIGN;
+	f->raddr = c->out ? *src : *dst;
+	f->flags |= DIP_F_ERROR;
+	return DIP_R_NONE;
+}
+
+DIP_INLINE int quote_l4(const struct dip_cursor *c, struct dip_flow *f, const __u8 *p,
+			__u8 proto, __u8 icmp)
+{
+	f->proto = proto;
+	if (proto == icmp)
+		f->flags |= DIP_F_ICMP;
+	if (proto != DIP_PROTO_TCP && proto != DIP_PROTO_UDP)
+		return DIP_R_NONE;
+	if (p + 4 > c->end)
+		return DIP_R_QUOTE_SHORT;
+	load_ports(f, p, !c->out);
+	return DIP_R_NONE;
+}
+
+DIP_INLINE int parse_quote4(const struct dip_cursor *c, struct dip_flow *f, const __u8 *p)
+{
+	union dip_addr src = { .a64 = { 0 } }, dst = { .a64 = { 0 } };
+	__u32 hlen;
+	int why;
+
+	if (p + 20 > c->end)
+		return DIP_R_QUOTE_SHORT;
+	hlen = (p[0] & 15) * 4;
+	if (p[0] >> 4 != 4 || hlen < 20)
+		return DIP_R_QUOTE_FOREIGN;
+	src.a4 = load_be32(p + 12);
+	dst.a4 = load_be32(p + 16);
+	why = quote_sides(c, f, &src, &dst);
+	if (why)
+		return why;
+	if (load_u16(p + 6) & 0x1fff)
+		return DIP_R_QUOTE_SHORT;
+	return quote_l4(c, f, p + hlen, p[9], DIP_PROTO_ICMP);
+}
+
+DIP_INLINE int parse_quote6(const struct dip_cursor *c, struct dip_flow *f, const __u8 *p)
+{
+	union dip_addr src, dst;
+	int why;
+
+	if (p + 40 > c->end)
+		return DIP_R_QUOTE_SHORT;
+	if (p[0] >> 4 != 6)
+		return DIP_R_QUOTE_FOREIGN;
+	load_addr6(&src, p + 8);
+	load_addr6(&dst, p + 24);
+	why = quote_sides(c, f, &src, &dst);
+	if (why)
+		return why;
+	return quote_l4(c, f, p + 40, p[6], DIP_PROTO_ICMP6);
+}
+
+DIP_INLINE int parse_icmp4(const struct dip_cursor *c, struct dip_flow *f)
+{
+	const __u8 *p = c->p;
+
+	if (p + 8 > c->end || c->left < 8)
+		return DIP_R_ICMP_SHORT;
+	switch (p[0]) {
+	case 3:		/* unreachable */
+	case 4:		/* source quench */
+	case 5:		/* redirect */
+	case 11:	/* time exceeded */
+	case 12:	/* parameter problem */
+		return parse_quote4(c, f, p + 8);
+	}
+	f->flags |= DIP_F_ICMP;
+	return DIP_R_NONE;
+}
+
+DIP_INLINE int parse_icmp6(const struct dip_cursor *c, struct dip_flow *f)
+{
+	const __u8 *p = c->p;
+
+	if (p + 8 > c->end || c->left < 8)
+		return DIP_R_ICMP_SHORT;
+	if (p[0] >= 1 && p[0] <= 4)
+		return parse_quote6(c, f, p + 8);
+	/* multicast listeners, then routers and neighbours */
+	if ((p[0] >= 130 && p[0] <= 137) || p[0] == 143)
+		f->flags |= DIP_F_ND;
+	else
+		f->flags |= DIP_F_ICMP;
+	return DIP_R_NONE;
+}
+
+DIP_INLINE int parse_tcp(const struct dip_cursor *c, struct dip_flow *f)
+{
+	const __u8 *p = c->p;
+	__u32 hlen;
+
+	if (p + 20 > c->end || c->left < 20)
+		return f->flags & DIP_F_FRAG ? DIP_R_FRAG_TINY : DIP_R_TCP_SHORT;
+	load_ports(f, p, c->out);
+	hlen = (p[12] >> 4) * 4;
+	if (hlen < 20 || (hlen > c->left && !(f->flags & DIP_F_FRAG)))
+		return DIP_R_TCP_OFFSET;
+	return DIP_R_NONE;
+}
+
+DIP_INLINE int parse_udp(const struct dip_cursor *c, struct dip_flow *f)
+{
+	const __u8 *p = c->p;
+
+	if (p + 8 > c->end || c->left < 8)
+		return f->flags & DIP_F_FRAG ? DIP_R_FRAG_TINY : DIP_R_UDP_SHORT;
+	load_ports(f, p, c->out);
+	return DIP_R_NONE;
+}
+
+DIP_INLINE int parse_l4(const struct dip_cursor *c, struct dip_flow *f)
+{
+	if (f->proto == DIP_PROTO_TCP)
+		return parse_tcp(c, f);
+	if (f->proto == DIP_PROTO_UDP)
+		return parse_udp(c, f);
+	if (f->family == DIP_INET && f->proto == DIP_PROTO_ICMP)
+		return parse_icmp4(c, f);
+	if (f->family == DIP_INET6 && f->proto == DIP_PROTO_ICMP6)
+		return parse_icmp6(c, f);
+	return DIP_R_NONE;
+}
+
+DIP_INLINE int parse_ipv4(struct dip_cursor *c, struct dip_flow *f)
+{
+	const __u8 *p = c->p;
+	__u32 hlen, total, frag;
+
+	if (p + 20 > c->end)
+		return DIP_R_IP_SHORT;
+	if (p[0] >> 4 != 4)
+		return DIP_R_IP_VERSION;
+	f->family = DIP_INET;
+	f->proto = p[9];
+	f->flags = DIP_F_ADDR;
+	f->raddr.a4 = load_be32(c->out ? p + 16 : p + 12);
+	f->laddr.a4 = load_be32(c->out ? p + 12 : p + 16);
+	hlen = (p[0] & 15) * 4;
+	if (hlen < 20)
+		return DIP_R_IP_HLEN;
+	total = load_u16(p + 2);
+	if (c->check && total < hlen)
+		return DIP_R_IP_LEN;
+	if (c->check && total > c->left)
+		return DIP_R_IP_TRUNCATED;
+	c->left = c->check ? total - hlen : ~0U;
+	c->p = p + hlen;
+	frag = load_u16(p + 6) & 0x3fff;
+	if (DIP_UNLIKELY(frag)) {
+		f->flags |= DIP_F_FRAG;
+		f->frag_id = load_be16(p + 4);
+		if (frag & 0x1fff) {
+			f->flags |= DIP_F_LATER;
+			return DIP_R_NONE;
+		}
+	}
+	return parse_l4(c, f);
+}
+
+/*
+ * One extension header: 1 when there may be more, 0 when the upper layer has
+ * been reached, or a negative reason.
+ */
+DIP_INLINE int parse_ext(struct dip_cursor *c, struct dip_flow *f)
+{
+	const __u8 *p = c->p;
+	__u32 size;
+
+	switch (f->proto) {
+	case 0:		/* hop by hop */
+	case 43:	/* routing */
+	case 60:	/* destination options */
+	case 44:	/* fragment */
+		break;
+	default:
+		return 0;
+	}
+	if (p + 8 > c->end || c->left < 8)
+		return -DIP_R_IP_TRUNCATED;
+	size = 8;
+	if (f->proto == 44) {
+		f->flags |= DIP_F_FRAG;
+		f->frag_id = load_be32(p + 4);
+		if (load_u16(p + 2) & 0xfff8)
+			f->flags |= DIP_F_LATER;
+	} else {
+		size += p[1] * 8;
+	}
+	if (size > c->left)
+		return -DIP_R_IP_TRUNCATED;
+	f->proto = p[0];
+	c->p = p + size;
+	if (c->check)
+		c->left -= size;
+	return !(f->flags & DIP_F_LATER);
+}
+
+DIP_INLINE int parse_ipv6(struct dip_cursor *c, struct dip_flow *f)
+{
+	const __u8 *p = c->p;
+	__u32 total;
+	int i, more = 1;
+
+	if (p + 40 > c->end)
+		return DIP_R_IP_SHORT;
+	if (p[0] >> 4 != 6)
+		return DIP_R_IP_VERSION;
+	f->family = DIP_INET6;
+	f->proto = p[6];
+	f->flags = DIP_F_ADDR;
+	load_addr6(&f->raddr, c->out ? p + 24 : p + 8);
+	load_addr6(&f->laddr, c->out ? p + 8 : p + 24);
+	total = load_u16(p + 4);
+	if (c->check && total + 40 > c->left)
+		return DIP_R_IP_TRUNCATED;
+	c->left = c->check ? total : ~0U;
+	c->p = p + 40;
+	DIP_UNROLL
+	for (i = 0; i < 5; i++) {
+		more = parse_ext(c, f);
+		if (more <= 0)
+			break;
+	}
+	if (more < 0)
+		return -more;
+	if (more)
+		return DIP_R_EXT_DEEP;
+	if (f->flags & DIP_F_LATER)
+		return DIP_R_NONE;
+	return parse_l4(c, f);
+}
+
+DIP_INLINE int ether_is_tag(__u16 proto)
+{
+	return proto == ETHER_VLAN || proto == ETHER_QINQ;
+}
+
+DIP_INLINE int parse_frame(struct dip_cursor *c, struct dip_flow *f)
+{
+	const __u8 *p = c->p;
+	__u32 off = ETH_HLEN_;
+	__u16 proto;
+	int i;
+
+	if (p + ETH_HLEN_ > c->end)
+		return DIP_R_ETH_SHORT;
+	f->dmac = load_mac(p);
+	f->smac = load_mac(p + 6);
+	proto = load_u16(p + 12);
+	DIP_UNROLL
+	for (i = 0; i < 2; i++) {
+		if (DIP_LIKELY(!ether_is_tag(proto)))
+			break;
+		if (p + off + 4 > c->end)
+			return DIP_R_ETH_SHORT;
+		proto = load_u16(p + off + 2);
+		off += 4;
+	}
+	if (ether_is_tag(proto))
+		return DIP_R_VLAN_DEEP;
+	c->p = p + off;
+	c->left = c->check > off ? c->check - off : 0;
+	if (DIP_LIKELY(proto == ETHER_IPV4))
+		return parse_ipv4(c, f);
+	if (proto == ETHER_IPV6)
+		return parse_ipv6(c, f);
+	return DIP_R_NOT_IP;
+}
+
+/*
+ * Fill *f (zeroed by the caller) from a frame.  dir says on which side the VIP
+ * is.  What could not be read stands in f->malformed.
+ */
+DIP_INLINE void dip_parse(struct dip_flow *f, const void *data, const void *end, __u32 len,
+			  enum dip_dir dir)
+{
+	struct dip_cursor c = {
+		.p = (const __u8 *)data,
+		.end = (const __u8 *)end,
+		.left = len,
+		.check = len,
+		.out = dir == DIP_OUT,
+	};
+
+	f->malformed = (__u8)parse_frame(&c, f);
+}
+
+#endif /* SSI_BPF_PARSE_H */

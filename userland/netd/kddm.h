@@ -109,10 +109,13 @@ int kddm_link(struct kddm_set *set, const struct kddm_linker *linker, void *arg)
  *
  * status: 0             committed and applied here; see each op's result
  *         -EAGAIN       no quorum within the time limit, certainly not applied
- *         -ETIMEDOUT    outcome unknown (node shut down or fenced meanwhile)
+ *         -ETIMEDOUT    outcome unknown (quorum or node lost meanwhile)
  *         -ENOTCONN     not a member of a cluster
  * op result: 0, -EEXIST (ABSENT expected), -ENOENT, -ESTALE (version differs),
- *         -ECANCELED (another op of the atomic batch failed), -EINVAL
+ *         -ECANCELED (another op of the atomic batch failed), -EINVAL,
+ *         -EHOSTDOWN (grab for an owner that is not up)
+ * Batches in flight at the same time have no order among each other: what must
+ * be ordered goes into one batch or waits for `done`.
  */
 struct kddm_result {
 	int status;

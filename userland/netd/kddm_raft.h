@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The consensus engine (C raft on libuv) behind a small face: what the rest of
+ * netd sees of it. Log and snapshots lie in `dir`. One thread, the loop's.
+ */
+#ifndef SSI_KDDM_RAFT_H
+#define SSI_KDDM_RAFT_H
+
+#include <raft.h>
+#include <raft/uv.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kddm_op.h"
+
+struct kddm_raft;
+
+struct kddm_raft_events {
+	int (*apply)(void *arg, uint64_t index, const void *data, size_t len);
+	int (*restore)(void *arg, const void *data, size_t len);
+	void (*snapshot)(void *arg, struct kddm_buf *out);
+	void (*proposed)(void *arg); /* the fate of one kddm_raft_propose() is known */
+};
+
+struct kddm_raft_config {
+	uv_loop_t *loop;
+	const char *dir;
+	uint64_t id;
+	const char *address;
+	unsigned int heartbeat_ms, election_ms;
+	struct raft_uv_transport *transport;
+	const struct kddm_raft_events *events;
+	void *arg;
+};
+
+/* 0 or negative errno, with the reason logged. With `bootstrap` an empty log
+ * becomes a cluster of this node alone. */
+int kddm_raft_start(const struct kddm_raft_config *c, bool bootstrap, struct kddm_raft **out);
+/* `closed` is called when everything is released; then the transport may go. */
+void kddm_raft_stop(struct kddm_raft *kr, void (*closed)(void *arg), void *arg);
+
+bool kddm_raft_leads(struct kddm_raft *kr);
+uint64_t kddm_raft_leader(struct kddm_raft *kr); /* raft id or 0 */
+uint64_t kddm_raft_term(struct kddm_raft *kr);
+uint64_t kddm_raft_last_index(struct kddm_raft *kr);
+uint64_t kddm_raft_commit_index(struct kddm_raft *kr);
+uint64_t kddm_raft_applied(struct kddm_raft *kr);
+/* RAFT_VOTER, RAFT_STANDBY, RAFT_SPARE or -1 when not in the configuration. */
+int kddm_raft_role(struct kddm_raft *kr, uint64_t id);
+const struct raft_configuration *kddm_raft_members(struct kddm_raft *kr);
+/* The engine gave up (disk, corrupt log): the text, or NULL. */
+const char *kddm_raft_failure(struct kddm_raft *kr);
+
+int kddm_raft_propose(struct kddm_raft *kr, const void *data, size_t len);
+/* Followers learn of a commit with the next message only: send one. */
+void kddm_raft_kick(struct kddm_raft *kr);
+
+/* One change at a time: -EBUSY. `done` gets 0 or a negative errno. */
+typedef void kddm_raft_done_fn(void *arg, int status);
+int kddm_raft_add(struct kddm_raft *kr, uint64_t id, const char *address,
+		  kddm_raft_done_fn *done, void *arg);
+int kddm_raft_assign(struct kddm_raft *kr, uint64_t id, int role, kddm_raft_done_fn *done,
+		     void *arg);
+int kddm_raft_remove(struct kddm_raft *kr, uint64_t id, kddm_raft_done_fn *done, void *arg);
+/* Let another voter lead; `done` in any case. */
+int kddm_raft_transfer(struct kddm_raft *kr, kddm_raft_done_fn *done, void *arg);
+
+#endif

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Objects of a set in memory; see kddm_set.h. One thread, no locks.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "kddm_set.h"
+
+#define MAX_HEIGHT 16
+#define MIN_BUCKETS 16
+
+struct kddm_entry {
+	struct kddm_object obj;
+	struct kddm_entry *hash_next;
+	uint32_t hash;
+	uint32_t height;
+	struct kddm_entry *next[]; /* then the value, then the key */
+};
+
+static struct kddm_entry *entry_of(const struct kddm_object *obj)
+{
+	return (struct kddm_entry *)((char *)obj - offsetof(struct kddm_entry, obj));
+}
+
+static void *must(void *p)
+{
+	if (!p)
+		abort();
+	return p;
+}
+
+/* FNV-1a with a final mix. */
+static uint32_t hash_key(const void *key, size_t len)
+{
+	const unsigned char *p = key;
+	uint32_t h = 2166136261u;
+
+	while (len--)
+		h = (h ^ *p++) * 16777619u;
+	h ^= h >> 16;
+	h *= 0x7feb352du;
+	return h ^ h >> 15;
+}
+
+static int compare(const struct kddm_entry *e, const void *key, size_t len)
+{
+	size_t common = e->obj.key_len < len ? e->obj.key_len : len;
+	int d = memcmp(e->obj.key, key, common);
+
+	if (d)
+		return d;
+	return e->obj.key_len < len ? -1 : e->obj.key_len > len;
+}
+
+/* Each level has a quarter of the one below. */
+static uint32_t random_height(struct kddm_set *set)
+{
+	uint32_t height = 1, r;
+
+	set->seed ^= set->seed << 13;
+	set->seed ^= set->seed >> 17;
+	set->seed ^= set->seed << 5;
+	for (r = set->seed; height < MAX_HEIGHT && (r & 3) == 0; r >>= 2)
+		height++;
+	return height;
+}
+
+static struct kddm_entry *entry_alloc(uint32_t height, size_t bytes)
+{
+	struct kddm_entry *e =
+		must(calloc(1, sizeof(*e) + height * sizeof(e->next[0]) + bytes));
+
+	e->height = height;
+	return e;
+}
+
+struct kddm_set *kddm_set_alloc(const struct kddm_type *type)
+{
+	struct kddm_set *set = must(calloc(1, sizeof(*set)));
+
+	set->type = type;
+	set->seed = 0x9e3779b9u;
+	set->n_buckets = MIN_BUCKETS;
+	set->bucket = must(calloc(set->n_buckets, sizeof(set->bucket[0])));
+	set->head = entry_alloc(MAX_HEIGHT, 0);
+	return set;
+}
+
+void kddm_set_clear(struct kddm_set *set)
+{
+	struct kddm_entry *e = set->head->next[0], *next;
+
+	for (; e; e = next) {
+		next = e->next[0];
+		free(e);
+	}
+	memset(set->head->next, 0, MAX_HEIGHT * sizeof(set->head->next[0]));
+	memset(set->bucket, 0, set->n_buckets * sizeof(set->bucket[0]));
+	set->count = 0;
+}
+
+void kddm_set_free(struct kddm_set *set)
+{
+	struct kddm_link *link, *next;
+
+	if (!set)
+		return;
+	kddm_set_clear(set);
+	for (link = set->links; link; link = next) {
+		next = link->next;
+		free(link);
+	}
+	free(set->bucket);
+	free(set->head);
+	free(set);
+}
+
+struct kddm_object *kddm_object_new(struct kddm_set *set, const void *key, size_t key_len,
+				    const void *value, size_t value_len)
+{
+	struct kddm_entry *e = entry_alloc(random_height(set), value_len + key_len);
+	char *data = (char *)&e->next[e->height];
+
+	if (value_len)
+		memcpy(data, value, value_len);
+	memcpy(data + value_len, key, key_len);
+	e->obj.value = data;
+	e->obj.value_len = value_len;
+	e->obj.key = data + value_len;
+	e->obj.key_len = key_len;
+	e->hash = hash_key(key, key_len);
+	return &e->obj;
+}
+
+void kddm_object_free(struct kddm_object *obj)
+{
+	if (obj)
+		free(entry_of(obj));
+}
+
+static struct kddm_entry **bucket_of(struct kddm_set *set, uint32_t hash)
+{
+	return &set->bucket[hash & (set->n_buckets - 1)];
+}
+
+static struct kddm_entry *find(struct kddm_set *set, const void *key, size_t len)
+{
+	uint32_t hash = hash_key(key, len);
+	struct kddm_entry *e = *bucket_of(set, hash);
+
+	while (e && (e->hash != hash || compare(e, key, len)))
+		e = e->hash_next;
+	return e;
+}
+
+static void grow(struct kddm_set *set)
+{
+	free(set->bucket);
+	set->n_buckets *= 2;
+	set->bucket = must(calloc(set->n_buckets, sizeof(set->bucket[0])));
+	for (struct kddm_entry *e = set->head->next[0]; e; e = e->next[0]) {
+		struct kddm_entry **b = bucket_of(set, e->hash);
+
+		e->hash_next = *b;
+		*b = e;
+	}
+}
+
+/* The last entry before the key on every level. */
+static void find_before(struct kddm_set *set, const void *key, size_t len,
+			struct kddm_entry *before[MAX_HEIGHT])
+{
+	struct kddm_entry *e = set->head;
+
+	for (int i = MAX_HEIGHT - 1; i >= 0; i--) {
+		while (e->next[i] && compare(e->next[i], key, len) < 0)
+			e = e->next[i];
+		before[i] = e;
+	}
+}
+
+struct kddm_object *kddm_set_take(struct kddm_set *set, const void *key, size_t key_len)
+{
+	struct kddm_entry *before[MAX_HEIGHT], *e = find(set, key, key_len), **p;
+
+	if (!e)
+		return NULL;
+	find_before(set, key, key_len, before);
+	for (uint32_t i = 0; i < e->height; i++)
+		before[i]->next[i] = e->next[i];
+	for (p = bucket_of(set, e->hash); *p != e; p = &(*p)->hash_next)
+		;
+	*p = e->hash_next;
+	set->count--;
+	return &e->obj;
+}
+
+struct kddm_object *kddm_set_insert(struct kddm_set *set, struct kddm_object *obj)
+{
+	struct kddm_object *old = kddm_set_take(set, obj->key, obj->key_len);
+	struct kddm_entry *before[MAX_HEIGHT], *e = entry_of(obj), **b;
+
+	find_before(set, obj->key, obj->key_len, before);
+	for (uint32_t i = 0; i < e->height; i++) {
+		e->next[i] = before[i]->next[i];
+		before[i]->next[i] = e;
+	}
+	b = bucket_of(set, e->hash);
+	e->hash_next = *b;
+	*b = e;
+	if (++set->count > set->n_buckets)
+		grow(set);
+	return old;
+}
+
+const struct kddm_object *kddm_find(struct kddm_set *set, const void *key, size_t key_len)
+{
+	struct kddm_entry *e = find(set, key, key_len);
+
+	return e ? &e->obj : NULL;
+}
+
+const struct kddm_object *kddm_first(struct kddm_set *set)
+{
+	struct kddm_entry *e = set->head->next[0];
+
+	return e ? &e->obj : NULL;
+}
+
+const struct kddm_object *kddm_next(struct kddm_set *set, const struct kddm_object *obj)
+{
+	struct kddm_entry *e = entry_of(obj)->next[0];
+
+	(void)set;
+	return e ? &e->obj : NULL;
+}
+
+size_t kddm_count(const struct kddm_set *set)
+{
+	return set->count;
+}
+
+int kddm_link(struct kddm_set *set, const struct kddm_linker *linker, void *arg)
+{
+	struct kddm_link **p = &set->links, *link = must(calloc(1, sizeof(*link)));
+	const struct kddm_object *obj;
+
+	link->linker = linker;
+	link->arg = arg;
+	while (*p)
+		p = &(*p)->next;
+	*p = link;
+	if (linker->insert)
+		kddm_for_each(set, obj)
+			linker->insert(arg, obj);
+	return 0;
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Choosing the transport by the address, and TCP; see transport.h.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "transport.h"
+#include "userland/lib/cleanup.h"
+
+#define BACKLOG 128
+#define USER_TIMEOUT_MS 3000
+
+static const struct transport_ops *const transports[] = { &transport_tipc, &transport_tcp };
+
+static const struct transport_ops *transport_of(const char *address)
+{
+	for (size_t i = 0; i < sizeof(transports) / sizeof(transports[0]); i++)
+		if (transports[i]->takes(address))
+			return transports[i];
+	return NULL;
+}
+
+int transport_listen(const char *address)
+{
+	const struct transport_ops *t = transport_of(address);
+
+	return t ? t->listen(address) : -EINVAL;
+}
+
+int transport_connect(const char *address)
+{
+	const struct transport_ops *t = transport_of(address);
+
+	return t ? t->connect(address) : -EINVAL;
+}
+
+const char *transport_name(const char *address)
+{
+	const struct transport_ops *t = transport_of(address);
+
+	return t ? t->name : "none";
+}
+
+/* ---- TCP ---- */
+
+union inet_address {
+	struct sockaddr sa;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+};
+
+static int parse_port(const char *text, uint16_t *port)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (end == text || *end || !n || n > 65535)
+		return -EINVAL;
+	*port = (uint16_t)n;
+	return 0;
+}
+
+/* Splits off ":PORT"; a bare IPv6 address has more than one colon. */
+static int split(const char *text, char *host, size_t size, uint16_t *port)
+{
+	const char *colon = strrchr(text, ':');
+	size_t len = strlen(text);
+
+	if (text[0] == '[') {
+		const char *close = strchr(text, ']');
+
+		if (!close)
+			return -EINVAL;
+		len = (size_t)(close - ++text);
+		if (close[1] && (close[1] != ':' || parse_port(close + 2, port) < 0))
+			return -EINVAL;
+	} else if (colon && strchr(text, ':') == colon) {
+		len = (size_t)(colon - text);
+		if (parse_port(colon + 1, port) < 0)
+			return -EINVAL;
+	}
+	if (len >= size)
+		return -EINVAL;
+	memcpy(host, text, len);
+	host[len] = 0;
+	return 0;
+}
+
+static int parse_tcp(const char *text, uint16_t default_port, union inet_address *out,
+		     socklen_t *len)
+{
+	char host[INET6_ADDRSTRLEN + 1];
+	uint16_t port = default_port;
+
+	memset(out, 0, sizeof(*out));
+	if (split(text, host, sizeof(host), &port) < 0 || !port)
+		return -EINVAL;
+	if (inet_pton(AF_INET, host, &out->in.sin_addr) == 1) {
+		out->in.sin_family = AF_INET;
+		out->in.sin_port = htons(port);
+		*len = sizeof(out->in);
+		return 0;
+	}
+	if (inet_pton(AF_INET6, host, &out->in6.sin6_addr) == 1) {
+		out->in6.sin6_family = AF_INET6;
+		out->in6.sin6_port = htons(port);
+		*len = sizeof(out->in6);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+int transport_tcp_address(const char *text, uint16_t default_port,
+			  char out[TRANSPORT_ADDRESS_MAX])
+{
+	char host[INET6_ADDRSTRLEN];
+	union inet_address a;
+	socklen_t len;
+
+	if (parse_tcp(text, default_port, &a, &len) < 0)
+		return -EINVAL;
+	if (a.sa.sa_family == AF_INET) {
+		inet_ntop(AF_INET, &a.in.sin_addr, host, sizeof(host));
+		snprintf(out, TRANSPORT_ADDRESS_MAX, "%s:%u", host, ntohs(a.in.sin_port));
+	} else {
+		inet_ntop(AF_INET6, &a.in6.sin6_addr, host, sizeof(host));
+		snprintf(out, TRANSPORT_ADDRESS_MAX, "[%s]:%u", host, ntohs(a.in6.sin6_port));
+	}
+	return 0;
+}
+
+static bool tcp_takes(const char *address)
+{
+	union inet_address a;
+	socklen_t len;
+
+	return parse_tcp(address, 0, &a, &len) == 0;
+}
+
+/* A peer that is gone must be noticed though nothing answers. */
+static void tcp_tune(int fd)
+{
+	unsigned int timeout = USER_TIMEOUT_MS;
+	int on = 1;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof(timeout));
+}
+
+static int tcp_listen(const char *address)
+{
+	_close_ int fd = -1;
+	union inet_address a;
+	socklen_t len;
+	int on = 1;
+
+	if (parse_tcp(address, 0, &a, &len) < 0)
+		return -EINVAL;
+	fd = socket(a.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	tcp_tune(fd); /* accepted sockets inherit it */
+	if (bind(fd, &a.sa, len) < 0 || listen(fd, BACKLOG) < 0)
+		return -errno;
+	return take_fd(fd);
+}
+
+static int tcp_connect(const char *address)
+{
+	_close_ int fd = -1;
+	union inet_address a;
+	socklen_t len;
+
+	if (parse_tcp(address, 0, &a, &len) < 0)
+		return -EINVAL;
+	fd = socket(a.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	tcp_tune(fd);
+	if (connect(fd, &a.sa, len) < 0 && errno != EINPROGRESS)
+		return -errno;
+	return take_fd(fd);
+}
+
+const struct transport_ops transport_tcp = {
+	.name = "tcp",
+	.takes = tcp_takes,
+	.listen = tcp_listen,
+	.connect = tcp_connect,
+};

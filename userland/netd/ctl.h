@@ -68,7 +68,9 @@ typedef void ctl_fn(void *arg, struct ctl_request *r, json_t *args);
 int ctl_start(struct netd *n);
 /* The same elsewhere: for tests. */
 int ctl_start_at(struct netd *n, const char *path);
-/* Ends all requests; the memory goes when the loop has closed the handles. */
+/* Closes all connections, last of all parts: `closed` is not called any more. The
+ * memory goes when the loop has closed the handles; a request that a handler
+ * still holds stays valid until it is ended. */
 void ctl_stop(struct netd *n);
 /* Tells when the handlers may run; until then clients wait. */
 void ctl_ready(struct ctl *c);
@@ -114,8 +116,7 @@ bool ctl_arg_bool(json_t *args, const char *name, bool *bad);
 
 /* RFC 3339 UTC of Unix milliseconds, as a JSON string; null for 0. */
 json_t *ctl_time(uint64_t unix_ms);
-
-/* Set o[key] to a Unix time in ms as RFC 3339 UTC; null for 0. */
+/* The same, set as o[key]. */
 void ctl_time_set(json_t *o, const char *key, uint64_t unix_ms);
 
 /* A live event for `netctl watch`, e.g. ctl_publish(c, "port", obj). Steals. */

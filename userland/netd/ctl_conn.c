@@ -97,7 +97,9 @@ static void wait_events(struct ctl_request *r)
 		events |= UV_READABLE;
 	if (!STAILQ_EMPTY(&r->out))
 		events |= UV_WRITABLE;
-	uv_poll_start(&r->poll, events, on_poll);
+	if (events != r->events)
+		uv_poll_start(&r->poll, events, on_poll);
+	r->events = events;
 }
 
 /* ---- out ---- */

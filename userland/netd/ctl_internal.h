@@ -54,6 +54,7 @@ struct ctl_request {
 	LIST_ENTRY(ctl_request) link; /* ctl->requests, while the handle is open */
 	struct ctl *ctl;	      /* NULL once the connection is gone */
 	uv_poll_t poll;
+	int events; /* that it waits for */
 	enum ctl_state state;
 	bool held;	   /* by the handler */
 	bool handle_open;  /* `poll` is not closed yet */
@@ -95,7 +96,7 @@ struct ctl {
 	int fd, lock;
 	char path[108];
 	int handles; /* of the above, to be closed */
-	bool ready, stopped;
+	bool ready;
 	struct ctl_gate gate;
 	void *gate_arg;
 	struct ctl_command *commands;

@@ -14,7 +14,7 @@
 
 #include "kddm.h"
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "objects are little endian");
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "objects are little endian");
 
 enum object_type {
 	OBJECT_NODES = 1,

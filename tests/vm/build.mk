@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# The two ends of the guests' exec channel, static: one runs in any guest, the other on any host.
+# What the guests need, static: the two ends of the exec channel, and their network segment.
 $(call prog_static,vm-agent,tests/vm/agent.c)
 $(call prog_static,vmexec,tests/vm/vmexec.c)
+$(call prog_static,vmswitch,tests/vm/switch.c)

@@ -51,7 +51,7 @@ CHECKS := check check-unit check-net check-vm
 HOST_GOALS := help tree clean distclean install uninstall
 GOALS := $(or $(MAKECMDGOALS),all)
 
-.PHONY: all $(HOST_GOALS) $(CHECKS) demo bench lint manifest stage
+.PHONY: all $(HOST_GOALS) $(CHECKS) demo bench lint format manifest stage
 
 # ---- where we are: in the tree, on a machine that is as good, or outside ------------------------
 INSIDE := $(wildcard /.netssi-tree)
@@ -69,7 +69,7 @@ help:
 	@echo 'sudo make check-net  cluster in network namespaces on the running kernel'
 	@echo 'sudo make check-vm   cluster of guests on the stock Debian 13 kernel'
 	@echo 'sudo make bench      benchmarks; SUITE=NAME for one of: steer kddm dip migrate stream ipc'
-	@echo 'make lint            format, static checks, dependency arrows'
+	@echo 'make lint            format, static checks, dependency arrows; make format FILES="..." mends the format'
 	@echo 'sudo make install    install under DESTDIR and prefix ($(prefix)); uninstall removes it again'
 	@echo 'sudo make tree       only make or refresh the Debian 13 tree ($(TREE))'
 	@echo 'make clean           remove what was built, keep the tree; distclean removes both'
@@ -267,6 +267,9 @@ bench: all stage
 		tests/bench/$$s; done
 lint: $$(LINT)
 	@scripts/lint
+format:
+	$(if $(FILES),,@echo 'make format: name the files: make format FILES="a.c b.h"' >&2; exit 2)
+	$(Q)clang-format -i $(FILES)
 
 endif
 

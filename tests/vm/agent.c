@@ -19,8 +19,8 @@
 
 struct session {
 	uint32_t id;
-	bool live; /* said hello */
-	pid_t pid; /* 0: no command now */
+	bool live;	  /* said hello */
+	pid_t pid;	  /* 0: no command now */
 	int in, out, err; /* our ends of its pipes, -1 when closed */
 	bool ended, end_of_input;
 	int status;
@@ -33,7 +33,7 @@ static struct frame_out to_host;
 static struct frame_in from_host;
 static uint8_t chunk[4096]; /* read from the port, not yet looked at */
 static size_t chunk_start, chunk_end;
-static struct session session = { .in = -1, .out = -1, .err = -1 };
+static struct session session = {.in = -1, .out = -1, .err = -1};
 
 static void on_signal(int sig)
 {
@@ -218,7 +218,7 @@ static void take_output(int *fd, char type)
 
 static bool output_waits(int fd)
 {
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct pollfd p = {.fd = fd, .events = POLLIN};
 
 	return fd >= 0 && poll(&p, 1, 0) > 0 && (p.revents & POLLIN);
 }
@@ -248,11 +248,12 @@ static void serve_once(void)
 	sigset_t open;
 
 	sigemptyset(&open);
-	fds[0] = (struct pollfd){ .fd = port,
-				  .events = (wants_frames() ? POLLIN : 0) | (to_host.end ? POLLOUT : 0) };
-	fds[1] = (struct pollfd){ .fd = session.pending_end || session.end_of_input ? session.in : -1, .events = POLLOUT };
-	fds[2] = (struct pollfd){ .fd = session.out, .events = POLLIN };
-	fds[3] = (struct pollfd){ .fd = session.err, .events = POLLIN };
+	fds[0] = (struct pollfd){.fd = port,
+				 .events = (wants_frames() ? POLLIN : 0) | (to_host.end ? POLLOUT : 0)};
+	fds[1] = (struct pollfd){.fd = session.pending_end || session.end_of_input ? session.in : -1,
+				 .events = POLLOUT};
+	fds[2] = (struct pollfd){.fd = session.out, .events = POLLIN};
+	fds[3] = (struct pollfd){.fd = session.err, .events = POLLIN};
 	if (frame_room(&to_host) < frame_worst(FRAME_PAYLOAD) + frame_worst(2))
 		fds[2].fd = fds[3].fd = -1;
 	/* SIGCHLD and the port's SIGIO (the host came or went) end the wait. */
@@ -277,15 +278,15 @@ static void serve_once(void)
 
 static bool host_is_there(void)
 {
-	struct pollfd p = { .fd = port, .events = POLLIN };
+	struct pollfd p = {.fd = port, .events = POLLIN};
 
 	return poll(&p, 1, 0) >= 0 && !(p.revents & POLLHUP);
 }
 
 static void serve(const char *device)
 {
-	struct sigaction wake = { .sa_handler = on_signal };
-	struct timespec second = { .tv_sec = 1 };
+	struct sigaction wake = {.sa_handler = on_signal};
+	struct timespec second = {.tv_sec = 1};
 	sigset_t blocked, open_mask;
 
 	sigemptyset(&open_mask);
@@ -297,7 +298,8 @@ static void serve(const char *device)
 	sigaction(SIGCHLD, &wake, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	port = open(device, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	if (port < 0 || fcntl(port, F_SETOWN, getpid()) < 0 || fcntl(port, F_SETFL, O_NONBLOCK | O_ASYNC) < 0) {
+	if (port < 0 || fcntl(port, F_SETOWN, getpid()) < 0 ||
+	    fcntl(port, F_SETFL, O_NONBLOCK | O_ASYNC) < 0) {
 		fprintf(stderr, "vm-agent: %s: %s\n", device, strerror(errno));
 		exit(1);
 	}

@@ -21,10 +21,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FRAME_MARK 0x7e
-#define FRAME_ESCAPE 0x7d
+#define FRAME_MARK    0x7e
+#define FRAME_ESCAPE  0x7d
 #define FRAME_PAYLOAD 16384
-#define FRAME_HEAD 5
+#define FRAME_HEAD    5
 
 /* Bytes on their way to the channel. */
 struct frame_out {
@@ -60,7 +60,8 @@ static inline void frame_put_byte(struct frame_out *out, uint8_t byte)
 }
 
 /* Queues a frame; the caller has made sure of frame_worst(len) bytes of room. */
-static inline void frame_put(struct frame_out *out, char type, uint32_t session, const void *payload, size_t len)
+static inline void frame_put(struct frame_out *out, char type, uint32_t session, const void *payload,
+			     size_t len)
 {
 	const uint8_t *bytes = payload;
 	size_t i;
@@ -69,7 +70,7 @@ static inline void frame_put(struct frame_out *out, char type, uint32_t session,
 	frame_put_byte(out, (uint8_t)type);
 	for (i = 0; i < 4; i++)
 		frame_put_byte(out, (uint8_t)(session >> (8 * i)));
-	for (i = 0; i < len; i++)
+	for (i = 0; bytes && i < len; i++)
 		frame_put_byte(out, bytes[i]);
 	out->buf[out->end++] = FRAME_MARK;
 }

@@ -25,9 +25,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PORTS 16
+#define PORTS	16
 #define LEARNED 256
-#define FRAME 65536
+#define FRAME	65536
 
 struct port {
 	const char *name;
@@ -55,7 +55,7 @@ static _Noreturn void die(const char *what)
 
 static void port_open(struct port *port, const char *name)
 {
-	struct sockaddr_un own = { .sun_family = AF_UNIX };
+	struct sockaddr_un own = {.sun_family = AF_UNIX};
 	int size = 4 << 20;
 
 	port->name = name;
@@ -181,7 +181,7 @@ static void order_cut(const char *name, const char *other, bool cut)
 
 static void order_capture(const char *file)
 {
-	static const uint32_t head[6] = { 0xa1b2c3d4, 2 | 4 << 16, 0, 0, FRAME, 1 };
+	static const uint32_t head[6] = {0xa1b2c3d4, 2 | 4 << 16, 0, 0, FRAME, 1};
 
 	if (pcap)
 		fclose(pcap);
@@ -223,9 +223,9 @@ int main(int argc, char **argv)
 	setvbuf(stdin, NULL, _IONBF, 0);
 	for (i = 0; i < port_count; i++) {
 		port_open(&ports[i], argv[i + 1]);
-		fds[i] = (struct pollfd){ .fd = ports[i].fd, .events = POLLIN };
+		fds[i] = (struct pollfd){.fd = ports[i].fd, .events = POLLIN};
 	}
-	fds[i] = (struct pollfd){ .fd = STDIN_FILENO, .events = POLLIN };
+	fds[i] = (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};
 	for (;;) {
 		poll(fds, (nfds_t)port_count + 1, -1);
 		for (i = 0; i < port_count; i++)

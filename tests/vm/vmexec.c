@@ -22,7 +22,7 @@
 
 #include "tests/vm/frame.h"
 
-#define CHANNELS 8
+#define CHANNELS      8
 #define EXIT_NO_GUEST 255
 
 static struct frame_out to_guest;
@@ -46,7 +46,7 @@ static _Noreturn void die(const char *what)
 
 static int connect_to(const char *name)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", name);
@@ -89,7 +89,7 @@ static void write_all(int fd, const uint8_t *bytes, size_t len)
 		ssize_t n = write(fd, bytes, len);
 
 		if (n < 0 && errno == EAGAIN) {
-			struct pollfd p = { .fd = fd, .events = POLLOUT };
+			struct pollfd p = {.fd = fd, .events = POLLOUT};
 
 			poll(&p, 1, -1);
 		} else if (n < 0 && errno != EINTR) {
@@ -152,7 +152,7 @@ static void flush_channel(void)
 /* Says hello until the guest answers: what it takes before its agent is up may be lost. */
 static void greet(long long deadline)
 {
-	struct pollfd p = { .events = POLLIN };
+	struct pollfd p = {.events = POLLIN};
 	long long again = 0;
 
 	p.fd = channel;
@@ -192,8 +192,8 @@ static void relay(void)
 	for (;;) {
 		bool room = frame_room(&to_guest) >= frame_worst(FRAME_PAYLOAD);
 		struct pollfd fds[2] = {
-			{ .fd = channel, .events = POLLIN | (to_guest.end ? POLLOUT : 0) },
-			{ .fd = input && room ? STDIN_FILENO : -1, .events = POLLIN },
+			{.fd = channel, .events = POLLIN | (to_guest.end ? POLLOUT : 0)},
+			{.fd = input && room ? STDIN_FILENO : -1, .events = POLLIN},
 		};
 
 		poll(fds, 2, -1);

@@ -8,40 +8,67 @@
  * The keeper binds and listens under a name that starts with '.', then renames
  * the socket into place: what appears there answers.
  *
+ * The socket of a supervisor that waits as --standby is NAME@; on `go` it becomes
+ * NAME, and the connection by which `go` came ends after the answer.
+ *
  * First line, from the keeper:
- *   {"hello":{"name","state","pid","cgroup_id","cgroup","uid","cmd":[…],"cwd",
- *             "origin","flags":["detached","standby"],"data":[…],"since"}}
+ *   {"hello":{"name","state","pid","main","cgroup_id","cgroup","uid","gid","cmd":[…],
+ *             "cwd","origin","flags":["detached","standby"],"data":[…],"since"}}
+ *   name: that of the socket. pid: the root process, main: CMD itself; on this
+ *   node, 0 while there is none. cgroup: below the cgroup2 mount. since: Unix ms.
  *   state: "starting" "running" "frozen" "waiting" (for an image) "restored"
- *          (stopped, before "go") "moved" (only relays stdio) "exited"
- * Then requests {"id":N,"op":OP,…}, answers {"id":N,"ok":{…}} or
- * {"id":N,"error","code","remedy"}, and events {"event":{"kind":…,…}}.
+ *          (stopped, before resume) "moved" (only relays stdio) "exited"
+ * Then requests {"id":N,"op":OP,…}, answers {"id":N,"ok":{"state",…}} or
+ * {"id":N,"error","code","remedy"}, and events {"event":{"kind":…,…}}. Every "ok"
+ * has the state after it.
  *
  *   op        fields                  what
- *   go        -                       starting -> running: the name is ours; {"pid"} of the root process
+ *   prepare   -                       (starting, standby) make the control group: {"cgroup","cgroup_id"}
+ *   go        node                    starting -> running: the name is ours; {"pid","main"}. node: our name
  *   say       text                    one line to the user (stderr of a foreground supervisor, else the log)
  *   check     -                       what stands against a move: {"refusals":[{reason,fd,path,pid,remedy}]}
  *   signal    sig                     to the application
- *   dump      dir                     freeze, write images; leaves it stopped. {"frozen_at_ms","bytes","sockets"}
- *   send      dir + fd                write the images to a stream (and stdio left in pipes)
- *   recv      dir + fd                read them from a stream; {"bytes"}
- *   restore   dir, criu               up to stopped-before-run; answer when there (state restored)
+ *   dump      dir, criu               freeze, write images, keep it frozen. {"frozen_at_ms","bytes","sockets"}
+ *   send      dir + fd                write the images to a stream; answers when the other end has them all
+ *   recv      dir + fd                read them from a stream; {"bytes"}. Also in state moved: it comes home
+ *   restore   dir, criu               up to stopped-before-run; {"pid","main","cgroup_id"} (state restored)
  *   resume    -                       let the restored run; answer when it runs
  *   thaw      -                       after a committed abort: let the dumped run on
  *   discard   -                       after a flip (source) or abort (target): end it without
- *                                     a packet leaving, remove images
- *   stdio     + fd                    relay fds 0-2 over this stream from now on
+ *                                     a packet leaving, remove images. A foreground supervisor stays
+ *                                     (state moved), every other keeper ends after the answer
+ *   stdio     + fd                    relay fds 0-2 over this stream from now on; without fd: to the log
  *   moved     node + fd               (source, foreground) the application lives on `node`;
  *                                     relay this supervisor's stdio over the stream
+ *   lost      text                    (moved) the application is no more; tells the user, ends with 125
  *   logs      lines                   {"lines":[…]} of a detached application
  *   event kinds: "exited" {"status"|"signal"}, "progress" {"what","bytes","of"},
- *   "signal" {"sig"} (a moved supervisor was signalled: pass it on), "stdio-lost"
+ *   "signal" {"sig"} (a moved supervisor without stream was signalled: pass it on),
+ *   "stdio-lost" (the stream broke: send `stdio` and `moved` with a new one)
  *
- * Stdio frames on a stream: be32 length | u8 channel (0 stdin, 1 stdout,
- * 2 stderr, 3 stdin closed, 4 exit status as be32 wait status), payload.
+ * One of dump, send, recv, restore, resume, thaw at a time. An operation that
+ * fails leaves the state as it was before, except after `resume`.
+ *
+ * Stdio frames on a stream: be32 length of the payload | u8 kind | payload, kinds
+ * below. Each end begins with KEEPER_FRAME_HAVE and sends nothing else before it
+ * has the other's: so a stream can be replaced and no byte is lost or doubled.
  */
 #ifndef SSI_KEEPER_H
 #define SSI_KEEPER_H
 
 #define KEEPER_DIR "/run/netssi/apps"
+
+enum keeper_frame {
+	KEEPER_FRAME_STDIN = 0, /* data of fds 0 to 2 */
+	KEEPER_FRAME_STDOUT = 1,
+	KEEPER_FRAME_STDERR = 2,
+	KEEPER_FRAME_STDIN_END = 3,
+	KEEPER_FRAME_EXIT = 4,	 /* be32 wait status, after all data */
+	KEEPER_FRAME_HAVE = 5,	 /* be64 for each of fds 0 to 2: bytes received so far */
+	KEEPER_FRAME_ACK = 6,	 /* u8 fd, be64 bytes received so far */
+	KEEPER_FRAME_SIGNAL = 7, /* be32 signal number for the application */
+	KEEPER_FRAME_NOTIFY = 8, /* an sd_notify message of the application */
+	KEEPER_FRAME_CLOSED = 9, /* u8 fd: nobody reads it any more */
+};
 
 #endif

@@ -92,14 +92,14 @@ uint16_t dip_home_port(const struct dip_mem *m, bool udp, uint16_t port);
 uint16_t dip_home_icmp(const struct dip_mem *m, uint8_t family,
 		       const union dip_addr *raddr);
 
-/* MAC of a peer (NULL: forget).  -ENOSPC when its MAC cannot be indexed. */
+/* MAC of a peer, this node too (NULL: forget).  -ENOSPC: cannot be indexed. */
 int dip_peer_set(struct dip_mem *m, uint16_t node, const uint8_t mac[6]);
 int dip_peer_get(const struct dip_mem *m, uint16_t node, uint8_t mac[6]);
 
 /*
  * Exact-flow exceptions.  put adds or changes; the EXCEPTIONS flag of the port
  * is set with the first and is the caller's to clear (dip_flow_count).
- * -EEXIST: another IPv6 client has the same digest; -ENOSPC: table full.
+ * -ENOSPC: table full.
  */
 int dip_flow_put(struct dip_mem *m, const struct dip_flow_spec *f,
 		 enum dip_flow_state state, uint16_t node);

@@ -58,7 +58,7 @@
  * (zero extended), IPv6 a 64-bit digest of it, keyed with flow_key.  A stranger
  * would need equal ports, equal VIP and a digest that collides (2^-64, under a
  * secret key) to be mistaken for an exception, and would only lose its own
- * connection; netd refuses to add a second flow with an equal digest.
+ * connection.
  * A flow lives in its first bucket; when that is full, in its second, and the
  * first then has DIP_WAY_OVERFLOW set in way 0: a miss normally costs one cache
  * line.  When both are full netd moves a resident to its other bucket (copy

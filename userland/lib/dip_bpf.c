@@ -1,0 +1,693 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Loading, pinning and attaching the BPF programs of the distributed IP.
+ *
+ * dip_conf is pinned last: a pin directory without it is what a crash left
+ * behind and is made anew; with it, the maps are whole and are used again.
+ * One thread; nothing here is called while packets wait.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <linux/if_link.h>
+#include <linux/membarrier.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "dip.skel.h"
+#include "dip_bpf.h"
+
+#define FLOW_BITS	12
+#define FLOW_BITS_MAX	22
+#define LINKS		"links"
+#define BTF_PATH	"/sys/kernel/btf/vmlinux"
+#define TC_PRIORITY	0x5351		/* ours on a clsact shared with others */
+
+struct dip_bpf {
+	struct dip *skel;		/* NULL: opened read-only */
+	struct dip_mem mem;
+	int stats_fd;
+	size_t flows_size;
+	char dir[PATH_MAX / 2];
+	bool pinned;
+};
+
+static char error_text[512];
+
+const char *dip_bpf_error(void)
+{
+	return error_text;
+}
+
+__attribute__((format(printf, 2, 3))) static int fail(int err, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(error_text, sizeof(error_text), fmt, ap);
+	va_end(ap);
+	return err;
+}
+
+static int fail_errno(int err, const char *what)
+{
+	if (err == -EPERM || err == -EACCES)
+		return fail(err, "%s: not permitted; run as root (CAP_BPF, CAP_NET_ADMIN)", what);
+	return fail(err, "%s: %s", what, strerror(-err));
+}
+
+/* ---- programs ---- */
+
+enum target { TO_DEVICE, TO_NETNS, TO_CGROUP };
+
+static const struct prog_info {
+	const char *name;
+	enum bpf_attach_type type;
+	enum target target;
+} progs[DIP_PROGS] = {
+	[DIP_PROG_XDP] = { "dip_xdp", BPF_XDP, TO_DEVICE },
+	[DIP_PROG_TC_IN] = { "dip_tc_in", BPF_TCX_INGRESS, TO_DEVICE },
+	[DIP_PROG_TC_OUT] = { "dip_tc_out", BPF_TCX_EGRESS, TO_DEVICE },
+	[DIP_PROG_TC_TAP] = { "dip_tc_tap", BPF_TCX_INGRESS, TO_DEVICE },
+	[DIP_PROG_SK_LOOKUP] = { "dip_sk_lookup", BPF_SK_LOOKUP, TO_NETNS },
+	[DIP_PROG_SOCK_CREATE] = { "dip_sock_create", BPF_CGROUP_INET_SOCK_CREATE, TO_CGROUP },
+	[DIP_PROG_SOCK_RELEASE] = { "dip_sock_release", BPF_CGROUP_INET_SOCK_RELEASE, TO_CGROUP },
+	[DIP_PROG_BIND4] = { "dip_bind4", BPF_CGROUP_INET4_BIND, TO_CGROUP },
+	[DIP_PROG_BIND6] = { "dip_bind6", BPF_CGROUP_INET6_BIND, TO_CGROUP },
+	[DIP_PROG_POST_BIND4] = { "dip_post_bind4", BPF_CGROUP_INET4_POST_BIND, TO_CGROUP },
+	[DIP_PROG_POST_BIND6] = { "dip_post_bind6", BPF_CGROUP_INET6_POST_BIND, TO_CGROUP },
+	[DIP_PROG_SOCKOPS] = { "dip_sockops", BPF_CGROUP_SOCK_OPS, TO_CGROUP },
+};
+
+const char *dip_bpf_prog_name(enum dip_prog prog)
+{
+	return progs[prog].name;
+}
+
+int dip_bpf_prog_fd(const struct dip_bpf *d, enum dip_prog prog)
+{
+	struct bpf_program *p;
+
+	p = bpf_object__find_program_by_name(d->skel->obj, progs[prog].name);
+	return p ? bpf_program__fd(p) : -ENOENT;
+}
+
+/* ---- tables in memory ---- */
+
+static void grace(void)
+{
+	/* waits for an RCU grace period: every program that ran has ended */
+	syscall(__NR_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+}
+
+static size_t page_round(size_t n)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	return (n + page - 1) & ~(page - 1);
+}
+
+static int map_value_size(int fd, size_t *size)
+{
+	struct bpf_map_info info = { 0 };
+	__u32 len = sizeof(info);
+
+	if (bpf_map_get_info_by_fd(fd, &info, &len))
+		return -errno;
+	*size = info.value_size;
+	return 0;
+}
+
+static int map_memory(int fd, size_t size, bool ro, void **out)
+{
+	void *p = mmap(NULL, page_round(size), PROT_READ | (ro ? 0 : PROT_WRITE), MAP_SHARED, fd,
+		       0);
+
+	if (p == MAP_FAILED)
+		return -errno;
+	*out = p;
+	return 0;
+}
+
+static void unmap(void *p, size_t size)
+{
+	if (p)
+		munmap(p, page_round(size));
+}
+
+/* The three tables behind their fds; what is mapped is freed by dip_bpf_close. */
+static int tables_map(struct dip_bpf *d, int conf, int ports, int flows, bool ro)
+{
+	size_t conf_size = 0, ports_size = 0;
+	void *p;
+	int err;
+
+	err = map_value_size(conf, &conf_size);
+	err = err ? err : map_value_size(ports, &ports_size);
+	err = err ? err : map_value_size(flows, &d->flows_size);
+	if (err)
+		return fail_errno(err, "BPF maps");
+	if (conf_size != sizeof(struct dip_conf) ||
+	    ports_size != sizeof(struct dip_slot) * DIP_SLOTS ||
+	    d->flows_size % sizeof(struct dip_bucket) || (d->flows_size & (d->flows_size - 1)))
+		return fail(-EPROTO,
+			    "%s holds tables of another netssi version; stop netd and remove it",
+			    d->dir);
+	err = map_memory(conf, conf_size, ro, &p);
+	if (err)
+		return fail_errno(err, "mmap of dip_conf");
+	d->mem.conf = p;
+	err = map_memory(ports, ports_size, ro, &p);
+	if (err)
+		return fail_errno(err, "mmap of dip_ports");
+	d->mem.ports = p;
+	err = map_memory(flows, d->flows_size, ro, &p);
+	if (err)
+		return fail_errno(err, "mmap of dip_flows");
+	d->mem.flows = p;
+	d->mem.flow_mask = (uint32_t)(d->flows_size / sizeof(struct dip_bucket)) - 1;
+	d->mem.grace = ro ? NULL : grace;
+	return 0;
+}
+
+struct dip_mem *dip_bpf_mem(struct dip_bpf *d)
+{
+	return &d->mem;
+}
+
+int dip_bpf_events_fd(const struct dip_bpf *d)
+{
+	return bpf_map__fd(d->skel->maps.dip_events);
+}
+
+/* ---- pins ---- */
+
+static int pin_path(const struct dip_bpf *d, const char *name, char out[PATH_MAX])
+{
+	int n = snprintf(out, PATH_MAX, "%s/%s", d->dir, name);
+
+	return n > 0 && n < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+/* Maps that live as long as the node: all but the constants. */
+static bool map_is_pinned(const struct bpf_map *map)
+{
+	return !bpf_map__is_internal(map);
+}
+
+static void maps_unpin(struct dip_bpf *d)
+{
+	struct bpf_map *map;
+	char path[PATH_MAX];
+
+	bpf_object__for_each_map(map, d->skel->obj)
+		if (map_is_pinned(map) && !pin_path(d, bpf_map__name(map), path))
+			unlink(path);
+}
+
+/* 1: all maps stand and are used again; 0: there are none (any more). */
+static int maps_reuse(struct dip_bpf *d)
+{
+	struct bpf_map *map;
+	char path[PATH_MAX];
+
+	if (pin_path(d, "dip_conf", path) || access(path, F_OK)) {
+		maps_unpin(d);
+		return 0;
+	}
+	bpf_object__for_each_map(map, d->skel->obj) {
+		int fd, err;
+
+		if (!map_is_pinned(map))
+			continue;
+		err = pin_path(d, bpf_map__name(map), path);
+		fd = err ? err : bpf_obj_get(path);
+		if (fd == -ENOENT)
+			return fail(-EPROTO, "%s is incomplete: %s is missing; stop netd and remove it",
+				    d->dir, bpf_map__name(map));
+		if (fd < 0)
+			return fail_errno(fd, path);
+		err = bpf_map__reuse_fd(map, fd);
+		close(fd);
+		if (err)
+			return fail_errno(err, path);
+	}
+	return 1;
+}
+
+static int maps_pin(struct dip_bpf *d)
+{
+	struct bpf_map *map, *last = d->skel->maps.dip_conf;
+	char path[PATH_MAX];
+	int err;
+
+	bpf_object__for_each_map(map, d->skel->obj) {
+		if (!map_is_pinned(map) || map == last)
+			continue;
+		err = pin_path(d, bpf_map__name(map), path);
+		err = err ? err : bpf_obj_pin(bpf_map__fd(map), path);
+		if (err)
+			return fail(err, "%s cannot be pinned (%s); is %s on a bpf file system? mount -t bpf bpf /sys/fs/bpf",
+				    path, strerror(-err), d->dir);
+	}
+	err = pin_path(d, bpf_map__name(last), path);
+	return err ? err : bpf_obj_pin(bpf_map__fd(last), path);
+}
+
+static int dir_make(const struct dip_bpf *d)
+{
+	if (mkdir(d->dir, 0700) && errno != EEXIST)
+		return fail(-errno, "%s cannot be made (%s); mount -t bpf bpf /sys/fs/bpf", d->dir,
+			    strerror(errno));
+	return 0;
+}
+
+/* ---- load and open ---- */
+
+static int new_handle(struct dip_bpf **out, const char *pin_dir)
+{
+	struct dip_bpf *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return -ENOMEM;
+	d->stats_fd = -1;
+	if (snprintf(d->dir, sizeof(d->dir), "%s", pin_dir ? pin_dir : DIP_PIN_DIR) >=
+	    (int)sizeof(d->dir)) {
+		free(d);
+		return fail(-ENAMETOOLONG, "%s: path too long", pin_dir);
+	}
+	*out = d;
+	return 0;
+}
+
+static int flows_size(struct dip_bpf *d, unsigned int bits, int reused)
+{
+	size_t size = sizeof(struct dip_bucket) << (bits ? bits : FLOW_BITS);
+	int err = 0;
+
+	if (bits > FLOW_BITS_MAX)
+		return fail(-EINVAL, "at most 2^%d buckets of flows", FLOW_BITS_MAX);
+	if (reused)
+		err = map_value_size(bpf_map__fd(d->skel->maps.dip_flows), &size);
+	else
+		err = bpf_map__set_value_size(d->skel->maps.dip_flows, (__u32)size);
+	d->skel->rodata->dip_flow_mask = (__u32)(size / sizeof(struct dip_bucket)) - 1;
+	return err ? fail_errno(err, "dip_flows") : 0;
+}
+
+static int load(struct dip_bpf *d, const struct dip_bpf_opts *opts, uint16_t self, bool *reused)
+{
+	int err, again = 0;
+
+	if (access(BTF_PATH, R_OK))
+		return fail(-ENOENT, "this kernel has no BTF (%s); it needs CONFIG_DEBUG_INFO_BTF",
+			    BTF_PATH);
+	d->skel = dip__open();
+	if (!d->skel)
+		return fail_errno(-errno, "BPF object");
+	if (!opts->no_pin) {
+		err = dir_make(d);
+		again = err ? err : maps_reuse(d);
+		if (again < 0)
+			return again;
+	}
+	err = flows_size(d, opts->flow_bits, again);
+	if (err)
+		return err;
+	err = dip__load(d->skel);
+	if (err)
+		return fail_errno(err, "BPF programs do not load");
+	err = tables_map(d, bpf_map__fd(d->skel->maps.dip_conf),
+			 bpf_map__fd(d->skel->maps.dip_ports),
+			 bpf_map__fd(d->skel->maps.dip_flows), false);
+	if (err)
+		return err;
+	d->stats_fd = bpf_map__fd(d->skel->maps.dip_stats);
+	if (again)
+		err = dip_tables_check(&d->mem);
+	else
+		err = dip_tables_init(&d->mem, self);
+	if (err)
+		return fail(err, again ? "%s holds tables of another netssi version; stop netd and remove it"
+				       : "%s: node number out of range", d->dir);
+	if (again)
+		dip_tables_set_self(&d->mem, self);
+	*reused = again;
+	return again || opts->no_pin ? 0 : maps_pin(d);
+}
+
+static int quiet(enum libbpf_print_level level, const char *fmt, va_list ap)
+{
+	if (level == LIBBPF_WARN && getenv("NETSSI_LIBBPF"))
+		return vfprintf(stderr, fmt, ap);
+	return 0;
+}
+
+int dip_bpf_load(struct dip_bpf **out, const struct dip_bpf_opts *opts, uint16_t self,
+		 bool *reused)
+{
+	struct dip_bpf *d;
+	static const struct dip_bpf_opts defaults;
+	bool again = false;
+	int err;
+
+	libbpf_set_print(quiet);
+	opts = opts ? opts : &defaults;
+	err = new_handle(&d, opts->pin_dir);
+	if (err)
+		return err;
+	d->pinned = !opts->no_pin;
+	err = load(d, opts, self, &again);
+	if (err) {
+		dip_bpf_close(d);
+		return err;
+	}
+	if (reused)
+		*reused = again;
+	*out = d;
+	return 0;
+}
+
+static int open_map(struct dip_bpf *d, const char *name)
+{
+	LIBBPF_OPTS(bpf_obj_get_opts, opts, .file_flags = BPF_F_RDONLY);
+	char path[PATH_MAX];
+	int fd = pin_path(d, name, path);
+
+	if (fd)
+		return fd;
+	fd = bpf_obj_get_opts(path, &opts);
+	if (fd == -ENOENT)
+		return fail(fd, "%s is not there: no VIP was ever served here; is netd running?", path);
+	return fd < 0 ? fail_errno(fd, path) : fd;
+}
+
+int dip_bpf_open(struct dip_bpf **out, const char *pin_dir)
+{
+	int conf = -1, ports = -1, flows = -1, err;
+	struct dip_bpf *d;
+
+	libbpf_set_print(quiet);
+	err = new_handle(&d, pin_dir);
+	if (err)
+		return err;
+	conf = open_map(d, "dip_conf");
+	ports = conf < 0 ? conf : open_map(d, "dip_ports");
+	flows = ports < 0 ? ports : open_map(d, "dip_flows");
+	d->stats_fd = flows < 0 ? flows : open_map(d, "dip_stats");
+	err = d->stats_fd < 0 ? d->stats_fd : tables_map(d, conf, ports, flows, true);
+	if (!err && dip_tables_check(&d->mem))
+		err = fail(-EPROTO, "%s holds tables of another netssi version", d->dir);
+	if (conf >= 0)
+		close(conf);
+	if (ports >= 0)
+		close(ports);
+	if (flows >= 0)
+		close(flows);
+	if (err) {
+		dip_bpf_close(d);
+		return err;
+	}
+	*out = d;
+	return 0;
+}
+
+void dip_bpf_close(struct dip_bpf *d)
+{
+	if (!d)
+		return;
+	unmap(d->mem.conf, sizeof(struct dip_conf));
+	unmap(d->mem.ports, sizeof(struct dip_slot) * DIP_SLOTS);
+	unmap(d->mem.flows, d->flows_size);
+	if (d->skel)
+		dip__destroy(d->skel);
+	else if (d->stats_fd >= 0)
+		close(d->stats_fd);
+	free(d);
+}
+
+/* ---- attaching ---- */
+
+static int link_path(const struct dip_bpf *d, const char *name, char out[PATH_MAX])
+{
+	int n = snprintf(out, PATH_MAX, "%s/" LINKS "/%s", d->dir, name);
+
+	if (n <= 0 || n >= PATH_MAX || strchr(name, '/'))
+		return fail(-EINVAL, "%s: bad name of a link", name);
+	return 0;
+}
+
+/* Is the pinned link still where it should be? (a device that goes takes it along) */
+static bool link_fits(int link, enum dip_prog prog, int target)
+{
+	struct bpf_link_info info = { 0 };
+	__u32 len = sizeof(info);
+	struct stat st;
+
+	if (bpf_link_get_info_by_fd(link, &info, &len))
+		return false;
+	if (prog == DIP_PROG_XDP)
+		return info.type == BPF_LINK_TYPE_XDP && (int)info.xdp.ifindex == target;
+	if (progs[prog].target == TO_DEVICE)
+		return info.type == BPF_LINK_TYPE_TCX && (int)info.tcx.ifindex == target &&
+		       info.tcx.attach_type == progs[prog].type;
+	if (fstat(target, &st))
+		return false;
+	if (progs[prog].target == TO_NETNS)
+		return info.type == BPF_LINK_TYPE_NETNS && info.netns.netns_ino == st.st_ino;
+	return info.type == BPF_LINK_TYPE_CGROUP && info.cgroup.cgroup_id == st.st_ino &&
+	       info.cgroup.attach_type == progs[prog].type;
+}
+
+/* 1: this program runs in the pinned link now; 0: there is none that fits. */
+static int link_swap(const char *path, enum dip_prog prog, int target, int prog_fd)
+{
+	int link = bpf_obj_get(path), err;
+
+	if (link == -ENOENT)
+		return 0;
+	if (link < 0)
+		return fail_errno(link, path);
+	if (!link_fits(link, prog, target)) {
+		bpf_link_detach(link);
+		close(link);
+		return unlink(path) ? fail_errno(-errno, path) : 0;
+	}
+	err = bpf_link_update(link, prog_fd, NULL);
+	close(link);
+	return err ? fail_errno(err, path) : 1;
+}
+
+/* Kernels before 6.6 have no tcx: a filter on clsact, found again by priority. */
+static int clsact_attach(enum dip_prog prog, int ifindex, int prog_fd)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex,
+		    .attach_point = prog == DIP_PROG_TC_OUT ? BPF_TC_EGRESS : BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 1, .priority = TC_PRIORITY, .prog_fd = prog_fd,
+		    .flags = BPF_TC_F_REPLACE);
+	int err = bpf_tc_hook_create(&hook);
+
+	if (err && err != -EEXIST)
+		return fail_errno(err, "clsact");
+	err = bpf_tc_attach(&hook, &opts);
+	return err ? fail_errno(err, "tc filter") : 0;
+}
+
+/* Such a filter is remembered by a pin of its program, NAME:IFINDEX:PROG. */
+static int clsact_keep(const struct dip_bpf *d, enum dip_prog prog, int ifindex, int prog_fd,
+		       const char *name)
+{
+	char path[PATH_MAX], full[NAME_MAX];
+	int err;
+
+	snprintf(full, sizeof(full), "%s:%d:%d", name, ifindex, prog);
+	err = link_path(d, full, path);
+	if (err)
+		return err;
+	unlink(path);
+	err = clsact_attach(prog, ifindex, prog_fd);
+	if (err)
+		return err;
+	return bpf_obj_pin(prog_fd, path) ? fail_errno(-errno, path) : 0;
+}
+
+static void clsact_forget(int ifindex, int prog)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex,
+		    .attach_point = prog == DIP_PROG_TC_OUT ? BPF_TC_EGRESS : BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 1, .priority = TC_PRIORITY);
+
+	bpf_tc_detach(&hook, &opts);
+}
+
+int dip_bpf_attach(struct dip_bpf *d, enum dip_prog prog, int target, uint32_t flags,
+		   const char *name)
+{
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = flags);
+	int fd = dip_bpf_prog_fd(d, prog), link, err;
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/" LINKS, d->dir);
+	if (mkdir(path, 0700) && errno != EEXIST)
+		return fail_errno(-errno, path);
+	err = link_path(d, name, path);
+	if (err)
+		return err;
+	err = link_swap(path, prog, target, fd);
+	if (err)
+		return err < 0 ? err : 0;
+	link = bpf_link_create(fd, target, progs[prog].type, &opts);
+	if (link == -EINVAL && progs[prog].target == TO_DEVICE && prog != DIP_PROG_XDP)
+		return clsact_keep(d, prog, target, fd, name);
+	if (link < 0)
+		return fail_errno(link, progs[prog].name);
+	err = bpf_obj_pin(link, path) ? fail_errno(-errno, path) : 0;
+	close(link);
+	return err;
+}
+
+/* One file of the links directory: a link, or the program of a tc filter. */
+static int link_end(const char *path, const char *file)
+{
+	const char *tc = strchr(file, ':');
+	int ifindex, prog, fd;
+
+	if (tc && sscanf(tc, ":%d:%d", &ifindex, &prog) == 2) {
+		clsact_forget(ifindex, prog);
+	} else {
+		fd = bpf_obj_get(path);
+		if (fd < 0)
+			return fd;
+		bpf_link_detach(fd);
+		close(fd);
+	}
+	return unlink(path) ? -errno : 0;
+}
+
+/* Ends what is called NAME (NULL: everything); returns how many there were. */
+static int links_end(const char *dir, const char *name)
+{
+	char links[PATH_MAX], path[PATH_MAX + NAME_MAX + 1];
+	struct dirent *e;
+	int n = 0, err = 0;
+	DIR *ls;
+
+	snprintf(links, sizeof(links), "%s/" LINKS, dir);
+	ls = opendir(links);
+	if (!ls)
+		return errno == ENOENT ? 0 : -errno;
+	while ((e = readdir(ls))) {
+		size_t len = strcspn(e->d_name, ":");
+
+		if (e->d_name[0] == '.')
+			continue;
+		if (name && (strlen(name) != len || strncmp(name, e->d_name, len)))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", links, e->d_name);
+		err = err ? err : link_end(path, e->d_name);
+		n++;
+	}
+	closedir(ls);
+	if (!name)
+		rmdir(links);
+	return err ? err : n;
+}
+
+int dip_bpf_detach(struct dip_bpf *d, const char *name)
+{
+	int n = links_end(d->dir, name);
+
+	if (n < 0)
+		return fail_errno(n, name);
+	return n ? 0 : fail(-ENOENT, "%s: no such link", name);
+}
+
+int dip_bpf_unpin(const char *pin_dir)
+{
+	const char *dir = pin_dir ? pin_dir : DIP_PIN_DIR;
+	char path[PATH_MAX];
+	struct dirent *e;
+	DIR *ls;
+	int n;
+
+	n = links_end(dir, NULL);
+	if (n < 0)
+		return fail_errno(n, dir);
+	/* first the one that says the rest is whole */
+	snprintf(path, sizeof(path), "%s/dip_conf", dir);
+	unlink(path);
+	ls = opendir(dir);
+	if (!ls)
+		return errno == ENOENT ? 0 : -errno;
+	while ((e = readdir(ls))) {
+		if (strncmp(e->d_name, "dip_", 4))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
+		unlink(path);
+	}
+	closedir(ls);
+	return rmdir(dir) ? fail_errno(-errno, dir) : 0;
+}
+
+/* ---- counters and clock ---- */
+
+int dip_bpf_stats(const struct dip_bpf *d, struct dip_stats *out)
+{
+	int cpus = libbpf_num_possible_cpus();
+	struct dip_stats *all;
+	__u32 zero = 0;
+
+	if (cpus < 1)
+		return cpus;
+	all = calloc((size_t)cpus, sizeof(*all));
+	if (!all)
+		return -ENOMEM;
+	if (bpf_map_lookup_elem(d->stats_fd, &zero, all)) {
+		int err = -errno;
+
+		free(all);
+		return fail_errno(err, "dip_stats");
+	}
+	memset(out, 0, sizeof(*out));
+	for (int i = 0; i < cpus; i++) {
+		out->events_lost += all[i].events_lost;
+		for (int r = 0; r < DIP_REASONS_MAX; r++) {
+			out->reason[DIP_IN][r] += all[i].reason[DIP_IN][r];
+			out->reason[DIP_OUT][r] += all[i].reason[DIP_OUT][r];
+		}
+	}
+	free(all);
+	return 0;
+}
+
+int dip_bpf_jiffies(const struct dip_bpf *d, uint64_t monotonic_ns, uint64_t *jiffies)
+{
+	struct {
+		__u64 jiffies, monotonic;
+	} now = { 0 };
+	LIBBPF_OPTS(bpf_test_run_opts, run, .ctx_in = &now, .ctx_size_in = sizeof(now));
+	struct timespec tick;
+	uint64_t ns;
+	int err;
+
+	if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick))
+		return -errno;
+	ns = (uint64_t)tick.tv_sec * 1000000000 + (uint64_t)tick.tv_nsec;
+	err = bpf_prog_test_run_opts(bpf_program__fd(d->skel->progs.dip_clock), &run);
+	if (err)
+		return fail_errno(err, "dip_clock");
+	*jiffies = now.jiffies;
+	if (monotonic_ns > now.monotonic)
+		*jiffies += (monotonic_ns - now.monotonic) / ns;
+	return 0;
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * `status`: one sentence whether all is well and, where not, what to do about
+ * it, the worst first; then how this node and the cluster stand. One thread.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "userland/lib/cleanup.h"
+#include "userland/lib/version.h"
+#include "userland/netd/apps.h"
+#include "userland/netd/ctl.h"
+#include "userland/netd/ctl_cluster.h"
+#include "userland/netd/datapath.h"
+#include "userland/netd/netd.h"
+
+__attribute__((format(printf, 4, 5))) static void problem(json_t *list, const char *severity, const char *remedy,
+							  const char *fmt, ...)
+{
+	_free_ char *text = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(&text, fmt, ap) >= 0)
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "severity", severity, "problem", text,
+						      "remedy", remedy));
+	va_end(ap);
+}
+
+static void check_member(struct netd *n, const struct member_cluster *c, json_t *problems)
+{
+	enum member_status s = member_status(n->member);
+
+	if (c->failure)
+		problem(problems, "error", "see `journalctl -u netd`; free disk space, then restart netd",
+			"the replicated log cannot go on: %s", c->failure);
+	if (s == MEMBER_JOINING)
+		problem(problems, "warning", "wait; when it lasts, check the network to the other nodes",
+			"this node is still catching up with the cluster");
+	if (s == MEMBER_FENCED && c->voters_up * 2 > c->voters)
+		problem(problems, "error", "check the network between this node and the others",
+			"this node holds no lease and stays silent on the cluster addresses");
+	else if (s == MEMBER_FENCED)
+		problem(problems, "error", "bring back voters: `netctl nodes` shows which are missing",
+			"no quorum as seen from here: %u of %u voters can be reached, so this node stays silent "
+			"on the cluster addresses",
+			c->voters_up, c->voters);
+	if (c->nodes_min > c->up)
+		problem(problems, "warning", "start the missing nodes", "%u nodes are up, at least %u are wanted",
+			c->up, c->nodes_min);
+}
+
+static void check_node(void *arg, const struct member_node *node)
+{
+	json_t *problems = arg;
+	char remedy[160];
+
+	if (node->info->state != NODE_DEAD)
+		return;
+	snprintf(remedy, sizeof(remedy), "start it again, or take it out with `netctl leave %s`", node->info->name);
+	problem(problems, "warning", remedy, "node %s is dead", node->info->name);
+}
+
+static void check_safety(const struct member_cluster *c, json_t *problems)
+{
+	if (c->one_death_from_loss)
+		problem(problems, "warning", "add a node: `netctl token` here, `netctl join` there",
+			"the death of one more voter loses the quorum (%u of %u are up)", c->voters_up, c->voters);
+	if (c->insecure)
+		problem(problems, "warning", "start netd without --insecure on all nodes",
+			"the cluster's traffic is neither authenticated nor encrypted");
+}
+
+/* Takes the data path's own words: one problem, or problems each with a remedy. */
+static void check_datapath(struct netd *n, json_t *datapath, json_t *problems)
+{
+	json_t *p = json_object_get(datapath, "problem");
+	const char *remedy = json_string_value(json_object_get(datapath, "remedy"));
+
+	if (json_is_string(p) && json_string_length(p))
+		problem(problems, "error", remedy ?: "see `netctl vips` and `journalctl -u netd`", "data path: %s",
+			json_string_value(p));
+	json_array_extend(problems, json_object_get(datapath, "problems"));
+	json_object_del(datapath, "problems");
+}
+
+static void add_counts(struct netd *n, json_t *o)
+{
+	json_object_set_new(o, "vips", json_integer(kddm_count(n->sets.vips)));
+	json_object_set_new(o, "ports", json_integer(kddm_count(n->sets.ports)));
+	json_object_set_new(o, "apps", json_integer(kddm_count(n->sets.apps)));
+	json_object_set_new(o, "moves", json_integer(kddm_count(n->sets.moves)));
+}
+
+static void add_cluster(struct netd *n, const struct member_cluster *c, json_t *o)
+{
+	json_t *cluster = json_pack("{s:s, s:s, s:b, s:b, s:s, s:I, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I}", "cluster",
+				    c->id, "transport", c->transport ?: "", "secure", !c->insecure, "quorum", c->quorum,
+				    "leader", member_name(n->member, c->leader), "term", (json_int_t)c->term, "nodes",
+				    (int)c->nodes, "nodes_up", (int)c->up, "voters", (int)c->voters, "voters_up",
+				    (int)c->voters_up, "lease_ms", (int)c->lease_ms, "lease_left_ms",
+				    (json_int_t)c->lease_left_ms, "log_index", (json_int_t)c->commit_index,
+				    "applied_index", (json_int_t)c->applied_index);
+
+	json_object_update_new(o, cluster);
+}
+
+/* "healthy", "degraded" or "failed", and the first reason. */
+static void judge(json_t *o, json_t *problems)
+{
+	bool errors = false;
+	json_t *p;
+	size_t i;
+
+	json_array_foreach(problems, i, p)
+		errors |= !strcmp(json_string_value(json_object_get(p, "severity")) ?: "", "error");
+	json_object_set_new(o, "healthy", json_boolean(json_array_size(problems) == 0));
+	json_object_set_new(o, "condition",
+			    json_string(errors ? "failed" : json_array_size(problems) ? "degraded" : "healthy"));
+	json_object_set_new(o, "problems", problems);
+}
+
+json_t *ctl_status_object(struct netd *n)
+{
+	enum member_status s = member_status(n->member);
+	json_t *o = json_object(), *problems = json_array(), *datapath;
+	struct member_cluster c;
+
+	json_object_set_new(o, "node", s == MEMBER_IDLE ? json_null() : json_string(member_self_name(n->member)));
+	json_object_set_new(o, "state", json_string(member_status_name(s)));
+	json_object_set_new(o, "version", json_string(SSI_VERSION));
+	if (s == MEMBER_IDLE) {
+		problem(problems, "error", "make a cluster with `netctl init` or enter one with `netctl join ADDR`",
+			"this node is not a member of a cluster");
+		judge(o, problems);
+		return o;
+	}
+	member_cluster(n->member, &c);
+	add_cluster(n, &c, o);
+	add_counts(n, o);
+	check_member(n, &c, problems);
+	datapath = n->datapath ? datapath_status(n->datapath) : NULL;
+	if (datapath) {
+		check_datapath(n, datapath, problems);
+		json_object_set_new(o, "datapath", datapath);
+	}
+	member_each(n->member, check_node, problems);
+	check_safety(&c, problems);
+	judge(o, problems);
+	return o;
+}

@@ -59,7 +59,7 @@ static bool one_of(const char *word, const char *list)
 	size_t len = strlen(word);
 	const char *p;
 
-	for (p = strstr(list, word); p; p = strstr(p + 1, word))
+	for (p = len ? strstr(list, word) : NULL; p; p = strstr(p + 1, word))
 		if ((p == list || p[-1] == ' ') && (p[len] == ' ' || !p[len]))
 			return true;
 	return false;

@@ -140,14 +140,13 @@ static void print_row(FILE *f, struct grid *g, char *const *cells, bool title)
 
 		if (!g->shown[c])
 			continue;
-		used += pending;
 		if (col->flags & TABLE_CUT && screen > used)
 			bytes = fitting(text, screen - used);
 		if (col->flags & TABLE_RIGHT)
 			pending += pad;
 		fprintf(f, "%*s%s%.*s%s", (int)pending, "", print_on(style), (int)bytes, text, print_off(style));
 		pending = GAP + (col->flags & TABLE_RIGHT ? 0 : pad);
-		used += g->width[c];
+		used += g->width[c] + GAP;
 	}
 	fputc('\n', f);
 }

@@ -14,6 +14,7 @@
 #include "userland/netd/ctl_cluster.h"
 #include "userland/netd/kddm_core.h"
 #include "userland/netd/kddm_set.h"
+#include "userland/netd/member.h"
 #include "userland/netd/netd.h"
 
 #define TOKEN_TTL_S 3600
@@ -26,22 +27,6 @@ static uint64_t now_ms(void)
 
 	clock_gettime(CLOCK_REALTIME, &ts);
 	return ts.tv_sec * 1000ull + ts.tv_nsec / 1000000;
-}
-
-/* ---- the gates ---- */
-
-static bool is_member(void *arg)
-{
-	struct netd *n = arg;
-
-	return member_status(n->member) != MEMBER_IDLE;
-}
-
-static bool has_quorum(void *arg)
-{
-	struct netd *n = arg;
-
-	return member_status(n->member) == MEMBER_LIVE;
 }
 
 /* ---- init, join, leave, token ---- */
@@ -108,7 +93,7 @@ static bool member_already(struct netd *n, struct ctl_request *r, json_t *args)
 	bool bad = false;
 	const char *name = ctl_arg_string(args, "name", NULL, &bad);
 
-	if (!is_member(n))
+	if (member_status(n->member) == MEMBER_IDLE)
 		return false;
 	if (!name || !strcmp(name, member_self_name(n->member)))
 		ctl_ok(r, self_json(n, false));
@@ -396,20 +381,10 @@ static const struct kddm_linker node_linker = {
 	.update = node_updated,
 };
 
-void ctl_cluster_status(struct netd *n, enum member_status status)
-{
-	if (n->ctl)
-		ctl_publish(n->ctl, "member",
-			    json_pack("{s:s, s:s}", "node", member_self_name(n->member), "state",
-				      member_status_name(status)));
-}
-
 int ctl_cluster_start(struct netd *n)
 {
-	static const struct ctl_gate gate = { is_member, has_quorum };
 	int r;
 
-	ctl_set_gate(n->ctl, &gate, n);
 	ctl_register(n->ctl, "init", CTL_ROOT, cmd_init, n);
 	ctl_register(n->ctl, "join", CTL_ROOT, cmd_join, n);
 	ctl_register(n->ctl, "leave", CTL_ROOT | CTL_MEMBER, cmd_leave, n);

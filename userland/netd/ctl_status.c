@@ -9,10 +9,10 @@
 
 #include "userland/lib/cleanup.h"
 #include "userland/lib/version.h"
-#include "userland/netd/apps.h"
 #include "userland/netd/ctl.h"
 #include "userland/netd/ctl_cluster.h"
 #include "userland/netd/datapath.h"
+#include "userland/netd/member.h"
 #include "userland/netd/netd.h"
 
 __attribute__((format(printf, 4, 5))) static void problem(json_t *list, const char *severity, const char *remedy,

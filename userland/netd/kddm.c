@@ -333,6 +333,11 @@ struct kddm_set *kddm_nodes(struct kddm *k)
 	return k->fsm.nodes;
 }
 
+struct kddm_set *kddm_set_by_id(struct kddm *k, uint16_t id)
+{
+	return id < KDDM_TYPES_MAX ? k->fsm.set[id] : NULL;
+}
+
 struct kddm_set *kddm_set_at(struct kddm *k, uint16_t *id)
 {
 	for (; *id < KDDM_TYPES_MAX; ++*id)

@@ -42,7 +42,8 @@ static void outcomes_drop_first(struct kddm_outcomes *o, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		free(o->of[i].errors);
-	memmove(o->of, o->of + n, (o->n - n) * sizeof(o->of[0]));
+	if (n < o->n)
+		memmove(o->of, o->of + n, (o->n - n) * sizeof(o->of[0]));
 	o->n -= n;
 }
 

@@ -41,7 +41,7 @@ void *kddm_buf_add(struct kddm_buf *b, size_t len)
 
 static size_t op_bytes(const struct kddm_wire_op *op)
 {
-	return sizeof(*op) + round8((size_t)op->key_len + op->value_len);
+	return sizeof(*op) + round8(op->key_len) + round8(op->value_len);
 }
 
 void kddm_op_encode(struct kddm_buf *b, const struct kddm_wire_op *op, const void *key,
@@ -54,7 +54,7 @@ void kddm_op_encode(struct kddm_buf *b, const struct kddm_wire_op *op, const voi
 	if (op->key_len)
 		memcpy(at, key, op->key_len);
 	if (op->value_len)
-		memcpy(at + op->key_len, value, op->value_len);
+		memcpy(at + round8(op->key_len), value, op->value_len);
 }
 
 void kddm_entry_begin(struct kddm_buf *b)

@@ -5,7 +5,7 @@
  *
  *   entry    kddm_wire_entry, then n_requests requests
  *   request  kddm_wire_request, then n_ops operations (`bytes` in all)
- *   op       kddm_wire_op, key, value, zeros up to 8 bytes
+ *   op       kddm_wire_op, key, value, each with zeros up to 8 bytes
  *
  * Little endian, every record a multiple of 8 bytes. A message of requests on
  * their way to the leader has the same form as an entry.
@@ -21,7 +21,7 @@
 
 #include "kddm.h"
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the log is little endian");
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the log is little endian");
 
 #define KDDM_WIRE_MAGIC 0x4d44444bu /* "KDDM" */
 #define KDDM_WIRE_VERSION 1
@@ -102,7 +102,7 @@ static inline const void *kddm_op_key(const struct kddm_wire_op *op)
 }
 static inline const void *kddm_op_value(const struct kddm_wire_op *op)
 {
-	return (const char *)(op + 1) + op->key_len;
+	return (const char *)(op + 1) + ((op->key_len + 7u) & ~7u);
 }
 
 #endif

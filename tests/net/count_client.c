@@ -7,12 +7,14 @@
  * INCR KEY every INTERVAL_MS (20) on each of CONNECTIONS (1; each its own key) connections. A line
  * "value, ms" a round trip on a pipe or file; on a terminal the line is rewritten in place. Ends at
  * SIGTERM or SIGINT, after COUNT rounds or SECONDS, or when a connection breaks; with -w it then connects
- * anew until that works. The last line is for programs:
+ * anew until that works, with a line "refused" or "silent" for every attempt that does not.
+ * The last line is for programs:
  *
- *   summary rounds=N last=V resets=N reconnects=N wrong=N longest_ms=X longest_at=V
+ *   summary rounds=N last=V resets=N reconnects=N wrong=N longest_ms=X longest_at=V refused=N silent=N down_ms=X
  *
- * wrong: answers that were not the value before plus one. Exit status: 0 when there was no reset,
- * reconnect or wrong answer, 1 otherwise, 2 usage, 3 when it never connected.
+ * wrong: answers that were not the value before plus one; longest: the longest round trip; down: from the last
+ * answer on a connection that broke to the first on the next, at worst. Exit status: 0 when there was no
+ * reset, reconnect or wrong answer, 1 otherwise, 2 usage, 3 when it never connected.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -30,10 +32,13 @@
 
 #define MAX_CONNECTIONS 1024
 #define ANSWER_MS 30000 /* longer silence is a broken connection */
+#define CONNECT_MS 250	/* longer silence is an attempt that failed */
+#define ATTEMPT_MS 20
 
 struct conn {
 	int fd;
 	long value;
+	double answered; /* time of the last answer, ms */
 };
 
 static struct {
@@ -43,8 +48,8 @@ static struct {
 } opt = { .port = "6379", .key = "count", .interval_ms = 20, .connections = 1 };
 
 static struct {
-	long rounds, last, resets, reconnects, wrong, longest_at;
-	double longest_ms;
+	long rounds, last, resets, reconnects, wrong, longest_at, refused, silent;
+	double longest_ms, down_ms;
 } sum;
 
 static struct conn conns[MAX_CONNECTIONS];
@@ -124,7 +129,7 @@ static long incr(struct conn *c, long number)
 	for (;;) {
 		int n = poll(&p, 1, ANSWER_MS);
 
-		if (n < 0 && errno == EINTR)
+		if (n < 0 && errno == EINTR && !stop)
 			continue;
 		if (n == 0)
 			errno = ETIMEDOUT;
@@ -159,24 +164,41 @@ static void show(long value, double ms)
 	fflush(stdout);
 }
 
+/* Tries until there is a connection; false when that is not wanted. */
+static bool connect_conn(struct conn *c)
+{
+	while (!stop) {
+		c->fd = open_conn(CONNECT_MS);
+		if (c->fd >= 0)
+			return true;
+		if (!opt.again)
+			return false;
+		if (c->fd == -ETIMEDOUT || c->fd == -EHOSTUNREACH)
+			sum.silent++;
+		else
+			sum.refused++;
+		puts(c->fd == -ETIMEDOUT || c->fd == -EHOSTUNREACH ? "silent" : "refused");
+		fflush(stdout);
+		usleep(ATTEMPT_MS * 1000);
+	}
+	return false;
+}
+
 /* The connection of `c` broke. Connects anew with -w; false when it is over. */
 static bool broken(struct conn *c)
 {
+	if (stop)
+		return false;
 	sum.resets++;
 	fprintf(stderr, "%scount-client: connection lost after %ld: %s\n", opt.terminal ? "\n" : "",
 		c->value, strerror(errno));
 	close(c->fd);
 	c->fd = -1;
-	while (opt.again && !stop) {
-		c->fd = open_conn(1000);
-		if (c->fd >= 0) {
-			sum.reconnects++;
-			c->value = -1;
-			return true;
-		}
-		usleep(20000);
-	}
-	return false;
+	if (!opt.again || !connect_conn(c))
+		return false;
+	sum.reconnects++;
+	c->value = -1;
+	return true;
 }
 
 static bool round_trip(struct conn *c, long number)
@@ -187,6 +209,9 @@ static bool round_trip(struct conn *c, long number)
 	if (value < 0)
 		return broken(c);
 	took = now_ms() - start;
+	if (c->value < 0 && c->answered && start + took - c->answered > sum.down_ms)
+		sum.down_ms = start + took - c->answered;
+	c->answered = start + took;
 	if (c->value >= 0 && value != c->value + 1)
 		sum.wrong++;
 	c->value = value;
@@ -202,11 +227,9 @@ static bool round_trip(struct conn *c, long number)
 
 static void count(void)
 {
-	double start = now_ms(), next = start;
+	double next = now_ms();
 
 	for (long n = 0; !stop && (!opt.count || n < opt.count); n++) {
-		if (opt.seconds && now_ms() - start >= opt.seconds * 1e3)
-			return;
 		for (long i = 0; i < opt.connections && !stop; i++)
 			if (!round_trip(&conns[i], i))
 				return;
@@ -256,19 +279,20 @@ int main(int argc, char **argv)
 	options(argc, argv);
 	sigaction(SIGTERM, &sa, NULL);
 	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGALRM, &sa, NULL);
+	alarm(opt.seconds);
 	for (long i = 0; i < opt.connections; i++) {
 		conns[i].value = -1;
-		while ((conns[i].fd = open_conn(1000)) < 0 && opt.again && !stop)
-			usleep(20000);
-		if (conns[i].fd < 0) {
+		if (!connect_conn(&conns[i])) {
 			fprintf(stderr, "count-client: connect to %s port %s: %s\n", opt.address,
 				opt.port, strerror(-conns[i].fd));
 			return 3;
 		}
 	}
 	count();
-	printf("%ssummary rounds=%ld last=%ld resets=%ld reconnects=%ld wrong=%ld longest_ms=%.2f longest_at=%ld\n",
+	printf("%ssummary rounds=%ld last=%ld resets=%ld reconnects=%ld wrong=%ld longest_ms=%.2f "
+	       "longest_at=%ld refused=%ld silent=%ld down_ms=%.2f\n",
 	       opt.terminal ? "\n" : "", sum.rounds, sum.last, sum.resets, sum.reconnects, sum.wrong,
-	       sum.longest_ms, sum.longest_at);
+	       sum.longest_ms, sum.longest_at, sum.refused, sum.silent, sum.down_ms);
 	return sum.resets || sum.reconnects || sum.wrong;
 }

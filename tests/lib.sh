@@ -89,6 +89,8 @@ wait_for()
 	done
 }
 
+_failed() { echo "FAIL $(_place): '$2' ended with $1" >&2; }
+
 trap _ended EXIT
-trap 'echo "FAIL $(_place): \"$BASH_COMMAND\" ended with $?" >&2' ERR
+trap '_failed $? "$BASH_COMMAND"' ERR
 trap 'exit 130' INT TERM HUP

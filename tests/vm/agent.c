@@ -245,6 +245,7 @@ static void report_end(void)
 static void serve_once(void)
 {
 	struct pollfd fds[4];
+	struct timespec at_once = { 0 };
 	sigset_t open;
 
 	sigemptyset(&open);
@@ -257,7 +258,7 @@ static void serve_once(void)
 	if (frame_room(&to_host) < frame_worst(FRAME_PAYLOAD) + frame_worst(2))
 		fds[2].fd = fds[3].fd = -1;
 	/* SIGCHLD and the port's SIGIO (the host came or went) end the wait. */
-	ppoll(fds, 4, NULL, &open);
+	ppoll(fds, 4, chunk_start < chunk_end && wants_frames() ? &at_once : NULL, &open);
 
 	if (fds[0].revents & POLLHUP || !read_port()) {
 		session_end();

@@ -28,7 +28,7 @@ void datapath_stop(struct netd *n);
  * then datapath_error() says why in a sentence for users. */
 int datapath_sync(struct datapath *dp);
 bool datapath_synced(const struct datapath *dp);
-const char *datapath_error(const struct datapath *dp);
+const char *datapath_error(const struct datapath *dp); /* NULL: all is well */
 /* Takes everything out of the kernel: on leaving the cluster. */
 void datapath_leave(struct datapath *dp);
 

@@ -4,7 +4,7 @@
  * struct port; frames of a port stand in one list, in order of arrival. Ports
  * that have been opened stay for a while: for late frames and for the figures.
  */
-#include "userland/netd/hold.h"
+#include "hold.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -70,7 +70,7 @@ struct port_value {
 	uint8_t flags;
 	uint16_t share; /* weight in a group, 0 none */
 	uint32_t pid;	/* on `node`, in its first pid namespace */
-	uint8_t pad[4];
+	uint8_t addr[4]; /* IPv4 address of the listener; zero: all */
 	uint64_t since_ms;
 	char comm[16];
 	char app[APP_NAME_MAX]; /* "" when pinned */

@@ -3,7 +3,7 @@
  * rtnetlink requests over libmnl. A struct rtnl is one socket with one request
  * in flight; used from netd's loop only.
  */
-#include "userland/netd/rtnl.h"
+#include "rtnl.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -264,6 +264,29 @@ int rtnl_route_local(struct rtnl *r, bool add, __be32 addr)
 int rtnl_route_dev(struct rtnl *r, bool add, __be32 addr, int index)
 {
 	return route(r, add, addr, RTN_UNICAST, RTNL_TABLE, index);
+}
+
+static int route_get_cb(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct nlattr *a;
+
+	mnl_attr_for_each(a, nlh, sizeof(struct rtmsg))
+		if (mnl_attr_get_type(a) == RTA_OIF)
+			*(int *)arg = mnl_attr_get_u32(a);
+	return MNL_CB_OK;
+}
+
+int rtnl_route_get(struct rtnl *r, __be32 addr, int *index)
+{
+	char buf[MNL_NLMSG_HDRLEN + 128];
+	struct nlmsghdr *nlh = request(r, buf, RTM_GETROUTE, NLM_F_ACK);
+	struct rtmsg *rtm = mnl_nlmsg_put_extra_header(nlh, sizeof(*rtm));
+
+	rtm->rtm_family = AF_INET;
+	rtm->rtm_dst_len = 32;
+	mnl_attr_put_u32(nlh, RTA_DST, addr);
+	*index = 0;
+	return talk(r, nlh, route_get_cb, index);
 }
 
 static struct nlmsghdr *rule(struct rtnl *r, char *buf, bool add, uint32_t pref, uint32_t table)

@@ -57,6 +57,9 @@ int rtnl_neigh(struct rtnl *r, bool add, int index, __be32 addr, const uint8_t m
 /* Let frames to `mac` through the interface's address filter. */
 int rtnl_filter(struct rtnl *r, bool add, int index, const uint8_t mac[6]);
 
+/* The interface through which packets to `addr` leave. */
+int rtnl_route_get(struct rtnl *r, __be32 addr, int *index);
+
 /* Removes the routes and rules of RTNL_PROTO whose address `keep` refuses. */
 int rtnl_purge(struct rtnl *r, bool (*keep)(void *arg, __be32 addr), void *arg);
 

@@ -3,7 +3,7 @@
  * sock_diag over libmnl; one socket, one request at a time, netd's loop only.
  * Destroying needs CAP_NET_ADMIN and a kernel with INET_DIAG_DESTROY.
  */
-#include "userland/netd/sockdiag.h"
+#include "sockdiag.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>

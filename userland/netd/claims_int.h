@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Private to claims*.c.
+ *   claims.c        sockets -> objects of the set `ports`
+ *   claims_socks.c  the table of sockets, filled by events and by sock_diag
+ *   claims_cmd.c    ports, port-add, port-del
+ */
+#ifndef SSI_CLAIMS_INT_H
+#define SSI_CLAIMS_INT_H
+
+#include <uv.h>
+
+#include "claims.h"
+#include "datapath_int.h"
+#include "hooks.h"
+
+#define CLAIMS_CHAINS 1024
+#define CLAIMS_ENDED 256
+
+/* A socket of an application that listens or is bound. */
+struct claims_sock {
+	struct claims_sock *next;
+	uint64_t cookie, cgroup;
+	uint8_t proto;
+	bool loopback, only6, ipv6; /* ipv6: on an IPv6 address, not the wildcard */
+	bool seen;		    /* by the dump that runs */
+	uint16_t port;
+	__be32 addr; /* 0: wildcard */
+	uint32_t pid;
+	char comm[16];
+	char app[APP_NAME_MAX];
+};
+
+struct claims_dirty {
+	struct port_key *key;
+	size_t n, size;
+};
+
+struct claims {
+	struct netd *netd;
+	struct hooks *hooks;
+	struct dip_bpf *bpf; /* what `hooks` reads */
+	struct claims_sock *chain[CLAIMS_CHAINS];
+	uint64_t ended[CLAIMS_ENDED]; /* cookies of sockets that ended lately */
+	unsigned int n_ended;
+	struct claims_dirty dirty; /* keys to look at */
+	struct claims_dirty busy;  /* keys in the batch that is under way */
+	bool rescan;		   /* the sockets must be read anew first */
+	bool submitting;
+	claims_local_fn *local_fn;
+	void *local_arg;
+	uv_timer_t soon;
+	bool stopped;
+	int refs; /* the timer, a batch under way */
+};
+
+/* claims_socks.c */
+void claims_socks_event(struct claims *c, const struct dip_event *ev);
+void claims_socks_scan(struct claims *c);
+void claims_socks_clear(struct claims *c);
+#define claims_for_each(c, i, s)                     \
+	for (i = 0; i < CLAIMS_CHAINS; i++)          \
+		for (s = (c)->chain[i]; s; s = s->next)
+
+/* claims.c */
+void claims_sock_changed(struct claims *c, const struct claims_sock *s);
+void claims_schedule(struct claims *c, unsigned int ms);
+bool claims_sock_covers(const struct claims *c, const struct claims_sock *s, const struct port_key *k);
+
+/* claims_cmd.c */
+void claims_cmd_start(struct claims *c);
+json_t *claims_port_json(struct netd *n, const struct kddm_object *obj);
+
+#endif

@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Life of the data path: programs and tables loaded over what an earlier netd
+ * pinned, attached with the first cluster address and taken out with the last;
+ * the lease, and the fence when this node was declared dead.
+ */
+#include "datapath_int.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include "claims.h"
+#include "member.h"
+#include "userland/lib/cleanup.h"
+#include "userland/lib/log.h"
+
+#define SETTLE_MS 50
+#define RETRY_MS  2000
+
+void datapath_set_error(struct datapath *dp, const char *fmt, ...)
+{
+	char was[DATAPATH_ERROR];
+	va_list ap;
+
+	memcpy(was, dp->error, sizeof(was));
+	va_start(ap, fmt);
+	vsnprintf(dp->error, sizeof(dp->error), fmt, ap);
+	va_end(ap);
+	if (dp->error[0] && strcmp(was, dp->error))
+		log_err("data path: %s", dp->error);
+}
+
+const char *datapath_error(const struct datapath *dp)
+{
+	return dp->error[0] ? dp->error : NULL;
+}
+
+bool datapath_synced(const struct datapath *dp)
+{
+	return dp->synced;
+}
+
+uint32_t datapath_self(const struct datapath *dp)
+{
+	return member_self(dp->netd->member);
+}
+
+/* ---- loading --------------------------------------------------------------- */
+static void close_file(FILE **f)
+{
+	if (*f)
+		fclose(*f);
+}
+
+const char *datapath_cgroup_root(void)
+{
+	static char root[PATH_MAX];
+	_cleanup_(close_file) FILE *f = fopen("/proc/self/mountinfo", "re");
+	char line[8192];
+
+	root[0] = '\0';
+	/* id parent dev root MOUNTPOINT options [optional...] - TYPE source ... */
+	while (f && !root[0] && fgets(line, sizeof(line), f)) {
+		char *type = strstr(line, " - ");
+
+		if (type && !strncmp(type, " - cgroup2 ", 11))
+			sscanf(line, "%*s %*s %*s %*s %4095s", root);
+	}
+	return root[0] ? root : NULL;
+}
+
+static int ensure_bpffs(struct datapath *dp)
+{
+	struct statfs fs;
+
+	if (!statfs("/sys/fs/bpf", &fs) && fs.f_type == BPF_FS_MAGIC)
+		return 0;
+	if (!mount("bpf", "/sys/fs/bpf", "bpf", 0, "mode=0700"))
+		return 0;
+	datapath_set_error(dp, "cannot pin maps: /sys/fs/bpf is no BPF file system and cannot be mounted: %m");
+	return -errno;
+}
+
+static int check_kernel(struct datapath *dp)
+{
+	if (access("/sys/kernel/btf/vmlinux", R_OK)) {
+		datapath_set_error(dp, "this kernel has no BTF (CONFIG_DEBUG_INFO_BTF); boot one that has, "
+				       "such as Debian's");
+		return -ENOTSUP;
+	}
+	return ensure_bpffs(dp);
+}
+
+static uint64_t netns_cookie(void)
+{
+	_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len))
+		return 0;
+	return cookie;
+}
+
+static void write_lease(struct datapath *dp)
+{
+	uint64_t jiffies = 0;
+
+	if (!dp->bpf)
+		return;
+	if (dp->lease_ns && dip_bpf_jiffies(dp->bpf, dp->lease_ns, &jiffies))
+		jiffies = 0;
+	dip_lease_set(dip_bpf_mem(dp->bpf), jiffies);
+}
+
+static void open_hold(struct datapath *dp)
+{
+	int err = hold_open(&dp->hold, dp->netd->loop);
+
+	if (err) {
+		dp->hold = NULL;
+		log_warn("no hold queue, a move will lose packets: %s: %s", HOLD_DEVICE, strerror(-err));
+	}
+	dip_tables_set_hold(dip_bpf_mem(dp->bpf), dp->hold ? hold_ifindex(dp->hold) : 0);
+}
+
+int datapath_load(struct datapath *dp)
+{
+	bool reused = false;
+	int err;
+
+	if (dp->bpf)
+		return 0;
+	err = check_kernel(dp);
+	if (err)
+		return err;
+	err = dip_bpf_load(&dp->bpf, NULL, datapath_self(dp), &reused);
+	if (err) {
+		dp->bpf = NULL;
+		datapath_set_error(dp, "%s", dip_bpf_error());
+		return err;
+	}
+	dip_tables_set_self(dip_bpf_mem(dp->bpf), datapath_self(dp));
+	dip_tables_set_netns(dip_bpf_mem(dp->bpf), netns_cookie());
+	open_hold(dp);
+	write_lease(dp);
+	datapath_set_error(dp, "%s", "");
+	log_info("data path loaded%s", reused ? ", tables taken over" : "");
+	claims_resync(dp->netd->claims);
+	return 0;
+}
+
+/* ---- what is attached once -------------------------------------------------- */
+static int open_slice(struct datapath *dp)
+{
+	const char *root = datapath_cgroup_root();
+	char path[PATH_MAX + 16];
+	int fd;
+
+	if (!root) {
+		datapath_set_error(dp, "no control groups (v2) are mounted; mount -t cgroup2 none /sys/fs/cgroup");
+		return -ENOENT;
+	}
+	snprintf(path, sizeof(path), "%s/" NETD_CGROUP, root);
+	if (mkdir(path, 0755) && errno != EEXIST)
+		goto fail;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0)
+		return fd;
+fail:
+	datapath_set_error(dp, "cannot make the control group %s: %m", path);
+	return -errno;
+}
+
+static int attach(struct datapath *dp, enum dip_prog prog, int target, const char *name)
+{
+	int err = dip_bpf_attach(dp->bpf, prog, target, 0, name);
+
+	if (err)
+		datapath_set_error(dp, "cannot attach %s: %s", name, dip_bpf_error());
+	return err;
+}
+
+int datapath_attach(struct datapath *dp)
+{
+	_close_ int slice = -1, netns = -1;
+	int err = 0;
+
+	if (dp->attached)
+		return 0;
+	slice = open_slice(dp);
+	if (slice < 0)
+		return slice;
+	netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (netns < 0)
+		return -errno;
+	for (int prog = DIP_PROG_SOCK_CREATE; prog < DIP_PROGS && !err; prog++)
+		err = attach(dp, prog, slice, dip_bpf_prog_name(prog));
+	if (!err)
+		err = attach(dp, DIP_PROG_SK_LOOKUP, netns, dip_bpf_prog_name(DIP_PROG_SK_LOOKUP));
+	if (!err && dp->hold)
+		err = attach(dp, DIP_PROG_TC_TAP, hold_ifindex(dp->hold),
+			     dip_bpf_prog_name(DIP_PROG_TC_TAP));
+	dp->attached = !err;
+	return err;
+}
+
+void datapath_detach(struct datapath *dp)
+{
+	struct dip_bpf *bpf = dp->bpf;
+
+	dp->attached = false;
+	dp->bpf = NULL;
+	claims_resync(dp->netd->claims); /* it reads from the ring of these maps */
+	if (bpf)
+		dip_bpf_close(bpf);
+	dip_bpf_unpin(NULL);
+	hold_close(dp->hold, true);
+	dp->hold = NULL;
+}
+
+/* ---- following the sets ------------------------------------------------------ */
+static void apply_all(struct datapath *dp)
+{
+	vips_apply(dp);
+	datapath_nodes_apply(dp);
+}
+
+static void on_settle(uv_timer_t *t)
+{
+	struct datapath *dp = t->data;
+
+	if (dp->synced)
+		vips_apply(dp);
+}
+
+static void on_retry(uv_timer_t *t)
+{
+	struct datapath *dp = t->data;
+	bool broken = dp->error[0];
+
+	for (int i = 0; i < DATAPATH_VIPS; i++)
+		broken |= dp->vips[i].used && !dp->vips[i].exposed;
+	if (dp->synced && broken)
+		apply_all(dp);
+	if (dp->synced && dp->push_pending)
+		datapath_nodes_push(dp);
+}
+
+static void on_watch(uv_poll_t *poll, int status, int events)
+{
+	struct datapath *dp = poll->data;
+	bool seen = false;
+
+	while (rtnl_watch_read(dp->watch) > 0)
+		seen = true;
+	if (seen && !uv_is_active((uv_handle_t *)&dp->settle))
+		uv_timer_start(&dp->settle, on_settle, SETTLE_MS, 0);
+}
+
+int datapath_sync(struct datapath *dp)
+{
+	dp->synced = true;
+	apply_all(dp);
+	datapath_ports_apply(dp, NULL);
+	write_lease(dp);
+	claims_resync(dp->netd->claims);
+	return dp->error[0] ? -EIO : 0;
+}
+
+void datapath_leave(struct datapath *dp)
+{
+	dp->synced = false;
+	vips_withdraw(dp);
+	datapath_detach(dp);
+	datapath_set_error(dp, "%s", "");
+}
+
+/* ---- lease and fence ---------------------------------------------------------- */
+void datapath_lease(struct datapath *dp, uint64_t expiry_monotonic_ns)
+{
+	bool regained = !dp->lease_ns && expiry_monotonic_ns;
+
+	dp->lease_ns = expiry_monotonic_ns;
+	write_lease(dp);
+	for (int i = 0; i < DATAPATH_VIPS && regained; i++)
+		if (dp->vips[i].exposed)
+			vips_announce(dp, &dp->vips[i]);
+}
+
+void datapath_fence(struct datapath *dp)
+{
+	datapath_lease(dp, 0);
+	for (int i = 0; i < DATAPATH_VIPS; i++) {
+		struct vip *v = &dp->vips[i];
+		__be32 addr;
+		int n;
+
+		if (!v->used)
+			continue;
+		memcpy(&addr, v->key.addr, sizeof(addr));
+		n = sockdiag_destroy_addr(dp->diag, addr);
+		if (n < 0)
+			log_err("cannot end the sockets of a cluster address: %s", strerror(-n));
+		else if (n)
+			log_notice("ended %d sockets of a cluster address: this node was declared dead", n);
+	}
+}
+
+/* ---- start, stop, status --------------------------------------------------------- */
+static int start_loop_parts(struct datapath *dp)
+{
+	uv_loop_t *loop = dp->netd->loop;
+	int err = uv_poll_init(loop, &dp->watch_poll, rtnl_watch_fd(dp->watch));
+
+	if (err)
+		return err;
+	uv_timer_init(loop, &dp->settle);
+	uv_timer_init(loop, &dp->retry);
+	dp->handles = 3;
+	dp->watch_poll.data = dp->settle.data = dp->retry.data = dp;
+	uv_poll_start(&dp->watch_poll, UV_READABLE, on_watch);
+	uv_timer_start(&dp->retry, on_retry, RETRY_MS, RETRY_MS);
+	return 0;
+}
+
+static void free_parts(struct datapath *dp)
+{
+	rtnl_close(dp->rtnl);
+	rtnl_close(dp->watch);
+	sockdiag_close(dp->diag);
+	free(dp);
+}
+
+int datapath_start(struct netd *n)
+{
+	struct datapath *dp = calloc(1, sizeof(*dp));
+	int err;
+
+	if (!dp)
+		return -ENOMEM;
+	dp->netd = n;
+	err = rtnl_open(&dp->rtnl);
+	if (!err)
+		err = rtnl_watch_open(&dp->watch);
+	if (!err)
+		err = sockdiag_open(&dp->diag);
+	if (!err)
+		err = start_loop_parts(dp);
+	if (err) {
+		log_err("data path: cannot open netlink sockets: %s", strerror(-err));
+		free_parts(dp);
+		return err;
+	}
+	n->datapath = dp;
+	vips_start(dp);
+	datapath_nodes_start(dp);
+	datapath_ports_start(dp);
+	vips_cmd_start(dp);
+	explain_start(dp);
+	stats_start(dp);
+	return 0;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	struct datapath *dp = handle->data;
+
+	if (!--dp->handles)
+		free_parts(dp);
+}
+
+void datapath_stop(struct netd *n)
+{
+	struct datapath *dp = n->datapath;
+	struct deferred *d;
+
+	if (!dp)
+		return;
+	n->datapath = NULL;
+	dp->synced = false;
+	hold_close(dp->hold, false);
+	if (dp->bpf)
+		dip_bpf_close(dp->bpf);
+	dp->hold = NULL;
+	dp->bpf = NULL;
+	while ((d = dp->deferred)) {
+		dp->deferred = d->next;
+		free(d);
+	}
+	uv_close((uv_handle_t *)&dp->watch_poll, on_closed);
+	uv_close((uv_handle_t *)&dp->settle, on_closed);
+	uv_close((uv_handle_t *)&dp->retry, on_closed);
+}
+
+json_t *datapath_status(struct datapath *dp)
+{
+	const char *problem = dp->error[0] ? dp->error : NULL, *xdp = "none";
+	int used = 0, exposed = 0;
+
+	for (int i = 0; i < DATAPATH_VIPS; i++) {
+		const struct vip *v = &dp->vips[i];
+
+		used += v->used;
+		exposed += v->exposed;
+		if (v->exposed)
+			xdp = v->xdp;
+		else if (v->used && !problem)
+			problem = v->state;
+	}
+	return json_pack("{ss,ss,ss,si,si,ss*}", "datapath", "ebpf", "xdp", xdp, "hold",
+			 dp->hold ? "tap" : "none", "vips", used, "exposed", exposed, "problem", problem);
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the parts of the data path share; private to datapath*.c, vips*.c,
+ * explain.c, stats.c. See datapath.h. One thread: the loop.
+ *
+ *   datapath.c        life: load, attach, lease, fence, leave
+ *   datapath_nodes.c  the set `nodes` -> homes and MACs of peers
+ *   datapath_ports.c  the set `ports` -> slots and holds
+ *   vips.c            the set `vips`  -> addresses, routes, programs on interfaces
+ *   vips_cmd.c        vip-add, vip-del, vips
+ */
+#ifndef SSI_DATAPATH_INT_H
+#define SSI_DATAPATH_INT_H
+
+#include <linux/types.h>
+#include <uv.h>
+
+#include "userland/lib/dip_bpf.h"
+#include "ctl.h"
+#include "datapath.h"
+#include "hold.h"
+#include "netd.h"
+#include "nodes.h"
+#include "objects.h"
+#include "peer.h"
+#include "rtnl.h"
+#include "sockdiag.h"
+
+#define DATAPATH_VIPS 16
+#define DATAPATH_ERROR 256
+
+/* A cluster address on this node; place in the array: vip_value.index. */
+struct vip {
+	bool used;	/* stands in the set */
+	bool exposed;	/* stands in tables and kernel */
+	int slot;	/* index in the tables of this node, while exposed */
+	struct vip_key key;
+	struct vip_value value;
+	struct rtnl_link link;	/* where it is exposed */
+	const char *xdp;	/* "native", "generic", "none" */
+	char state[DATAPATH_ERROR]; /* "up", or what stands against it */
+};
+
+struct deferred {
+	struct deferred *next;
+	char app[APP_NAME_MAX];
+};
+
+struct datapath {
+	struct netd *netd;
+	struct dip_bpf *bpf; /* NULL: not loaded */
+	struct hold *hold;   /* NULL: no queue, moves lose packets */
+	struct rtnl *rtnl, *watch;
+	struct sockdiag *diag;
+	bool synced;
+	bool attached;	   /* what is not bound to an interface */
+	uint64_t lease_ns; /* CLOCK_MONOTONIC */
+	struct vip vips[DATAPATH_VIPS];
+	struct deferred *deferred;
+	uint8_t pushed_mac[6];	/* told to the peers */
+	bool push_pending;
+	uv_poll_t watch_poll;
+	uv_timer_t settle; /* netlink said something: look soon */
+	uv_timer_t retry;  /* what failed is tried again */
+	int handles;
+	char error[DATAPATH_ERROR];
+};
+
+/* datapath.c */
+int datapath_load(struct datapath *dp);	  /* programs and tables, nothing attached */
+int datapath_attach(struct datapath *dp); /* what is not bound to an interface */
+void datapath_detach(struct datapath *dp);
+uint32_t datapath_self(const struct datapath *dp);
+/* The control group mount (v2) of this machine, or NULL. Static storage. */
+const char *datapath_cgroup_root(void);
+__attribute__((format(printf, 2, 3))) void datapath_set_error(struct datapath *dp, const char *fmt, ...);
+
+/* datapath_nodes.c */
+void datapath_nodes_start(struct datapath *dp);
+void datapath_nodes_apply(struct datapath *dp);
+/* Our MAC on the VIPs' segment may have changed: tell the peers. */
+void datapath_nodes_push(struct datapath *dp);
+const char *datapath_node_name(const struct datapath *dp, uint32_t number);
+
+/* datapath_ports.c */
+void datapath_ports_start(struct datapath *dp);
+/* All ports of one VIP, or of all. */
+void datapath_ports_apply(struct datapath *dp, const struct vip *only);
+
+/* vips.c */
+void vips_start(struct datapath *dp);
+void vips_apply(struct datapath *dp);
+void vips_withdraw(struct datapath *dp); /* all, the set notwithstanding */
+struct vip *vips_find(struct datapath *dp, __be32 addr);
+/* The interface that `devs` (of a vip_value) names for this node, "" for none. */
+void vips_dev_of(const char *devs, const char *node, char out[IFNAMSIZ]);
+
+/* One line why not, and what to do. */
+struct vips_why {
+	char text[DATAPATH_ERROR];
+	char remedy[DATAPATH_ERROR];
+};
+/* Can this node expose the address? Fills `link` (may be NULL). 0 or -errno. */
+int vips_check(struct datapath *dp, __be32 addr, unsigned int prefix, const char *devs,
+	       const uint8_t mac[6], struct rtnl_link *link, struct vips_why *why);
+void vips_announce(struct datapath *dp, const struct vip *v);
+
+/* vips_cmd.c, explain.c, stats.c: commands and peer handlers */
+void vips_cmd_start(struct datapath *dp);
+void explain_start(struct datapath *dp);
+void stats_start(struct datapath *dp);
+
+/*
+ * ask.c: one call to every living node (or to one), the answers gathered:
+ * an object node name -> answer; a node that did not answer stands there with
+ * {"error",…}. `done` gets the object borrowed; NULL when memory is short.
+ */
+typedef void ask_done_fn(void *arg, json_t *answers);
+void datapath_ask(struct datapath *dp, uint32_t only, const char *name, json_t *request,
+		  unsigned int timeout_ms, ask_done_fn *done, void *arg);
+
+#endif

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The set `ports` in the tables. A slot follows its object at once, with two
+ * exceptions: a queue is ready before the slot says HOLD, and a port that came
+ * to this node opens only after its queue was written back, and not before
+ * moves.c lets it (datapath_hold_release).
+ */
+#include "datapath_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "userland/lib/log.h"
+
+/* The VIP of a key when it is exposed here. */
+static struct vip *vip_of(struct datapath *dp, const struct port_key *k)
+{
+	struct vip *v = k->vip < DATAPATH_VIPS ? &dp->vips[k->vip] : NULL;
+
+	return v && v->exposed && dp->bpf && dp->synced ? v : NULL;
+}
+
+static struct hold_key hold_key(const struct vip *v, const struct port_key *k)
+{
+	struct hold_key key = { .port = k->port, .proto = k->proto };
+
+	memcpy(&key.addr, v->key.addr, sizeof(key.addr));
+	return key;
+}
+
+static bool is_udp(const struct port_key *k)
+{
+	return k->proto == IPPROTO_UDP;
+}
+
+static bool is_deferred(const struct datapath *dp, const char *app)
+{
+	const struct deferred *d = dp->deferred;
+
+	while (d && strcmp(d->app, app))
+		d = d->next;
+	return d;
+}
+
+/* The queue is empty: the table entry opens, if the port is still ours. */
+static void opened(void *arg, struct hold_key key)
+{
+	struct datapath *dp = arg;
+	struct vip *v = vips_find(dp, key.addr);
+	struct port_key k = { .proto = key.proto, .port = key.port };
+	const struct kddm_object *obj;
+
+	if (!v)
+		return;
+	k.vip = v->value.index;
+	obj = kddm_find(dp->netd->sets.ports, &k, sizeof(k));
+	if (obj && obj->owner == datapath_self(dp) && vip_of(dp, &k))
+		dip_slot_own(dip_bpf_mem(dp->bpf), v->slot, is_udp(&k), k.port, obj->owner, obj->epoch,
+			     false);
+}
+
+/* Ours: open at once, or write back what was held; or go on holding. */
+static void apply_own(struct datapath *dp, const struct vip *v, const struct port_key *k,
+		      const struct port_value *pv, uint16_t epoch)
+{
+	struct dip_mem *mem = dip_bpf_mem(dp->bpf);
+	uint32_t self = datapath_self(dp);
+
+	if (!dp->hold || !hold_is_held(dp->hold, hold_key(v, k))) {
+		dip_slot_own(mem, v->slot, is_udp(k), k->port, self, epoch, false);
+		return;
+	}
+	if (is_deferred(dp, pv->app))
+		return;
+	dip_slot_own(mem, v->slot, is_udp(k), k->port, self, epoch, true);
+	hold_release(dp->hold, hold_key(v, k), opened, dp);
+}
+
+static void apply_hold(struct datapath *dp, const struct vip *v, const struct port_key *k,
+		       const struct port_value *pv, uint16_t epoch)
+{
+	uint32_t self = datapath_self(dp);
+
+	if (dp->hold && (pv->node == self || pv->next == self)) {
+		if (hold_begin(dp->hold, hold_key(v, k), pv->app))
+			log_err("no memory to hold port %u", k->port);
+	} else if (dp->hold) {
+		hold_discard(dp->hold, hold_key(v, k));
+	}
+	dip_slot_hold(dip_bpf_mem(dp->bpf), v->slot, is_udp(k), k->port, pv->node, pv->next, epoch);
+}
+
+static void apply(struct datapath *dp, const struct kddm_object *obj)
+{
+	const struct port_key *k = obj->key;
+	const struct vip *v = vip_of(dp, k);
+	struct port_value pv;
+
+	if (!v)
+		return;
+	object_read(obj, &pv, sizeof(pv));
+	if (pv.state == PORT_HOLD) {
+		apply_hold(dp, v, k, &pv, obj->epoch);
+	} else if (pv.node == datapath_self(dp)) {
+		apply_own(dp, v, k, &pv, obj->epoch);
+	} else {
+		dip_slot_own(dip_bpf_mem(dp->bpf), v->slot, is_udp(k), k->port, pv.node, obj->epoch, false);
+		if (dp->hold)
+			hold_discard(dp->hold, hold_key(v, k));
+	}
+}
+
+static void changed_insert(void *arg, const struct kddm_object *obj)
+{
+	apply(arg, obj);
+}
+
+static void changed_update(void *arg, const struct kddm_object *old, const struct kddm_object *obj)
+{
+	apply(arg, obj);
+}
+
+static void changed_remove(void *arg, const struct kddm_object *old)
+{
+	const struct port_key *k = old->key;
+	struct datapath *dp = arg;
+	const struct vip *v = vip_of(dp, k);
+
+	if (!v)
+		return;
+	dip_slot_free(dip_bpf_mem(dp->bpf), v->slot, is_udp(k), k->port);
+	if (dp->hold)
+		hold_discard(dp->hold, hold_key(v, k));
+}
+
+/* Slots that no object stands behind. */
+static void free_others(struct datapath *dp, const struct vip *v)
+{
+	struct dip_mem *mem = dip_bpf_mem(dp->bpf);
+	struct port_key k = { .vip = v->value.index };
+
+	for (uint32_t i = 0; i < 2 << 16; i++) {
+		bool udp = i >> 16;
+
+		if (dip_slot_get(mem, v->slot, udp, i & 0xffff).state == DIP_SLOT_FREE)
+			continue;
+		k.proto = udp ? IPPROTO_UDP : IPPROTO_TCP;
+		k.port = i & 0xffff;
+		if (!kddm_find(dp->netd->sets.ports, &k, sizeof(k)))
+			dip_slot_free(mem, v->slot, udp, k.port);
+	}
+}
+
+void datapath_ports_apply(struct datapath *dp, const struct vip *only)
+{
+	const struct kddm_object *obj;
+
+	if (!dp->synced || !dp->bpf)
+		return;
+	kddm_for_each(dp->netd->sets.ports, obj) {
+		const struct port_key *k = obj->key;
+
+		if (!only || k->vip == only->value.index)
+			apply(dp, obj);
+	}
+	for (int i = 0; i < DATAPATH_VIPS; i++)
+		if (dp->vips[i].exposed && (!only || only == &dp->vips[i]))
+			free_others(dp, &dp->vips[i]);
+}
+
+static void changed_reset(void *arg)
+{
+	datapath_ports_apply(arg, NULL);
+}
+
+static const struct kddm_linker linker = {
+	.insert = changed_insert,
+	.update = changed_update,
+	.remove = changed_remove,
+	.reset = changed_reset,
+};
+
+void datapath_ports_start(struct datapath *dp)
+{
+	if (kddm_link(dp->netd->sets.ports, &linker, dp))
+		datapath_set_error(dp, "cannot follow the ports of the cluster");
+}
+
+/* ---- what moves.c says ------------------------------------------------------- */
+void datapath_hold_defer(struct datapath *dp, const char *app)
+{
+	struct deferred *d;
+
+	if (is_deferred(dp, app))
+		return;
+	d = calloc(1, sizeof(*d));
+	if (!d || strlen(app) >= sizeof(d->app)) {
+		free(d);
+		return;
+	}
+	strcpy(d->app, app);
+	d->next = dp->deferred;
+	dp->deferred = d;
+}
+
+void datapath_hold_release(struct datapath *dp, const char *app)
+{
+	struct deferred **at = &dp->deferred, *d;
+	const struct kddm_object *obj;
+	struct port_value pv;
+
+	while ((d = *at) && strcmp(d->app, app))
+		at = &d->next;
+	if (d) {
+		*at = d->next;
+		free(d);
+	}
+	kddm_for_each(dp->netd->sets.ports, obj) {
+		object_read(obj, &pv, sizeof(pv));
+		if (!strcmp(pv.app, app) && pv.state == PORT_OWNED && pv.node == datapath_self(dp))
+			apply(dp, obj);
+	}
+}
+
+void datapath_hold_stats(struct datapath *dp, const char *app, struct hold_stats *out)
+{
+	*out = (struct hold_stats){};
+	if (dp->hold)
+		hold_stats(dp->hold, app, out);
+}

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * `explain`: what becomes of a packet, and why. Each living node runs the very
+ * dip_steer() of its programs on its very tables; the node that takes the
+ * packet also looks at what lies behind: listener, way back, firewall.
+ */
+#include "datapath_int.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <ssi/dip_steer.h>
+
+#include "explain_host.h"
+#include "member.h"
+#include "userland/lib/cleanup.h"
+#include "userland/lib/log.h"
+
+#define EXPLAIN_MS 5000
+
+static const struct {
+	const char *name, *text;
+} reasons[DIP_REASON_COUNT] = {
+#define REASON(n, v, t) [DIP_R_##n] = { #n, t },
+	DIP_REASONS(REASON)
+#undef REASON
+};
+
+static const char *const verdicts[DIP_VERDICT_COUNT] = {
+#define VERDICT(n, t) [DIP_##n] = #n,
+	DIP_VERDICTS(VERDICT)
+#undef VERDICT
+};
+
+struct question {
+	__be32 client, vip;
+	uint16_t client_port, port;
+	uint8_t proto;
+};
+
+/* ---- one node's view ------------------------------------------------------------------ */
+static uint64_t now_jiffies(struct datapath *dp)
+{
+	struct timespec ts;
+	uint64_t jiffies = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	if (dip_bpf_jiffies(dp->bpf, ts.tv_sec * 1000000000ull + ts.tv_nsec, &jiffies))
+		return UINT64_MAX; /* no clock: as if the lease had run out */
+	return jiffies;
+}
+
+static struct dip_result steer(struct datapath *dp, const struct question *q)
+{
+	struct dip_mem *mem = dip_bpf_mem(dp->bpf);
+	struct dip_tables t = { mem->conf, mem->ports, mem->flows, mem->flow_mask };
+	struct dip_flow f = {
+		.raddr.a4 = q->client,
+		.laddr.a4 = q->vip,
+		.rport = htons(q->client_port),
+		.lport = htons(q->port),
+		.family = DIP_INET,
+		.proto = q->proto,
+		.flags = DIP_F_ADDR,
+	};
+
+	return dip_steer(&t, &f, now_jiffies(dp));
+}
+
+static bool parse(json_t *args, struct question *q, const char **what)
+{
+	bool bad = false;
+	const char *client = ctl_arg_string(args, "client", "", &bad);
+	const char *vip = ctl_arg_string(args, "vip", "", &bad);
+	const char *proto = ctl_arg_string(args, "proto", "tcp", &bad);
+
+	*q = (struct question){
+		.client_port = ctl_arg_int(args, "client_port", 0, 0, 65535, &bad),
+		.port = ctl_arg_int(args, "port", 0, 1, 65535, &bad),
+		.proto = strcmp(proto, "udp") ? IPPROTO_TCP : IPPROTO_UDP,
+	};
+	*what = inet_pton(AF_INET, client, &q->client) != 1 ? "the client's address" :
+		inet_pton(AF_INET, vip, &q->vip) != 1	    ? "the cluster address" :
+		bad || !q->port				    ? "a port" :
+		strcmp(proto, "tcp") && strcmp(proto, "udp") ? "the protocol" :
+							       NULL;
+	return !*what;
+}
+
+static void on_explain(void *arg, uint32_t from, json_t *request, struct peer_call *call)
+{
+	struct datapath *dp = arg;
+	struct dip_result r = { DIP_PASS, DIP_R_NOT_VIP, 0, 0 };
+	const struct vip *v;
+	struct question q;
+	const char *what;
+	json_t *o;
+
+	if (!parse(request, &q, &what)) {
+		peer_call_answer(call, json_pack("{ss,si}", "error", "malformed request", "code", CTL_FAILED));
+		return;
+	}
+	if (dp->bpf)
+		r = steer(dp, &q);
+	o = json_pack("{ss,ss,ss,ss}", "verdict", verdicts[r.verdict], "reason",
+		      reasons[r.reason].name ? reasons[r.reason].name : "NONE", "text",
+		      reasons[r.reason].text ? reasons[r.reason].text : "", "for",
+		      r.node ? datapath_node_name(dp, r.node) : "");
+	v = vips_find(dp, q.vip);
+	if (v && v->exposed && (r.verdict == DIP_ACCEPT || r.verdict == DIP_HOLD))
+		json_object_set_new(o, "checks",
+				    explain_host(dp, v, q.client, q.proto, q.port, r.reason == DIP_R_HOME));
+	peer_call_answer(call, o);
+}
+
+/* ---- all views together ------------------------------------------------------------------ */
+struct explain_request {
+	struct datapath *dp;
+	struct ctl_request *ctl;
+	struct question q;
+};
+
+/* The answer that decides: who accepts, else who queues, else our own. */
+static const char *deciding(json_t *answers, const char *own, json_t **out)
+{
+	static const char *const order[] = { "ACCEPT", "HOLD", "FORWARD" };
+	const char *node;
+	json_t *answer;
+
+	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+		json_object_foreach(answers, node, answer) {
+			const char *verdict = json_string_value(json_object_get(answer, "verdict"));
+
+			if (verdict && !strcmp(verdict, order[i])) {
+				*out = answer;
+				return node;
+			}
+		}
+	}
+	*out = json_object_get(answers, own);
+	return "";
+}
+
+static void add_claim(struct datapath *dp, const struct question *q, json_t *o)
+{
+	const struct vip *v = vips_find(dp, q->vip);
+	struct port_key k = { .proto = q->proto, .port = q->port };
+	const struct kddm_object *obj;
+	char addr[INET_ADDRSTRLEN];
+	struct port_value pv;
+
+	k.vip = v ? v->value.index : 0;
+	obj = v ? kddm_find(dp->netd->sets.ports, &k, sizeof(k)) : NULL;
+	if (!obj)
+		return;
+	object_read(obj, &pv, sizeof(pv));
+	inet_ntop(AF_INET, pv.addr, addr, sizeof(addr));
+	json_object_update_new(o, json_pack("{ss,ss,si,ss,ss}", "owner", datapath_node_name(dp, pv.node), "app",
+					    pv.app, "pid", (int)pv.pid, "comm", pv.comm, "addr", addr));
+}
+
+static json_t *views(json_t *answers)
+{
+	json_t *list = json_array(), *answer;
+	const char *node;
+
+	json_object_foreach(answers, node, answer) {
+		json_t *o = json_pack("{ss}", "node", node);
+
+		json_object_update(o, answer);
+		json_object_del(o, "checks");
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
+static void answered(void *arg, json_t *answers)
+{
+	struct explain_request *r = arg;
+	const char *own = datapath_node_name(r->dp, datapath_self(r->dp)), *node;
+	char client[INET_ADDRSTRLEN], vip[INET_ADDRSTRLEN];
+	json_t *answer = NULL, *o;
+
+	node = deciding(answers, own, &answer);
+	inet_ntop(AF_INET, &r->q.client, client, sizeof(client));
+	inet_ntop(AF_INET, &r->q.vip, vip, sizeof(vip));
+	o = json_pack("{ss,si,ss,si,ss,ss}", "client", client, "client_port", r->q.client_port, "vip", vip, "port",
+		      r->q.port, "proto", r->q.proto == IPPROTO_UDP ? "udp" : "tcp", "node", node);
+	json_object_update_missing(o, answer);
+	json_object_del(o, "for");
+	if (!json_object_get(o, "checks"))
+		json_object_set_new(o, "checks", json_array());
+	add_claim(r->dp, &r->q, o);
+	json_object_set_new(o, "nodes", views(answers));
+	ctl_ok(r->ctl, json_pack("[o]", o));
+	free(r);
+}
+
+static void cmd_explain(void *arg, struct ctl_request *ctl, json_t *args)
+{
+	struct explain_request *r;
+	const char *what;
+	struct question q;
+
+	if (!parse(args, &q, &what)) {
+		ctl_fail(ctl, CTL_USAGE, "netctl explain CLIENT[:PORT] VIP:PORT [tcp|udp]", "cannot read %s", what);
+		return;
+	}
+	if (!vips_find(arg, q.vip)) {
+		ctl_fail(ctl, CTL_FAILED, "`netctl vips` lists them", "%s is no cluster address",
+			 json_string_value(json_object_get(args, "vip")));
+		return;
+	}
+	r = calloc(1, sizeof(*r));
+	if (!r) {
+		ctl_fail(ctl, CTL_FAILED, "free some memory", "out of memory");
+		return;
+	}
+	*r = (struct explain_request){ .dp = arg, .ctl = ctl, .q = q };
+	datapath_ask(r->dp, 0, "explain", args, EXPLAIN_MS, answered, r);
+}
+
+void explain_start(struct datapath *dp)
+{
+	ctl_register(dp->netd->ctl, "explain", CTL_MEMBER, cmd_explain, dp);
+	if (peer_handle(dp->netd->peers, "explain", on_explain, dp))
+		log_err("cannot answer the peers about decisions");
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What lies behind the tables on the node that takes a packet. */
+#ifndef SSI_EXPLAIN_HOST_H
+#define SSI_EXPLAIN_HOST_H
+
+#include <jansson.h>
+#include <linux/types.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct datapath;
+struct vip;
+
+/* An array of {"what","ok","text","remedy"}. `home`: nobody owns the port, no
+ * listener is expected. */
+json_t *explain_host(struct datapath *dp, const struct vip *v, __be32 client, uint8_t proto, uint16_t port,
+		     bool home);
+
+#endif

@@ -1,0 +1,514 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The set `vips` on this node: which interface, the table entry, the programs,
+ * the address filter, routes and rules, and the announcement. Everything is
+ * set again whenever the kernel's configuration changes, so that what others
+ * delete comes back; each step is harmless when it was done before.
+ */
+#include "datapath_int.h"
+
+#include <arpa/inet.h>
+#include <bpf/libbpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <linux/if_link.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if_arp.h>
+#include <netinet/if_ether.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "claims.h"
+#include "userland/lib/cleanup.h"
+#include "userland/lib/log.h"
+
+static __be32 vip_addr(const struct vip *v)
+{
+	__be32 addr;
+
+	memcpy(&addr, v->key.addr, sizeof(addr));
+	return addr;
+}
+
+static const char *vip_text(const struct vip *v)
+{
+	static char text[INET_ADDRSTRLEN];
+
+	return inet_ntop(AF_INET, v->key.addr, text, sizeof(text));
+}
+
+struct vip *vips_find(struct datapath *dp, __be32 addr)
+{
+	for (int i = 0; i < DATAPATH_VIPS; i++)
+		if (dp->vips[i].used && vip_addr(&dp->vips[i]) == addr)
+			return &dp->vips[i];
+	return NULL;
+}
+
+/* ---- which interface ----------------------------------------------------------- */
+void vips_dev_of(const char *devs, const char *node, char out[IFNAMSIZ])
+{
+	size_t node_len = strlen(node), len;
+	const char *at = devs, *colon;
+
+	out[0] = '\0';
+	while (*at) {
+		len = strcspn(at, ",");
+		colon = memchr(at, ':', len);
+		if (!colon && len < IFNAMSIZ && !out[0])
+			snprintf(out, IFNAMSIZ, "%.*s", (int)len, at);
+		if (colon && (size_t)(colon - at) == node_len && !memcmp(at, node, node_len)) {
+			snprintf(out, IFNAMSIZ, "%.*s", (int)(len - node_len - 1), colon + 1);
+			return;
+		}
+		at += len + (at[len] == ',');
+	}
+}
+
+__attribute__((format(printf, 3, 4))) static int refuse(struct vips_why *why, const char *remedy,
+							 const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why->text, sizeof(why->text), fmt, ap);
+	va_end(ap);
+	snprintf(why->remedy, sizeof(why->remedy), "%s", remedy);
+	return -EINVAL;
+}
+
+static int check_link(struct datapath *dp, __be32 addr, unsigned int prefix, const char *dev,
+		      struct rtnl_link *link, struct vips_why *why)
+{
+	char text[INET_ADDRSTRLEN], net[INET_ADDRSTRLEN], remedy[128];
+	uint8_t net_prefix;
+	int index = 0, err;
+	__be32 own;
+
+	inet_ntop(AF_INET, &addr, text, sizeof(text));
+	if (dev[0] && rtnl_link_get(dp->rtnl, 0, dev, link))
+		return refuse(why, "`ip link` lists the interfaces", "there is no interface %s", dev);
+	if (dev[0])
+		index = link->index;
+	err = rtnl_addr_network(dp->rtnl, index, addr, &index, &net_prefix, &own);
+	if (err == -ENODEV && dev[0])
+		return refuse(why, "choose an address of the interface's network, or another interface",
+			      "%s is not on a network of interface %s", text, dev);
+	if (err == -ENODEV)
+		return refuse(why, "choose an address of one of this node's networks, or name an interface",
+			      "no interface is on the network of %s", text);
+	if (err || (err = rtnl_link_get(dp->rtnl, index, NULL, link)))
+		return refuse(why, "see the log of netd there", "cannot read the interfaces: %s",
+			      strerror(-err));
+	own &= htonl(~0u << (32 - net_prefix));
+	inet_ntop(AF_INET, &own, net, sizeof(net));
+	snprintf(remedy, sizeof(remedy), "say %s/%u", text, net_prefix);
+	if (prefix != 32 && prefix != net_prefix)
+		return refuse(why, remedy, "the network of interface %s is %s/%u, not /%u", link->name, net,
+			      net_prefix, prefix);
+	return 0;
+}
+
+int vips_check(struct datapath *dp, __be32 addr, unsigned int prefix, const char *devs, const uint8_t mac[6],
+	       struct rtnl_link *link, struct vips_why *why)
+{
+	struct rtnl_link found = {};
+	char dev[IFNAMSIZ], remedy[64];
+	int err;
+
+	vips_dev_of(devs, datapath_node_name(dp, datapath_self(dp)), dev);
+	err = check_link(dp, addr, prefix, dev, &found, why);
+	if (err)
+		return err;
+	snprintf(remedy, sizeof(remedy), "ip link set %s up", found.name);
+	if (!found.up)
+		return refuse(why, remedy, "interface %s is down", found.name);
+	if (!found.ethernet || found.loopback)
+		return refuse(why, "name an Ethernet interface", "interface %s is not Ethernet", found.name);
+	if (!memcmp(found.mac, mac, 6))
+		return refuse(why, "give another --mac", "the MAC is that of interface %s itself", found.name);
+	if (rtnl_addr_exists(dp->rtnl, addr) > 0)
+		return refuse(why, "choose a free address, or `ip addr del` it there",
+			      "the address is already configured on this node");
+	err = datapath_load(dp);
+	if (err)
+		return refuse(why,
+			      err == -EPERM || err == -EACCES ?
+				      "run netd as root, with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON" :
+				      "see `netctl status` and the log of netd there",
+			      "%s", dp->error);
+	if (link)
+		*link = found;
+	return 0;
+}
+
+/* ---- programs on an interface ----------------------------------------------------- */
+static const char *xdp_mode(int ifindex)
+{
+	LIBBPF_OPTS(bpf_xdp_query_opts, q);
+
+	if (bpf_xdp_query(ifindex, 0, &q))
+		return "none";
+	switch (q.attach_mode) {
+	case XDP_ATTACHED_DRV:
+	case XDP_ATTACHED_HW:
+		return "native";
+	case XDP_ATTACHED_SKB:
+		return "generic";
+	}
+	return "none";
+}
+
+static void attach_xdp(struct datapath *dp, struct vip *v)
+{
+	char name[IFNAMSIZ + 8];
+
+	snprintf(name, sizeof(name), "xdp-%s", v->link.name);
+	/* Without XDP the tc program decides alone: slower, but right. */
+	if (dip_bpf_attach(dp->bpf, DIP_PROG_XDP, v->link.index, XDP_FLAGS_DRV_MODE, name) &&
+	    dip_bpf_attach(dp->bpf, DIP_PROG_XDP, v->link.index, XDP_FLAGS_SKB_MODE, name)) {
+		log_warn("no XDP on %s, tc decides alone: %s", v->link.name, dip_bpf_error());
+		v->xdp = "none";
+		return;
+	}
+	v->xdp = xdp_mode(v->link.index);
+}
+
+static int attach_link(struct datapath *dp, struct vip *v)
+{
+	char name[IFNAMSIZ + 8];
+	int err;
+
+	snprintf(name, sizeof(name), "out-%s", v->link.name);
+	err = dip_bpf_attach(dp->bpf, DIP_PROG_TC_OUT, v->link.index, 0, name);
+	if (!err) {
+		snprintf(name, sizeof(name), "in-%s", v->link.name);
+		err = dip_bpf_attach(dp->bpf, DIP_PROG_TC_IN, v->link.index, 0, name);
+	}
+	if (err)
+		snprintf(v->state, sizeof(v->state), "cannot attach to %s: %s", v->link.name,
+			 dip_bpf_error());
+	else
+		attach_xdp(dp, v);
+	return err;
+}
+
+static bool link_in_use(const struct datapath *dp, const char *ifname)
+{
+	for (int i = 0; i < DATAPATH_VIPS; i++)
+		if (dp->vips[i].exposed && !strcmp(dp->vips[i].link.name, ifname))
+			return true;
+	return false;
+}
+
+static void close_dir(DIR **d)
+{
+	if (*d)
+		closedir(*d);
+}
+
+/* Programs on interfaces that no VIP is on, also those of an earlier netd. */
+static void detach_unused(struct datapath *dp)
+{
+	static const char *const prefix[] = { "xdp-", "in-", "out-" };
+	_cleanup_(close_dir) DIR *dir = opendir(NETD_BPF_DIR "/links");
+	struct dirent *e;
+
+	while (dir && (e = readdir(dir))) {
+		for (size_t i = 0; i < sizeof(prefix) / sizeof(prefix[0]); i++) {
+			size_t n = strlen(prefix[i]);
+
+			if (!strncmp(e->d_name, prefix[i], n) && !link_in_use(dp, e->d_name + n))
+				dip_bpf_detach(dp->bpf, e->d_name);
+		}
+	}
+}
+
+/* ---- announcing --------------------------------------------------------------------- */
+struct arp_frame {
+	struct ether_header eth;
+	struct arphdr arp;
+	uint8_t sha[6], spa[4], tha[6], tpa[4];
+} __attribute__((packed));
+
+/* Unasked request and reply; the frame's source stays this node's own MAC, so
+ * that no switch ever learns the shared one. */
+void vips_announce(struct datapath *dp, const struct vip *v)
+{
+	struct sockaddr_ll to = { .sll_family = AF_PACKET,
+				  .sll_ifindex = v->link.index,
+				  .sll_halen = 6,
+				  .sll_addr = { 255, 255, 255, 255, 255, 255 } };
+	_close_ int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	struct arp_frame f = {
+		.eth.ether_type = htons(ETHERTYPE_ARP),
+		.arp = { htons(ARPHRD_ETHER), htons(ETHERTYPE_IP), 6, 4, htons(ARPOP_REQUEST) },
+	};
+
+	memset(f.eth.ether_dhost, 255, 6);
+	memcpy(f.eth.ether_shost, v->link.mac, 6);
+	memcpy(f.sha, v->value.mac, 6);
+	memcpy(f.spa, v->key.addr, 4);
+	memcpy(f.tpa, v->key.addr, 4);
+	for (int i = 0; i < 2 && fd >= 0; i++) {
+		if (sendto(fd, &f, sizeof(f), MSG_DONTWAIT, (struct sockaddr *)&to, sizeof(to)) < 0)
+			log_debug("cannot announce %s: %m", vip_text(v));
+		f.arp.ar_op = htons(ARPOP_REPLY);
+		memset(f.tha, 255, 6);
+	}
+}
+
+/* ---- expose and withdraw --------------------------------------------------------------- */
+/* The order matters: nothing is let in before it can be decided, and the local
+ * route comes last. */
+static int set_network(struct datapath *dp, struct vip *v)
+{
+	__be32 addr = vip_addr(v);
+	const char *what = "the rules";
+	int err = rtnl_rule_local(dp->rtnl, true);
+
+	if (!err)
+		err = rtnl_rule_vip(dp->rtnl, true, addr);
+	if (!err) {
+		what = "the route";
+		err = rtnl_route_dev(dp->rtnl, true, addr, v->link.index);
+	}
+	if (!err) {
+		what = "the neighbour entry";
+		err = rtnl_neigh(dp->rtnl, true, v->link.index, addr, v->value.mac);
+	}
+	if (!err) {
+		what = "the MAC filter";
+		err = rtnl_filter(dp->rtnl, true, v->link.index, v->value.mac);
+	}
+	if (!err) {
+		what = "the local route";
+		err = rtnl_route_local(dp->rtnl, true, addr);
+	}
+	if (err)
+		snprintf(v->state, sizeof(v->state), "cannot set %s on %s: %s", what, v->link.name,
+			 strerror(-err));
+	return err;
+}
+
+static int set_table(struct datapath *dp, struct vip *v)
+{
+	struct dip_vip_spec spec = { .family = DIP_INET, .ifindex = v->link.index };
+	int slot;
+
+	spec.addr.a4 = vip_addr(v);
+	memcpy(spec.mac, v->value.mac, 6);
+	slot = dip_vip_add(dip_bpf_mem(dp->bpf), &spec);
+	if (slot < 0)
+		snprintf(v->state, sizeof(v->state), "no room in the table of cluster addresses: %s",
+			 strerror(-slot));
+	v->slot = slot;
+	return slot < 0 ? slot : 0;
+}
+
+static void withdraw(struct datapath *dp, struct vip *v)
+{
+	__be32 addr = vip_addr(v);
+
+	if (!v->exposed)
+		return;
+	v->exposed = false;
+	rtnl_route_local(dp->rtnl, false, addr);
+	rtnl_filter(dp->rtnl, false, v->link.index, v->value.mac);
+	rtnl_neigh(dp->rtnl, false, v->link.index, addr, NULL);
+	rtnl_route_dev(dp->rtnl, false, addr, v->link.index);
+	rtnl_rule_vip(dp->rtnl, false, addr);
+	if (dp->bpf) {
+		union dip_addr a = { .a4 = addr };
+
+		dip_vip_del(dip_bpf_mem(dp->bpf), DIP_INET, &a);
+		detach_unused(dp);
+	}
+	v->xdp = "none";
+	if (!strcmp(v->state, "up"))
+		log_notice("%s withdrawn from %s", vip_text(v), v->link.name);
+}
+
+/* Brings one VIP up, or keeps it so. */
+static void expose(struct datapath *dp, struct vip *v)
+{
+	const char *self = datapath_node_name(dp, datapath_self(dp));
+	struct rtnl_link link = {};
+	struct vips_why why = {};
+	bool fresh = !v->exposed;
+	char dev[IFNAMSIZ];
+
+	vips_dev_of(v->value.devs, self, dev);
+	if (check_link(dp, vip_addr(v), 32, dev, &link, &why) || !link.up) {
+		withdraw(dp, v);
+		v->link = (struct rtnl_link){};
+		snprintf(v->state, sizeof(v->state), "%.200s", why.text[0] ? why.text : "the interface is down");
+		return;
+	}
+	if (v->exposed && v->link.index != link.index)
+		withdraw(dp, v);
+	v->link = link;
+	if (datapath_load(dp)) {
+		snprintf(v->state, sizeof(v->state), "%s", dp->error);
+		return;
+	}
+	datapath_nodes_apply(dp);
+	if (set_table(dp, v))
+		return;
+	v->exposed = true;
+	if (fresh)
+		datapath_ports_apply(dp, v);
+	if (datapath_attach(dp) || (fresh && attach_link(dp, v)) || set_network(dp, v)) {
+		withdraw(dp, v);
+		if (!dp->attached)
+			snprintf(v->state, sizeof(v->state), "%s", dp->error);
+		return;
+	}
+	snprintf(v->state, sizeof(v->state), "up");
+	datapath_set_error(dp, "%s", "");
+	if (!fresh)
+		return;
+	log_notice("%s exposed on %s, XDP %s", vip_text(v), v->link.name, v->xdp);
+	datapath_nodes_push(dp);
+	if (dp->lease_ns)
+		vips_announce(dp, v);
+}
+
+static bool stands(void *arg, __be32 addr)
+{
+	const struct vip *v = vips_find(arg, addr);
+
+	return v && v->exposed;
+}
+
+/* Table entries of an earlier netd that the set no longer has. */
+static void purge_tables(struct datapath *dp)
+{
+	struct dip_vip old;
+
+	for (unsigned int i = 0; i < DIP_VIPS_MAX && dp->bpf; i++) {
+		const struct vip *v;
+
+		if (dip_vip_at(dip_bpf_mem(dp->bpf), i, &old))
+			continue;
+		v = old.family == DIP_INET ? vips_find(dp, old.addr.a4) : NULL;
+		if (!v || !v->exposed)
+			dip_vip_del(dip_bpf_mem(dp->bpf), old.family, &old.addr);
+	}
+}
+
+void vips_apply(struct datapath *dp)
+{
+	bool any = false, was = false;
+
+	if (!dp->synced)
+		return;
+	for (int i = 0; i < DATAPATH_VIPS; i++) {
+		was |= dp->vips[i].exposed;
+		if (!dp->vips[i].used)
+			continue;
+		any = true;
+		expose(dp, &dp->vips[i]);
+	}
+	rtnl_purge(dp->rtnl, stands, dp);
+	if (any) {
+		purge_tables(dp);
+		if (dp->bpf)
+			detach_unused(dp);
+		if (!was)
+			claims_resync(dp->netd->claims);
+		return;
+	}
+	rtnl_rule_local(dp->rtnl, false);
+	datapath_detach(dp);
+	datapath_set_error(dp, "%s", "");
+}
+
+void vips_withdraw(struct datapath *dp)
+{
+	for (int i = 0; i < DATAPATH_VIPS; i++)
+		withdraw(dp, &dp->vips[i]);
+	rtnl_purge(dp->rtnl, stands, dp);
+	rtnl_rule_local(dp->rtnl, false);
+}
+
+/* ---- linker ---------------------------------------------------------------------------- */
+static void take(struct datapath *dp, const struct kddm_object *obj)
+{
+	struct vip_value value;
+	struct vip *v;
+
+	object_read(obj, &value, sizeof(value));
+	if (value.index >= DATAPATH_VIPS || ((const struct vip_key *)obj->key)->family != 4)
+		return;
+	v = &dp->vips[value.index];
+	v->used = true;
+	v->value = value;
+	v->key = *(const struct vip_key *)obj->key;
+	v->xdp = v->xdp ? v->xdp : "none";
+}
+
+static void drop(struct datapath *dp, const struct vip_key *key)
+{
+	__be32 addr;
+	struct vip *v;
+
+	memcpy(&addr, key->addr, sizeof(addr));
+	v = key->family == 4 ? vips_find(dp, addr) : NULL;
+	if (!v)
+		return;
+	withdraw(dp, v);
+	memset(v, 0, sizeof(*v));
+}
+
+static void changed_insert(void *arg, const struct kddm_object *obj)
+{
+	take(arg, obj);
+	vips_apply(arg);
+}
+
+static void changed_update(void *arg, const struct kddm_object *old, const struct kddm_object *obj)
+{
+	struct datapath *dp = arg;
+
+	drop(dp, old->key);
+	take(dp, obj);
+	vips_apply(dp);
+}
+
+static void changed_remove(void *arg, const struct kddm_object *old)
+{
+	drop(arg, old->key);
+	vips_apply(arg);
+}
+
+static void changed_reset(void *arg)
+{
+	struct datapath *dp = arg;
+	const struct kddm_object *obj;
+
+	for (int i = 0; i < DATAPATH_VIPS; i++) {
+		struct vip *v = &dp->vips[i];
+
+		if (v->used && !kddm_find(dp->netd->sets.vips, &v->key, sizeof(v->key)))
+			drop(dp, &v->key);
+	}
+	kddm_for_each(dp->netd->sets.vips, obj)
+		take(dp, obj);
+	vips_apply(dp);
+}
+
+static const struct kddm_linker linker = {
+	.insert = changed_insert,
+	.update = changed_update,
+	.remove = changed_remove,
+	.reset = changed_reset,
+};
+
+void vips_start(struct datapath *dp)
+{
+	if (kddm_link(dp->netd->sets.vips, &linker, dp))
+		datapath_set_error(dp, "cannot follow the cluster addresses");
+}

@@ -24,9 +24,9 @@ cluster_up()
 {
 	if [ -z "${CLUSTER-}" ]; then
 		CLUSTER=$TEST_TOP/tests/net/cluster
-		export NETDIR=$TEST_O/net/$TEST_NAME OWNER=$$ O=$TEST_O
+		export NETDIR=$TEST_O/net/$TEST_NAME O=$TEST_O
 		at_exit cluster_over
-		cluster up --nodes "${1:-3}"
+		cluster up --nodes "${1:-3}" --owner $$
 	fi
 }
 

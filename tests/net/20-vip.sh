@@ -1,0 +1,54 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# A cluster address: ARP answers carry its MAC, all nodes know it, it survives reboots and goes with vip del.
+. "${TEST_TOP:?}/tests/net/lib.sh"
+cluster_up
+cluster_vip
+mac=$(get n1 vips '.[0].mac')
+assert_match "$mac" '^([0-9a-f]{2}:){5}[0-9a-f]{2}$'
+
+step "ARP"
+on client arping -c 2 -w 3 -I eth0 $VIP | tee /dev/stderr | grep -qi "$mac" || fail "no ARP answer with $mac"
+[ "$(on client arping -c 3 -w 4 -I eth0 $VIP | grep -io '\[[0-9a-f:]*\]' | sort -u | wc -l)" = 1 ] || fail "several MACs answer"
+
+step "ping"
+on client ping -q -c 3 -i 0.2 -W 1 $VIP
+assert_eq "$(on client ip neigh show $VIP | grep -oi 'lladdr [0-9a-f:]*')" "lladdr $mac"
+on client ping -c 3 -i 0.2 -W 1 $VIP | grep -c DUP && fail "several nodes answered one ping" || :
+
+step "nodes that resolve the client again do not spoil its neighbour entry"
+for n in n1 n2 n3; do
+	on $n ip neigh flush all
+	on $n ping -q -c 1 -W 1 10.77.0.250
+done
+assert_eq "$(on client ip neigh show $VIP | grep -oi 'lladdr [0-9a-f:]*')" "lladdr $mac"
+
+step "an unowned port answers with a refusal from exactly one node"
+for port in 1 22 80 6379 65535; do
+	assert_fails 1 on client timeout 3 nc -z -w 2 $VIP $port
+done
+on client timeout 3 socat -u - udp:$VIP:9999 <<<x || :
+for port in 5000 5001 5002 5003; do
+	on client sh -c "echo x | timeout 3 socat -t 2 - udp:$VIP:$port" 2>&1 | grep -qi refused || fail "UDP port $port is silent"
+done
+
+step "within the cluster"
+for n in n1 n2 n3; do
+	on $n ping -q -c 1 -W 1 $VIP
+	assert_fails 1 on $n timeout 3 nc -z -w 2 $VIP 80
+done
+
+step "the VIP survives a reboot"
+cluster kill n2
+cluster start n2
+wait_get n2 vips '.[0].state' up 20
+wait_for "n2 has the address again" 10 on n2 sh -c "ip -br addr | grep -q $VIP"
+
+step "vip del takes everything away"
+on n3 netctl vip del $VIP
+for n in n1 n2 n3; do
+	wait_get $n vips length 0
+	wait_for "no trace of $VIP on $n" 5 on $n sh -c "! ip -br addr | grep -q $VIP && ! ip rule | grep -q $VIP"
+done
+on client ip neigh flush all
+assert_fails 1 on client ping -q -c 1 -W 1 $VIP

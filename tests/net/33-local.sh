@@ -1,0 +1,26 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# A listener on the loopback only is no claim: it is shown as local, and ssi-run says so once.
+. "${TEST_TOP:?}/tests/net/lib.sh"
+cluster_up 2
+cluster_vip 2
+tmpdir
+
+on n1 ssi-run --name quiet nc -lk 127.0.0.1 7000 >"$TMP/out" 2>"$TMP/err" &
+wait_get n2 "ports :7000" '.[0] | "\(.node) \(.state) \(.addr)"' "n1 local 127.0.0.1"
+wait_for "one line from ssi-run" 5 grep -q 'loopback' "$TMP/err"
+assert_eq "$(grep -c loopback "$TMP/err")" 1 "lines about it"
+assert_fails 1 on client timeout 3 nc -z -w 2 $VIP 7000
+
+step "the same loopback port on another node is no conflict"
+on n2 ssi-run --detach --name quiet2 nc -lk 127.0.0.1 7000
+wait_get n1 "ports :7000" '[.[].node] | sort | join(" ")' "n1 n2"
+
+step "UDP: bound to the wildcard is a claim, an ephemeral one is not"
+on n1 ssi-run --detach --name echo socat udp-recvfrom:5353,fork exec:cat
+wait_get n2 "ports :5353" '.[0] | "\(.proto) \(.node)"' "udp n1"
+assert_eq "$(on client sh -c "echo hello | socat -t 1 - udp:$VIP:5353")" hello
+out=$(on n2 timeout 10 ssi-run --name echo2 socat udp-recvfrom:5353 exec:cat 2>&1) && fail "bound twice" || :
+assert_match "$out" 'Address already in use'
+on n1 netctl signal echo TERM
+wait_get n2 "ports :5353" length 0

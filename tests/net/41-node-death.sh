@@ -1,0 +1,51 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# A node loses its power: its claims go within a second of detection, clients are refused, a standby takes over.
+. "${TEST_TOP:?}/tests/net/lib.sh"
+cluster_up
+cluster_vip
+tmpdir
+
+# death NODE: power off and wait until all that it owned is gone on n2
+death()
+{
+	local at=$(now_ms) dead
+	cluster kill "$1"
+	wait_get n2 nodes ".[] | select(.node == \"$1\").state" dead 10
+	dead=$(now_ms)
+	wait_get n2 "ports --node $1" length 0 1
+	echo "detected after $((dead - at)) ms, claims gone $(($(now_ms) - dead)) ms later"
+}
+
+step "no standby: refusal, not silence"
+redis n3
+wait_for "an answer" 5 answers
+death n3
+at=$(now_ms)
+assert_fails 1 on client timeout 3 nc -z -w 3 $VIP 6379
+[ $(($(now_ms) - at)) -lt 500 ] || fail "the refusal took $(($(now_ms) - at)) ms"
+wait_get n1 apps length 0
+cluster start n3
+wait_get n1 nodes '[.[] | select(.state == "up")] | length' 3 20
+
+step "the leader dies, a standby on n3 takes over"
+redis n1
+on n3 ssi-run --detach --standby redis-server --port 6379 --protected-mode no --save ''
+wait_for "an answer" 5 answers
+on client count-client -w -i 5 $VIP >"$TMP/count" 2>"$TMP/err" &
+counting() { grep -q '^[0-9]' "$TMP/count"; }
+wait_for "the client counts" 5 counting
+death n1
+wait_for "the standby answers" 10 answers
+wait_get n2 "ports :6379" '.[0].node' n3
+on client pkill -TERM -x count-client
+wait || :
+summary=$(tail -n 1 "$TMP/count")
+echo "$summary"
+assert_match "$summary" ' refused=[1-9]' "refusals"
+
+step "the old node comes back and takes nothing"
+cluster start n1
+wait_get n2 nodes '[.[] | select(.state == "up")] | length' 3 20
+assert_eq "$(get n1 "ports :6379" '.[0].node')" n3
+assert answers

@@ -1,0 +1,42 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# The move: a server goes from node to node under its clients, on the same connections.
+. "${TEST_TOP:?}/tests/net/lib.sh"
+cluster_up
+cluster_vip
+tmpdir
+redis n2
+wait_for "an answer" 5 answers
+cli set kept value
+
+step "what cannot be done is refused before anything is frozen"
+on n1 netctl migrate redis-server n3 --dry-run
+assert_eq "$(get n1 "ports :6379" '.[0].node')" n2
+
+on client count-client -i 2 -c 3 $VIP >"$TMP/count" 2>"$TMP/err" &
+counter=$!
+counting() { grep -q '^[0-9]' "$TMP/count"; }
+wait_for "the client counts" 5 counting
+
+from=n2
+for to in n3 n1 n2 n3; do
+	step "$from -> $to"
+	on n1 netctl migrate redis-server $to -j | tee "$TMP/move"
+	for n in n1 n2 n3; do
+		wait_get $n "ports :6379" '.[0].node' $to
+	done
+	wait_get n1 apps '.[0] | "\(.app) \(.node) \(.state)"' "redis-server $to running"
+	wait_get n1 moves length 0
+	assert_eq "$(on $from pgrep -c -x redis-server || :)" 0 "copies left on $from"
+	assert_eq "$(cli get kept)" value
+	from=$to
+done
+
+step "the clients noticed nothing but a pause"
+on client pkill -TERM -x count-client
+wait $counter || fail "connections broke: $(cat "$TMP/err") $(tail -n 1 "$TMP/count")"
+tail -n 1 "$TMP/count"
+
+step "a move to where it is already changes nothing"
+on n2 netctl migrate :6379 n3 | grep -q unchanged
+wait_for "an answer" 5 answers

@@ -354,8 +354,10 @@ DIP_INLINE int parse_frame(struct dip_cursor *c, struct dip_flow *f)
 
 	if (p + ETH_HLEN_ > c->end)
 		return DIP_R_ETH_SHORT;
-	f->dmac = load_mac(p);
-	f->smac = load_mac(p + 6);
+	if (!c->out) {
+		f->dmac = load_mac(p);
+		f->smac = load_mac(p + 6);
+	}
 	proto = load_u16(p + 12);
 	DIP_UNROLL
 	for (i = 0; i < 2; i++) {

@@ -51,7 +51,7 @@ struct dip_tables {
  */
 struct dip_flow {
 	union dip_addr raddr, laddr;
-	__u64 dmac, smac;		/* as in memory, zero extended */
+	__u64 dmac, smac;		/* as in memory, zero extended; 0: does not matter */
 	__be16 rport, lport;
 	__u8 family;			/* DIP_INET, DIP_INET6 */
 	__u8 proto;
@@ -277,7 +277,7 @@ DIP_INLINE int dip_unicast(const struct dip_vip *v, const struct dip_flow *f)
 	__u64 shared = 0;
 
 	__builtin_memcpy(&shared, v->mac, 6);
-	return !(mac.mac[0] & 1) && f->dmac != shared;
+	return f->dmac && !(mac.mac[0] & 1) && f->dmac != shared;
 }
 
 /*

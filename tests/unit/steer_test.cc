@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+// The decision itself, in plain memory: every vector, every reason, and bytes
+// that nobody meant to be a packet.
+#include <gtest/gtest.h>
+
+#include <random>
+#include <set>
+
+#include "tests/unit/steer_vectors.h"
+
+using namespace steer;
+
+static const uint64_t NOW = 1000;
+
+struct Steered : World {
+	explicit Steered(const Vector &v)
+	{
+		EXPECT_EQ(dip_tables_init(&mem, 2), 0);
+		setup(&mem, v);
+		dip_lease_set(&mem, v.lease ? NOW + 1 : NOW);
+	}
+};
+
+static std::set<int> run(const Vector &v)
+{
+	std::set<int> seen;
+	Steered w(v);
+	Adapter a;
+
+	for (auto &s : v.steps) {
+		if (adapter_reason(s.reason) || s.released)
+			continue;
+		dip_result r = a.decide(w.view(), s.dir, s.frame.data(), s.frame.size(), NOW);
+
+		SCOPED_TRACE(v.file + ":" + std::to_string(s.line) + ": " + v.name + ":" + s.text);
+		EXPECT_STREQ(verdict_name(r.verdict), verdict_name(s.verdict));
+		EXPECT_STREQ(reason_name(r.reason), reason_name(s.reason));
+		if (s.node >= 0) {
+			EXPECT_EQ(r.node, s.node);
+		}
+		seen.insert(r.reason);
+	}
+	return seen;
+}
+
+TEST(Steer, VectorsAndEveryReasonIsReached)
+{
+	std::set<int> seen;
+
+	for (auto &v : load_all())
+		seen.merge(run(v));
+	for (int r = 1; r < DIP_REASON_COUNT; r++) {
+		EXPECT_TRUE(seen.count(r) || adapter_reason(r)) << "no vector reaches " << reason_name(r);
+	}
+}
+
+// The table of reasons promises one verdict each (on the way in).
+TEST(Steer, ReasonsKeepTheirVerdict)
+{
+	static const int promised[] = {
+		-1,
+#define V(name, verdict, text) DIP_##verdict,
+		DIP_REASONS(V)
+#undef V
+	};
+
+	for (auto &v : load_all()) {
+		for (auto &s : v.steps) {
+			EXPECT_TRUE(promised[s.reason] == s.verdict || s.dir == DIP_OUT)
+				<< v.file << ":" << s.line;
+		}
+	}
+}
+
+TEST(Steer, LeaseEndsAtItsExpiry)
+{
+	auto all = load_all();
+	auto &v = all.front();
+	Steered w(v);
+	Adapter a;
+	auto &f = v.steps[0].frame;
+	auto reason = [&](uint64_t now) {
+		return a.decide(w.view(), DIP_IN, f.data(), f.size(), now).reason;
+	};
+
+	dip_lease_set(&w.mem, 500);
+	EXPECT_EQ(reason(499), DIP_R_OWNED);
+	EXPECT_EQ(reason(500), DIP_R_LEASE_EXPIRED);
+	EXPECT_EQ(reason(501), DIP_R_LEASE_EXPIRED);
+	dip_lease_set(&w.mem, 0);
+	EXPECT_EQ(reason(0), DIP_R_LEASE_EXPIRED);
+}
+
+TEST(Steer, SocketsAreFoundOnlyForWhatIsHere)
+{
+	auto all = load_all();
+	Steered w(all.front());
+	struct dip_tables t = w.view();
+	auto local = [&](uint8_t proto, uint16_t port, uint16_t rport) {
+		dip_flow f{};
+
+		f.family = DIP_INET;
+		f.proto = proto;
+		f.raddr.a4 = DIP_NTOH32(0x0a4d00fa);
+		f.lport = DIP_NTOH16(port);
+		f.rport = DIP_NTOH16(rport);
+		return dip_local(&t, &f, 0);
+	};
+
+	EXPECT_TRUE(local(6, 6379, 1));
+	EXPECT_FALSE(local(6, 6379, 4001)) << "moved away";
+	EXPECT_TRUE(local(6, 6379, 4002)) << "in HOLD, the port decides";
+	EXPECT_FALSE(local(6, 80, 1));
+	EXPECT_TRUE(local(6, 80, 4001)) << "moved here";
+	EXPECT_TRUE(local(6, 6380, 1)) << "releasing";
+	EXPECT_TRUE(local(6, 7000, 1)) << "source of a move";
+	EXPECT_TRUE(local(6, 7001, 1)) << "target of a move";
+	EXPECT_FALSE(local(6, 7002, 1));
+	EXPECT_FALSE(local(6, 22, 1)) << "nobody's";
+	EXPECT_FALSE(local(6, 81, 1)) << "home answers RST, not with a socket";
+	EXPECT_TRUE(local(17, 53, 1));
+	EXPECT_FALSE(local(17, 6379, 1));
+}
+
+// ASan watches: nothing is read past the end of a frame cut anywhere.
+TEST(Steer, EveryFrameCutAtEveryByte)
+{
+	for (auto &v : load_all()) {
+		Steered w(v);
+		Adapter a;
+
+		for (auto &s : v.steps)
+			for (size_t n = 0; n < s.frame.size(); n++) {
+				dip_result r = a.decide(w.view(), s.dir, s.frame.data(), n, NOW);
+
+				ASSERT_LT(r.verdict, DIP_VERDICT_COUNT);
+				ASSERT_GT(r.reason, DIP_R_NONE);
+				ASSERT_LT(r.reason, DIP_REASON_COUNT);
+			}
+	}
+}
+
+TEST(Steer, RandomBytesAndMutations)
+{
+	auto all = load_all();
+	std::mt19937 rnd(1);
+	Steered w(all.front());
+	Adapter a;
+
+	for (int i = 0; i < 50000; i++) {
+		auto &v = all[rnd() % all.size()];
+		Bytes f = v.steps[rnd() % v.steps.size()].frame;
+
+		for (int n = rnd() % 4; n >= 0 && !f.empty(); n--)
+			f[rnd() % f.size()] = rnd();
+		f.resize(f.size() - (rnd() % 3 ? 0 : rnd() % (f.size() + 1)));
+		dip_result r = a.decide(w.view(), i % 2 ? DIP_IN : DIP_OUT, f.data(), f.size(), NOW);
+		ASSERT_GT(r.reason, DIP_R_NONE);
+		ASSERT_LT(r.reason, DIP_REASON_COUNT);
+	}
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* netctl explain, stats: why packets go where they go, and how many. */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "userland/lib/cleanup.h"
+#include "userland/lib/print.h"
+#include "userland/tools/netctl.h"
+
+/* ---- explain ---- */
+
+static bool put_client(json_t *args, const char *text)
+{
+	struct in6_addr a;
+	json_t *peer;
+
+	if (inet_pton(AF_INET, text, &a) == 1 || inet_pton(AF_INET6, text, &a) == 1) {
+		json_object_set_new(args, "client", json_string(text));
+		return true;
+	}
+	peer = json_object();
+	if (!netctl_put_peer(peer, text)) {
+		json_decref(peer);
+		return false;
+	}
+	json_object_set(args, "client", json_object_get(peer, "addr"));
+	json_object_set(args, "client_port", json_object_get(peer, "port"));
+	json_decref(peer);
+	return true;
+}
+
+static void print_checks(json_t *checks)
+{
+	json_t *k;
+	size_t i;
+
+	json_array_foreach(checks, i, k) {
+		json_t *ok = json_object_get(k, "ok");
+		const char *mark = json_is_true(ok) ? "ok" : json_is_false(ok) ? "fail" : json_string_value(ok) ?: "-";
+		const char *what = json_string_value(json_object_get(k, "what")) ?: "";
+		const char *text = json_string_value(json_object_get(k, "text")) ?: "";
+		const char *remedy = json_string_value(json_object_get(k, "remedy")) ?: "";
+		enum print_style style = print_state_style(mark);
+
+		printf("  %s%-5s%s %-12s %s%s%s\n", print_on(style), mark, print_off(style), what, text,
+		       *remedy ? "; " : "", remedy);
+	}
+}
+
+static void print_explanation(json_t *o)
+{
+	static const char *const known[] = { "verdict", "reason", "text", "node", "checks", NULL };
+	const char *verdict = json_string_value(json_object_get(o, "verdict")) ?: "?";
+	const char *reason = json_string_value(json_object_get(o, "reason")) ?: "";
+	const char *text = json_string_value(json_object_get(o, "text")) ?: "";
+	const char *node = json_string_value(json_object_get(o, "node"));
+	const char *key;
+	json_t *value;
+	size_t i;
+
+	printf("%s%s%s%s%s: %s%s%s%s\n", print_on(PRINT_BOLD), verdict, print_off(PRINT_BOLD), node ? " " : "",
+	       node ?: "", text, *reason ? " (" : "", reason, *reason ? ")" : "");
+	json_object_foreach(o, key, value) {
+		_free_ char *shown = NULL;
+
+		for (i = 0; known[i] && strcmp(known[i], key); i++)
+			;
+		if (known[i] || json_is_null(value) || json_is_object(value))
+			continue;
+		shown = table_text(value, 0);
+		printf("  %-12s %s\n", key, shown ?: "-");
+	}
+	print_checks(json_object_get(o, "checks"));
+}
+
+static int run_explain(struct netctl *c)
+{
+	json_t *args = json_object(), *result = NULL, *o;
+	size_t i;
+	int r;
+
+	if (!put_client(args, c->arg[0]) || !netctl_put_port(args, c->arg[1])) {
+		json_decref(args);
+		return EXIT_USAGE;
+	}
+	if (!json_object_get(args, "vip")) {
+		json_decref(args);
+		return print_error(EXIT_USAGE, "write VIP:PORT", "explain: '%s' names no cluster address", c->arg[1]);
+	}
+	if (c->arg[2])
+		json_object_set_new(args, "proto", json_string(c->arg[2]));
+	r = netctl_request(c, "explain", args, NULL, &result);
+	if (r == EXIT_OK && !netctl_json(c, result))
+		json_array_foreach(result, i, o)
+			print_explanation(o);
+	json_decref(result);
+	return r;
+}
+
+const struct netctl_command cmd_explain = {
+	.name = "explain",
+	.summary = "which node gets a client's packets, and why",
+	.args = { { .value = "CLIENT[:PORT]", .kind = VALUE_PEER },
+		  { .value = "VIP:PORT", .kind = VALUE_PORT },
+		  { .value = "PROTO", .kind = VALUE_CHOICE, .optional = true, .choices = "tcp|udp" } },
+	.run = run_explain,
+};
+
+/* ---- stats ---- */
+
+static int run_stats(struct netctl *c)
+{
+	static const struct table_column columns[] = {
+		{ "NODE", "node", 0, NULL },
+		{ "REASON", "reason", TABLE_BOLD, NULL },
+		{ "PACKETS", "packets", TABLE_RIGHT, NULL },
+		{ "MEANING", "text", TABLE_CUT, NULL },
+	};
+	const char *node = netctl_option(c, "node");
+	json_t *args = json_object();
+
+	if (node)
+		json_object_set_new(args, "node", json_string(node));
+	return netctl_list(c, "stats", args, columns, N_COLUMNS(columns), "no packets yet");
+}
+
+const struct netctl_command cmd_stats = {
+	.name = "stats",
+	.summary = "how many packets were decided, by reason",
+	.options = { { "node", "NODE", VALUE_NODE, NULL, "only those of a node" } },
+	.run = run_stats,
+};

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* netctl ports, port add, port del: who answers on which port. */
+#include <stdio.h>
+#include <string.h>
+
+#include "userland/tools/netctl.h"
+
+static char *service(json_t *o)
+{
+	const char *addr = json_string_value(json_object_get(o, "addr"));
+	const char *vip = json_string_value(json_object_get(o, "vip"));
+	const char *host = vip && *vip ? vip : addr ?: "?";
+	char *text;
+
+	return asprintf(&text, strchr(host, ':') ? "[%s]:%d" : "%s:%d", host,
+			(int)json_integer_value(json_object_get(o, "port"))) < 0 ?
+		       NULL :
+		       text;
+}
+
+static char *process(json_t *o)
+{
+	const char *comm = json_string_value(json_object_get(o, "comm"));
+	char *text;
+
+	if (!comm || !*comm)
+		return NULL;
+	return asprintf(&text, "%s (%d)", comm, (int)json_integer_value(json_object_get(o, "pid"))) < 0 ? NULL : text;
+}
+
+static int run_ports(struct netctl *c)
+{
+	static const struct table_column columns[] = {
+		{ "PROTO", "proto", 0, NULL },
+		{ "ADDRESS", NULL, TABLE_BOLD, service },
+		{ "NODE", "node", 0, NULL },
+		{ "APP", "app", 0, NULL },
+		{ "PROCESS", NULL, 0, process },
+		{ "STATE", "state", TABLE_STATE, NULL },
+		{ "SINCE", "since", TABLE_AGE, NULL },
+		{ "EPOCH", "epoch", TABLE_RIGHT, NULL },
+	};
+	const char *node = netctl_option(c, "node"), *app = netctl_option(c, "app");
+	json_t *args = json_object();
+
+	if (c->arg[0] && !netctl_put_port(args, c->arg[0])) {
+		json_decref(args);
+		return EXIT_USAGE;
+	}
+	if (c->arg[0] && !strchr(c->arg[0], '/'))
+		json_object_del(args, "proto"); /* both */
+	if (node)
+		json_object_set_new(args, "node", json_string(node));
+	if (app)
+		json_object_set_new(args, "app", json_string(app));
+	return netctl_list(c, "ports", args, columns, N_COLUMNS(columns),
+			   c->arg[0] || node || app ? "no such port" : "no ports");
+}
+
+const struct netctl_command cmd_ports = {
+	.name = "ports",
+	.summary = "who answers on which port of the cluster's addresses",
+	.args = { { .value = "[VIP]:PORT[/udp]", .kind = VALUE_PORT, .optional = true } },
+	.options = { { "node", "NODE", VALUE_NODE, NULL, "only those of a node" },
+		     { "app", "APP", VALUE_APP, NULL, "only those of an application" } },
+	.run = run_ports,
+};
+
+static int change_port(struct netctl *c, const char *cmd, const char *node, const char *done)
+{
+	json_t *args = json_object();
+
+	if (!netctl_put_port(args, c->arg[0])) {
+		json_decref(args);
+		return EXIT_USAGE;
+	}
+	if (node)
+		json_object_set_new(args, "node", json_string(node));
+	return netctl_change(c, cmd, args, done, NULL);
+}
+
+static int run_port_add(struct netctl *c)
+{
+	return change_port(c, "port-add", c->arg[1], "pinned");
+}
+
+const struct netctl_command cmd_port_add = {
+	.name = "port add",
+	.summary = "give a port to a node, for a server that ssi-run did not start",
+	.args = { { .value = "[VIP]:PORT[/udp]", .kind = VALUE_PORT },
+		  { .value = "NODE", .kind = VALUE_NODE, .keyword = "node" } },
+	.run = run_port_add,
+};
+
+static int run_port_del(struct netctl *c)
+{
+	return change_port(c, "port-del", NULL, "removed");
+}
+
+const struct netctl_command cmd_port_del = {
+	.name = "port del",
+	.summary = "take back a port given with `port add`",
+	.args = { { .value = "[VIP]:PORT[/udp]", .kind = VALUE_PORT } },
+	.run = run_port_del,
+};

@@ -89,7 +89,7 @@ static int unknown_command(const char *first, const char *second)
 	if (*words && !second) {
 		if (asprintf(&remedy, "usage: netctl %s %s ...", first, words) < 0)
 			remedy = NULL;
-		return print_error(EXIT_USAGE, remedy, "%s: which one?", first);
+		return print_error(EXIT_USAGE, remedy, "%s: a word is missing", first);
 	}
 	if (asprintf(&both, "%s%s%s", first, second ? " " : "", second ?: "") < 0)
 		both = NULL;

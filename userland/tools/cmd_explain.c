@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "userland/lib/cleanup.h"
 #include "userland/lib/print.h"
 #include "userland/tools/netctl.h"
 
@@ -49,28 +48,49 @@ static void print_checks(json_t *checks)
 	}
 }
 
+static const char *text_of(json_t *o, const char *field)
+{
+	return json_string_value(json_object_get(o, field)) ?: "";
+}
+
+static void print_verdict(json_t *o)
+{
+	printf("%s: %s (%s)\n", text_of(o, "verdict"), text_of(o, "text"), text_of(o, "reason"));
+}
+
+/* Who owns the port, when somebody does. */
+static void print_owner(json_t *o)
+{
+	if (!json_object_get(o, "owner"))
+		return;
+	printf("  owner %s", text_of(o, "owner"));
+	if (*text_of(o, "app"))
+		printf(", application %s", text_of(o, "app"));
+	if (*text_of(o, "comm"))
+		printf(", process %s (%d)", text_of(o, "comm"), (int)json_integer_value(json_object_get(o, "pid")));
+	if (*text_of(o, "addr"))
+		printf(", bound to %s", text_of(o, "addr"));
+	printf("\n");
+}
+
 static void print_explanation(json_t *o)
 {
-	static const char *const known[] = { "verdict", "reason", "text", "node", "checks", NULL };
-	const char *verdict = json_string_value(json_object_get(o, "verdict")) ?: "?";
-	const char *reason = json_string_value(json_object_get(o, "reason")) ?: "";
-	const char *text = json_string_value(json_object_get(o, "text")) ?: "";
-	const char *node = json_string_value(json_object_get(o, "node"));
-	const char *key;
-	json_t *value;
+	const char *node = text_of(o, "node");
+	json_t *nodes = json_object_get(o, "nodes"), *view;
 	size_t i;
 
-	printf("%s%s%s%s%s: %s%s%s%s\n", print_on(PRINT_BOLD), verdict, print_off(PRINT_BOLD), node ? " " : "",
-	       node ?: "", text, *reason ? " (" : "", reason, *reason ? ")" : "");
-	json_object_foreach(o, key, value) {
-		_free_ char *shown = NULL;
-
-		for (i = 0; known[i] && strcmp(known[i], key); i++)
-			;
-		if (known[i] || json_is_null(value) || json_is_object(value))
+	printf("%s%s%s%s", print_on(PRINT_BOLD), node, print_off(PRINT_BOLD), *node ? " " : "");
+	print_verdict(o);
+	print_owner(o);
+	json_array_foreach(nodes, i, view) {
+		if (!strcmp(text_of(view, "node"), node))
 			continue;
-		shown = table_text(value, 0);
-		printf("  %-12s %s\n", key, shown ?: "-");
+		printf("  %s%s ", print_on(PRINT_DIM), text_of(view, "node"));
+		if (*text_of(view, "error"))
+			printf("%s", text_of(view, "error"));
+		else
+			printf("%s: %s (%s)", text_of(view, "verdict"), text_of(view, "text"), text_of(view, "reason"));
+		printf("%s\n", print_off(PRINT_DIM));
 	}
 	print_checks(json_object_get(o, "checks"));
 }
@@ -114,6 +134,8 @@ static int run_stats(struct netctl *c)
 {
 	static const struct table_column columns[] = {
 		{ "NODE", "node", 0, NULL },
+		{ "WAY", "dir", 0, NULL },
+		{ "VERDICT", "verdict", 0, NULL },
 		{ "REASON", "reason", TABLE_BOLD, NULL },
 		{ "PACKETS", "packets", TABLE_RIGHT, NULL },
 		{ "MEANING", "text", TABLE_CUT, NULL },

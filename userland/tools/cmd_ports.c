@@ -28,33 +28,58 @@ static char *process(json_t *o)
 	return asprintf(&text, "%s (%d)", comm, (int)json_integer_value(json_object_get(o, "pid"))) < 0 ? NULL : text;
 }
 
+/* The address and protocol that were asked for; netd looks at the number only. */
+static void keep_wanted(json_t *result, const char *vip, const char *proto)
+{
+	size_t i = json_array_size(result);
+
+	while (i-- > 0) {
+		json_t *o = json_array_get(result, i);
+
+		if ((vip && strcmp(json_string_value(json_object_get(o, "vip")) ?: "", vip)) ||
+		    (proto && strcmp(json_string_value(json_object_get(o, "proto")) ?: "", proto)))
+			json_array_remove(result, i);
+	}
+}
+
+static const struct table_column columns[] = {
+	{ "PROTO", "proto", 0, NULL },
+	{ "ADDRESS", NULL, TABLE_BOLD, service },
+	{ "NODE", "node", 0, NULL },
+	{ "APP", "app", 0, NULL },
+	{ "PROCESS", NULL, 0, process },
+	{ "STATE", "state", TABLE_STATE, NULL },
+	{ "SINCE", "since", TABLE_AGE, NULL },
+	{ "EPOCH", "epoch", TABLE_RIGHT, NULL },
+};
+
 static int run_ports(struct netctl *c)
 {
-	static const struct table_column columns[] = {
-		{ "PROTO", "proto", 0, NULL },
-		{ "ADDRESS", NULL, TABLE_BOLD, service },
-		{ "NODE", "node", 0, NULL },
-		{ "APP", "app", 0, NULL },
-		{ "PROCESS", NULL, 0, process },
-		{ "STATE", "state", TABLE_STATE, NULL },
-		{ "SINCE", "since", TABLE_AGE, NULL },
-		{ "EPOCH", "epoch", TABLE_RIGHT, NULL },
-	};
 	const char *node = netctl_option(c, "node"), *app = netctl_option(c, "app");
-	json_t *args = json_object();
+	json_t *args = json_object(), *result = NULL;
+	char vip[64], proto[8] = "";
+	int r;
 
 	if (c->arg[0] && !netctl_put_port(args, c->arg[0])) {
 		json_decref(args);
 		return EXIT_USAGE;
 	}
-	if (c->arg[0] && !strchr(c->arg[0], '/'))
+	snprintf(vip, sizeof(vip), "%s", json_string_value(json_object_get(args, "vip")) ?: "");
+	if (c->arg[0] && strchr(c->arg[0], '/'))
+		snprintf(proto, sizeof(proto), "%s", json_string_value(json_object_get(args, "proto")) ?: "");
+	else
 		json_object_del(args, "proto"); /* both */
 	if (node)
 		json_object_set_new(args, "node", json_string(node));
 	if (app)
 		json_object_set_new(args, "app", json_string(app));
-	return netctl_list(c, "ports", args, columns, N_COLUMNS(columns),
-			   c->arg[0] || node || app ? "no such port" : "no ports");
+	r = netctl_request(c, "ports", args, NULL, &result);
+	if (r != EXIT_OK)
+		return r;
+	keep_wanted(result, *vip ? vip : NULL, *proto ? proto : NULL);
+	netctl_show(c, result, columns, N_COLUMNS(columns), c->arg[0] || node || app ? "no such port" : "no ports");
+	json_decref(result);
+	return EXIT_OK;
 }
 
 const struct netctl_command cmd_ports = {

@@ -113,7 +113,10 @@ typedef void netctl_event_fn(struct netctl *c, json_t *event);
 int netctl_request(struct netctl *c, const char *cmd, json_t *args, netctl_event_fn *event, json_t **result);
 /* The error of a call that got no answer; returns the exit status. */
 int netctl_no_answer(int err);
-/* Request and show as a table; `none` is said when the list is empty. */
+/* Show a result: as JSON, as a table, or, when it is empty, as the words `none`. */
+void netctl_show(struct netctl *c, const json_t *result, const struct table_column *columns, size_t n,
+		 const char *none);
+/* Request and show. */
 int netctl_list(struct netctl *c, const char *cmd, json_t *args, const struct table_column *columns, size_t n,
 		const char *none);
 /* Request a change; text: `done`, or "unchanged". With "%s" in `done` the field `field`. */

@@ -73,6 +73,17 @@ bool netctl_json(struct netctl *c, const json_t *result)
 	return c->json;
 }
 
+void netctl_show(struct netctl *c, const json_t *result, const struct table_column *columns, size_t n,
+		 const char *none)
+{
+	if (netctl_json(c, result))
+		return;
+	if (json_array_size(result))
+		table_print(stdout, result, columns, n);
+	else
+		printf("%s\n", none);
+}
+
 int netctl_list(struct netctl *c, const char *cmd, json_t *args, const struct table_column *columns, size_t n,
 		const char *none)
 {
@@ -81,12 +92,7 @@ int netctl_list(struct netctl *c, const char *cmd, json_t *args, const struct ta
 
 	if (r != EXIT_OK)
 		return r;
-	if (!netctl_json(c, result)) {
-		if (json_array_size(result))
-			table_print(stdout, result, columns, n);
-		else
-			printf("%s\n", none);
-	}
+	netctl_show(c, result, columns, n, none);
 	json_decref(result);
 	return EXIT_OK;
 }

@@ -4,8 +4,9 @@
  *   dip_tc_in   interface, ingress: accept (pkt_type), drop, send on, hold
  *   dip_tc_tap  hold TAP, ingress: what netd writes back goes to the interface
  *               where the VIP is, marked so that it is not steered again
- *   dip_tc_out  interface, egress: only who may answer answers; ARP of a VIP
- *               names the VIP's MAC
+ *   dip_tc_out  interface, egress: only who may answer answers; what a program
+ *               of this node sends to a VIP comes back in when it is this node's;
+ *               ARP of a VIP names the VIP's MAC
  * What is not the cluster's is left to the next program (TC_ACT_UNSPEC).
  */
 #include "vmlinux.h"
@@ -218,6 +219,28 @@ static __always_inline int arp_out(struct __sk_buff *skb, const struct dip_table
 	return TC_ACT_UNSPEC;
 }
 
+/*
+ * A program of this node calls a VIP.  Where this node is the one that answers,
+ * the packet turns round here, for the wire never brings it back; marked, so
+ * that it is not steered again.  In a move both sides must queue it.  Otherwise
+ * it goes out and the nodes hear it like a client's.
+ */
+static __always_inline int to_vip(struct __sk_buff *skb, const struct dip_tables *t)
+{
+	__u32 tap = t->conf->hold_ifindex;
+	struct dip_flow f = { 0 };
+	struct dip_result r;
+
+	parse_skb(skb, &f, DIP_IN);
+	r = dip_steer(t, &f, bpf_jiffies64());
+	if (r.verdict == DIP_HOLD && tap)
+		bpf_clone_redirect(skb, tap, 0);
+	if (r.verdict != DIP_ACCEPT)
+		return TC_ACT_UNSPEC;
+	skb->mark = t->conf->mark;
+	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+}
+
 SEC("tc")
 int dip_tc_out(struct __sk_buff *skb)
 {
@@ -230,6 +253,8 @@ int dip_tc_out(struct __sk_buff *skb)
 	if (skb->protocol == bpf_htons(ETHER_ARP))
 		return arp_out(skb, &t);
 	parse_skb(skb, &f, DIP_OUT);
+	if (f.flags & DIP_F_ADDR && dip_vip_find(&t, f.family, &f.raddr))
+		return to_vip(skb, &t);
 	r = dip_egress(&t, &f, bpf_jiffies64());
 	if (r.verdict == DIP_PASS)
 		return TC_ACT_UNSPEC;

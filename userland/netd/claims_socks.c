@@ -166,6 +166,43 @@ static struct claims_sock *sock_insert(struct claims *c, struct claims_sock prob
 	return s;
 }
 
+/* Events name processes as the first pid namespace does; when netd is in
+ * another one, the process is looked for. */
+static bool foreign_pids(void)
+{
+	static int foreign = -1;
+	struct stat st;
+
+	if (foreign < 0) /* PROC_PID_INIT_INO */
+		foreign = !stat("/proc/self/ns/pid", &st) && st.st_ino != 0xEFFFFFFC;
+	return foreign;
+}
+
+struct inode_of {
+	uint64_t cookie;
+	uint32_t inode;
+};
+
+static void inode_fn(void *arg, const struct sockdiag_sock *s)
+{
+	struct inode_of *i = arg;
+
+	if (s->cookie == i->cookie)
+		i->inode = s->inode;
+}
+
+static void find_holder(struct claims *c, struct claims_sock *s, const char *group)
+{
+	uint32_t states = s->proto == IPPROTO_TCP ? SOCKDIAG_LISTEN : SOCKDIAG_UDP;
+	struct sockdiag *diag = c->netd->datapath->diag;
+	struct inode_of i = { .cookie = s->cookie };
+
+	sockdiag_dump(diag, AF_INET, s->proto, states, inode_fn, &i);
+	if (!i.inode)
+		sockdiag_dump(diag, AF_INET6, s->proto, states, inode_fn, &i);
+	s->pid = i.inode ? sockdiag_holder(group, i.inode, s->comm) : 0;
+}
+
 static void sock_begin(struct claims *c, const struct dip_event *ev)
 {
 	bool six = ev->family == DIP_INET6, fresh = !*sock_at(c, ev->cookie);
@@ -185,6 +222,8 @@ static void sock_begin(struct claims *c, const struct dip_event *ev)
 		return;
 	if (!app_of_group(ev->cgroup, s.app, path, sizeof(path)))
 		return;
+	if (foreign_pids())
+		find_holder(c, &s, path);
 	if (six && !s.ipv6)
 		s.only6 = is_only6(c, ev->proto, ev->cookie);
 	if (sock_insert(c, s) && fresh && s.loopback && ev->proto == IPPROTO_TCP && c->local_fn)

@@ -37,6 +37,7 @@ struct vip {
 	struct vip_key key;
 	struct vip_value value;
 	struct rtnl_link link;	/* where it is exposed */
+	bool set_accept_local;	/* by us, on that interface */
 	const char *xdp;	/* "native", "generic", "none" */
 	char state[DATAPATH_ERROR]; /* "up", or what stands against it */
 };

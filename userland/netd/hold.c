@@ -28,6 +28,7 @@
 #define FRAME_OVERHEAD 256 /* what a frame costs beside its bytes */
 #define BURST	       512 /* frames written back before other work gets a turn */
 #define READ_BURST     1024
+#define DEVICE_MTU     65500
 #define DEVICE_QUEUE   8192 /* frames between the kernel and us */
 #define PORTS_KEPT     128  /* opened ports that are remembered */
 #define SEEN	       256  /* chains for duplicates, a power of two */
@@ -441,6 +442,9 @@ static int device_up(int *ifindex)
 	if (ioctl(s, SIOCSIFTXQLEN, &ifr) < 0)
 		return -errno;
 	quiet_device();
+	ifr.ifr_mtu = DEVICE_MTU; /* whatever the interfaces have */
+	if (ioctl(s, SIOCSIFMTU, &ifr) < 0)
+		return -errno;
 	ifr.ifr_flags = IFF_UP | IFF_NOARP;
 	if (ioctl(s, SIOCSIFFLAGS, &ifr) < 0)
 		return -errno;

@@ -11,6 +11,7 @@
 #include <bpf/libbpf.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_link.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
@@ -260,6 +261,22 @@ void vips_announce(struct datapath *dp, const struct vip *v)
 	}
 }
 
+/* What a program of this node sends to a cluster address of this node comes in
+ * with this node's own address as its source. */
+static int accept_local(const char *ifname, int value)
+{
+	char path[128], was = '0';
+	_close_ int fd = -1;
+
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/accept_local", ifname);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0 || pread(fd, &was, 1, 0) != 1)
+		return -errno;
+	if (was - '0' != value && pwrite(fd, value ? "1" : "0", 1, 0) != 1)
+		return -errno;
+	return was - '0';
+}
+
 /* ---- expose and withdraw --------------------------------------------------------------- */
 /* The order matters: nothing is let in before it can be decided, and the local
  * route comes last. */
@@ -267,8 +284,14 @@ static int set_network(struct datapath *dp, struct vip *v)
 {
 	__be32 addr = vip_addr(v);
 	const char *what = "the rules";
-	int err = rtnl_rule_local(dp->rtnl, true);
+	int err = rtnl_rule_local(dp->rtnl, true), was = accept_local(v->link.name, 1);
 
+	if (was == 0)
+		v->set_accept_local = true;
+	if (was < 0) {
+		what = "accept_local";
+		err = was;
+	}
 	if (!err)
 		err = rtnl_rule_vip(dp->rtnl, true, addr);
 	if (!err) {
@@ -320,6 +343,8 @@ static void withdraw(struct datapath *dp, struct vip *v)
 	rtnl_neigh(dp->rtnl, false, v->link.index, addr, NULL);
 	rtnl_route_dev(dp->rtnl, false, addr, v->link.index);
 	rtnl_rule_vip(dp->rtnl, false, addr);
+	if (v->set_accept_local && !link_in_use(dp, v->link.name))
+		accept_local(v->link.name, 0);
 	if (dp->bpf) {
 		union dip_addr a = { .a4 = addr };
 

@@ -554,7 +554,6 @@ int stdio_pipes(uid_t uid, gid_t gid, int child[3])
 		app[i].fd = own;
 		loop_watch(&app[i]);
 	}
-	app_away = false;
 	return 0;
 }
 

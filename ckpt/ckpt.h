@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Checkpoint engine over CRIU: what stands against it, images of a process tree
+ * that stays frozen until told what becomes of it, images over a stream, and a
+ * restore that stops right before anything runs. Knows nothing of netd.
+ *
+ * ckpt_dump() and ckpt_restore() are called in the pid and mount namespace of
+ * the processes (so neither is part of the images), at pids clear of theirs and
+ * outside their IPC namespace (so that is). They block; fork for them.
+ */
+#ifndef SSI_CKPT_H
+#define SSI_CKPT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define CKPT_ERROR_MAX 1024
+#define CKPT_LOG_DUMP "dump.log"
+#define CKPT_LOG_RESTORE "restore.log"
+
+struct ckpt_pipe {
+	uint64_t inode; /* at the dump */
+	int fd;		/* takes its place */
+};
+
+struct ckpt_job {
+	const char *criu; /* program; by PATH without '/' */
+	const char *dir;  /* images, and CRIU's log */
+	pid_t root;
+	struct ckpt_pipe pipes[3]; /* restore */
+	/*
+	 * Dump: all is frozen and written. 0: kill the processes, no packet leaves;
+	 * else they run on. Restore: all is there and stopped, TCP still in repair
+	 * mode. 0: run; else kill them.
+	 */
+	int (*hold)(void *arg);
+	void *arg;
+	/* Out. */
+	int64_t frozen_at_ms;	    /* dump: CLOCK_REALTIME when the freeze began */
+	bool held;		    /* hold() was called */
+	char error[CKPT_ERROR_MAX]; /* what failed, with CRIU's last error lines */
+};
+
+/* 0, or a negative errno with j->error. Undone by hold() is -ECANCELED. */
+int ckpt_dump(struct ckpt_job *j);
+int ckpt_restore(struct ckpt_job *j);
+
+/*
+ * The files of dir (flat; logs stay) over a stream: be32 name length | name |
+ * be64 size | data | be32 crc32c, a zero length at the end; the receiver answers
+ * with one byte when all is well. `progress` may be NULL.
+ */
+typedef void ckpt_progress_fn(void *arg, uint64_t bytes, uint64_t of);
+int ckpt_send(int fd, const char *dir, ckpt_progress_fn *progress, void *arg, char error[CKPT_ERROR_MAX]);
+int ckpt_recv(int fd, const char *dir, ckpt_progress_fn *progress, void *arg, uint64_t *bytes,
+	      char error[CKPT_ERROR_MAX]);
+
+/* mkdir with parents, empty; remove with its files. */
+int ckpt_dir_make(const char *dir);
+void ckpt_dir_remove(const char *dir);
+uint64_t ckpt_dir_bytes(const char *dir);
+
+uint32_t ckpt_crc32c(uint32_t crc, const void *data, size_t len);
+
+/* ---- what stands against a move; pids of this node, ends with 0 ------------------- */
+
+/* Array of {"reason","fd","path","pid","remedy"}, empty: nothing. `pipes`: inodes
+ * of the three that may lead outside. */
+json_t *ckpt_check(const pid_t *pids, const uint64_t pipes[3], bool ipc_host);
+/* Connections that wait for accept() in the listeners of the processes. */
+int ckpt_backlog(const pid_t *pids);
+/* How many fds of the processes refer to each of the pipes. */
+void ckpt_pipe_users(const pid_t *pids, const uint64_t pipes[3], int users[3]);
+/* How many TCP connections they hold. */
+int ckpt_connections(const pid_t *pids);
+/* Take TCP sockets out of repair mode: CRIU went away without doing so. */
+void ckpt_repair_off(const pid_t *pids);
+
+/* Keep one perf event open around a dump: the kernel's first and last cost 10 ms. */
+int ckpt_perf_open(void);
+
+#endif

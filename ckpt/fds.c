@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Open files of processes by /proc/PID/fd; references to them by pidfd_getfd(2). */
+#include "ckpt/fds.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "userland/lib/cleanup.h"
+
+static void each_of(pid_t pid, void (*fn)(void *arg, const struct ckpt_fd *f), void *arg)
+{
+	struct ckpt_fd f = { .pid = pid };
+	char path[64];
+	struct dirent *e;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	d = opendir(path);
+	while (d && (e = readdir(d))) {
+		ssize_t n = readlinkat(dirfd(d), e->d_name, f.link, sizeof(f.link) - 1);
+
+		if (*e->d_name == '.' || n < 0 || fstatat(dirfd(d), e->d_name, &f.st, 0) < 0)
+			continue;
+		f.link[n] = '\0';
+		f.fd = atoi(e->d_name);
+		fn(arg, &f);
+	}
+	if (d)
+		closedir(d);
+}
+
+void fds_each(const pid_t *pids, void (*fn)(void *arg, const struct ckpt_fd *f), void *arg)
+{
+	for (; pids && *pids; pids++)
+		each_of(*pids, fn, arg);
+}
+
+int fds_get(const struct ckpt_fd *f)
+{
+	_close_ int pidfd = (int)syscall(SYS_pidfd_open, f->pid, 0);
+	int fd;
+
+	if (pidfd < 0)
+		return -errno;
+	fd = (int)syscall(SYS_pidfd_getfd, pidfd, f->fd, 0);
+	return fd < 0 ? -errno : fd;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Walking the open files of processes; see fds.c. */
+#ifndef SSI_CKPT_FDS_H
+#define SSI_CKPT_FDS_H
+
+#include <limits.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+struct ckpt_fd {
+	pid_t pid;
+	int fd;
+	char link[PATH_MAX]; /* what /proc shows */
+	struct stat st;	     /* of what it refers to */
+};
+
+/* Calls fn for each open file of each process; a process that ends meanwhile is left out. */
+void fds_each(const pid_t *pids, void (*fn)(void *arg, const struct ckpt_fd *f), void *arg);
+/* A reference of our own to an open file, or -errno. Caller closes. */
+int fds_get(const struct ckpt_fd *f);
+
+#endif

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: GPL-2.0
+# ssi-run, and the root of an application's process tree: static, since it moves with it.
+$(call prog,ssi-run,$(filter-out userland/run/init.c,$(sort $(wildcard userland/run/*.c))),$(O)/lib/ckpt.a $(O)/lib/ssi.a -ljansson -lsystemd)
+$(call prog_static,ssi-init,userland/run/init.c,)
+$(O)/obj/userland/run/app.o: CFLAGS += -DLIBEXEC_DIR='"$(prefix)/libexec/netssi"'
+INSTALL_BIN += $(O)/bin/ssi-run
+INSTALL_LIBEXEC += $(O)/bin/ssi-init

@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <linux/if_link.h>
 #include <linux/membarrier.h>
+#include <net/if.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -380,13 +381,13 @@ int dip_bpf_load(struct dip_bpf **out, const struct dip_bpf_opts *opts, uint16_t
 
 static int open_map(struct dip_bpf *d, const char *name)
 {
-	LIBBPF_OPTS(bpf_obj_get_opts, opts, .file_flags = BPF_F_RDONLY);
 	char path[PATH_MAX];
 	int fd = pin_path(d, name, path);
 
 	if (fd)
 		return fd;
-	fd = bpf_obj_get_opts(path, &opts);
+	/* not BPF_F_RDONLY: such an fd cannot be mapped shared */
+	fd = bpf_obj_get(path);
 	if (fd == -ENOENT)
 		return fail(fd, "%s is not there: no VIP was ever served here; is netd running?", path);
 	return fd < 0 ? fail_errno(fd, path) : fd;
@@ -535,7 +536,7 @@ int dip_bpf_attach(struct dip_bpf *d, enum dip_prog prog, int target, uint32_t f
 {
 	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = flags);
 	int fd = dip_bpf_prog_fd(d, prog), link, err;
-	char path[PATH_MAX];
+	char path[PATH_MAX], ifname[IF_NAMESIZE];
 
 	snprintf(path, sizeof(path), "%s/" LINKS, d->dir);
 	if (mkdir(path, 0700) && errno != EEXIST)
@@ -543,6 +544,8 @@ int dip_bpf_attach(struct dip_bpf *d, enum dip_prog prog, int target, uint32_t f
 	err = link_path(d, name, path);
 	if (err)
 		return err;
+	if (progs[prog].target == TO_DEVICE && !if_indextoname((unsigned int)target, ifname))
+		return fail(-ENODEV, "%s: no interface has number %d", name, target);
 	err = link_swap(path, prog, target, fd);
 	if (err)
 		return err < 0 ? err : 0;

@@ -9,7 +9,8 @@ tmpdir
 # death NODE: power off and wait until all that it owned is gone on n2
 death()
 {
-	local at=$(now_ms) dead
+	local at dead
+	at=$(now_ms)
 	cluster kill "$1"
 	wait_get n2 nodes ".[] | select(.node == \"$1\").state" dead 10
 	dead=$(now_ms)

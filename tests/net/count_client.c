@@ -31,9 +31,9 @@
 #include <unistd.h>
 
 #define MAX_CONNECTIONS 1024
-#define ANSWER_MS 30000 /* longer silence is a broken connection */
-#define CONNECT_MS 250	/* longer silence is an attempt that failed */
-#define ATTEMPT_MS 20
+#define ANSWER_MS	30000 /* longer silence is a broken connection */
+#define CONNECT_MS	250   /* longer silence is an attempt that failed */
+#define ATTEMPT_MS	20
 
 struct conn {
 	int fd;
@@ -45,7 +45,7 @@ static struct {
 	const char *address, *port, *key;
 	long interval_ms, count, seconds, connections;
 	bool again, terminal;
-} opt = { .port = "6379", .key = "count", .interval_ms = 20, .connections = 1 };
+} opt = {.port = "6379", .key = "count", .interval_ms = 20, .connections = 1};
 
 static struct {
 	long rounds, last, resets, reconnects, wrong, longest_at, refused, silent;
@@ -102,7 +102,7 @@ static int open_conn(int timeout_ms)
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	err = connect(fd, (struct sockaddr *)&ss, len) ? errno : 0;
 	if (err == EINPROGRESS) {
-		p = (struct pollfd){ .fd = fd, .events = POLLOUT };
+		p = (struct pollfd){.fd = fd, .events = POLLOUT};
 		err = ETIMEDOUT;
 		len = sizeof(err);
 		if (poll(&p, 1, timeout_ms) == 1)
@@ -120,10 +120,10 @@ static long incr(struct conn *c, long number)
 {
 	char buf[256], *end;
 	int len, got = 0;
-	struct pollfd p = { .fd = c->fd, .events = POLLIN };
+	struct pollfd p = {.fd = c->fd, .events = POLLIN};
 
-	len = opt.connections == 1 ? snprintf(buf, sizeof(buf), "INCR %s\r\n", opt.key) :
-				     snprintf(buf, sizeof(buf), "INCR %s:%ld\r\n", opt.key, number);
+	len = opt.connections == 1 ? snprintf(buf, sizeof(buf), "INCR %s\r\n", opt.key)
+				   : snprintf(buf, sizeof(buf), "INCR %s:%ld\r\n", opt.key, number);
 	if (send(c->fd, buf, len, MSG_NOSIGNAL) != len)
 		return -1;
 	for (;;) {
@@ -190,8 +190,8 @@ static bool broken(struct conn *c)
 	if (stop)
 		return false;
 	sum.resets++;
-	fprintf(stderr, "%scount-client: connection lost after %ld: %s\n", opt.terminal ? "\n" : "",
-		c->value, strerror(errno));
+	fprintf(stderr, "%scount-client: connection lost after %ld: %s\n", opt.terminal ? "\n" : "", c->value,
+		strerror(errno));
 	close(c->fd);
 	c->fd = -1;
 	if (!opt.again || !connect_conn(c))
@@ -244,7 +244,8 @@ static void count(void)
 static void usage(void)
 {
 	fputs("usage: count-client [-k KEY] [-i INTERVAL_MS] [-n COUNT] [-t SECONDS] "
-	      "[-c CONNECTIONS] [-w] ADDRESS [PORT]\n", stderr);
+	      "[-c CONNECTIONS] [-w] ADDRESS [PORT]\n",
+	      stderr);
 	exit(2);
 }
 
@@ -254,17 +255,30 @@ static void options(int argc, char **argv)
 
 	while ((o = getopt(argc, argv, "k:i:n:t:c:w")) != -1) {
 		switch (o) {
-		case 'k': opt.key = optarg; break;
-		case 'i': opt.interval_ms = atol(optarg); break;
-		case 'n': opt.count = atol(optarg); break;
-		case 't': opt.seconds = atol(optarg); break;
-		case 'c': opt.connections = atol(optarg); break;
-		case 'w': opt.again = true; break;
-		default: usage();
+		case 'k':
+			opt.key = optarg;
+			break;
+		case 'i':
+			opt.interval_ms = atol(optarg);
+			break;
+		case 'n':
+			opt.count = atol(optarg);
+			break;
+		case 't':
+			opt.seconds = atol(optarg);
+			break;
+		case 'c':
+			opt.connections = atol(optarg);
+			break;
+		case 'w':
+			opt.again = true;
+			break;
+		default:
+			usage();
 		}
 	}
-	if (optind >= argc || argc - optind > 2 || opt.connections < 1 ||
-	    opt.connections > MAX_CONNECTIONS || strlen(opt.key) > 128)
+	if (optind >= argc || argc - optind > 2 || opt.connections < 1 || opt.connections > MAX_CONNECTIONS ||
+	    strlen(opt.key) > 128)
 		usage();
 	opt.address = argv[optind];
 	if (argc - optind == 2)
@@ -274,7 +288,7 @@ static void options(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct sigaction sa = { .sa_handler = on_signal };
+	struct sigaction sa = {.sa_handler = on_signal};
 
 	options(argc, argv);
 	sigaction(SIGTERM, &sa, NULL);
@@ -284,8 +298,8 @@ int main(int argc, char **argv)
 	for (long i = 0; i < opt.connections; i++) {
 		conns[i].value = -1;
 		if (!connect_conn(&conns[i])) {
-			fprintf(stderr, "count-client: connect to %s port %s: %s\n", opt.address,
-				opt.port, strerror(-conns[i].fd));
+			fprintf(stderr, "count-client: connect to %s port %s: %s\n", opt.address, opt.port,
+				strerror(-conns[i].fd));
 			return 3;
 		}
 	}

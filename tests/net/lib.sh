@@ -4,7 +4,7 @@
 # For test scripts that want a cluster of nodes, on top of tests/lib.sh. A script in tests/net gets one
 # of namespaces for itself; one that finds CLUSTER set uses those nodes (tests/vm, the demo).
 #
-#	cluster_up [N]			nodes n1..nN (3) and client
+#	cluster_up [N]			nodes n1..nN (3) and client, in no cluster yet
 #	cluster_form [N]		netd on n1..nN is one cluster: init, token, join
 #	cluster_vip			... and exposes $VIP
 #	on NODE CMD...			runs CMD there
@@ -27,7 +27,26 @@ cluster_up()
 		export NETDIR=$TEST_O/net/$TEST_NAME O=$TEST_O
 		at_exit cluster_over
 		cluster up --nodes "${1:-3}" --owner $$
+	else
+		cluster_fresh "${1:-3}"
 	fi
+}
+
+# Nodes that other tests used are as new.
+cluster_fresh()
+{
+	local i
+	for ((i = 1; i <= $1; i++)); do
+		cluster start "n$i"
+		cluster heal "n$i"
+		on "n$i" sh -c '[ -e /var/lib/netssi/identity ] || [ -e /etc/netssi/key ]' || continue
+		on "n$i" sh -c 'rm -rf /var/lib/netssi/* /etc/netssi/key; sync'
+		cluster kill "n$i"
+	done
+	for ((i = 1; i <= $1; i++)); do
+		cluster start "n$i" &
+	done
+	wait
 }
 
 # Shows what netd said when the test failed; then all is gone.
@@ -63,12 +82,13 @@ same_value() { [ "$(get "$1" "$2" "$3" 2>/dev/null)" = "$4" ]; }
 
 wait_get() { wait_for "netctl $2 on $1: $3 = $4" "${5:-10}" same_value "$1" "$2" "$3" "$4"; }
 
+# BEARER=eth0: over TIPC
 cluster_form()
 {
 	local n=${1:-3} i
-	on n1 netctl init
+	on n1 netctl init ${BEARER:+--bearer "$BEARER"}
 	for ((i = 2; i <= n; i++)); do
-		on n1 netctl token | on "n$i" netctl join 10.77.0.1 --token-file -
+		on n1 netctl token | on "n$i" netctl join 10.77.0.1 ${BEARER:+--bearer "$BEARER"} --token-file -
 	done
 	for ((i = 1; i <= n; i++)); do
 		wait_get "n$i" nodes '[.[] | select(.state == "up")] | length' "$n" 20

@@ -48,7 +48,8 @@ __attribute__((format(printf, 1, 2), noreturn)) static void die(const char *fmt,
 __attribute__((noreturn)) static void usage(void)
 {
 	fputs("usage: nsrun init | watch [-o PID] [-c NAME] -- CMD... | "
-	      "exec [-d] [-g GROUP] PROC -- CMD...\n", stderr);
+	      "exec [-d] [-g GROUP] PROC -- CMD...\n",
+	      stderr);
 	_exit(2);
 }
 
@@ -112,7 +113,7 @@ static int remove_group(const char *path, const struct stat *st, int type, struc
 
 static void remove_groups(const char *name)
 {
-	static const char *const mounts[] = { "/sys/fs/cgroup/unified", "/sys/fs/cgroup" };
+	static const char *const mounts[] = {"/sys/fs/cgroup/unified", "/sys/fs/cgroup"};
 	char path[256];
 
 	for (size_t i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
@@ -128,7 +129,7 @@ static void remove_groups(const char *name)
 static int watch(int argc, char **argv)
 {
 	const char *groups = NULL;
-	struct pollfd p[3] = { { .fd = -1 } };
+	struct pollfd p[3] = {{.fd = -1}};
 	int opt, status;
 	pid_t pid;
 
@@ -169,9 +170,12 @@ static int watch(int argc, char **argv)
 /* Enters the namespaces of `proc` except the control group's, whose fd is given. */
 static int enter(const char *proc, int *cgroup_ns)
 {
-	static const struct { const char *name; int type; } ns[] = {
-		{ "uts", CLONE_NEWUTS }, { "ipc", CLONE_NEWIPC }, { "net", CLONE_NEWNET },
-		{ "pid", CLONE_NEWPID }, { "mnt", CLONE_NEWNS },
+	static const struct {
+		const char *name;
+		int type;
+	} ns[] = {
+		{"uts", CLONE_NEWUTS}, {"ipc", CLONE_NEWIPC}, {"net", CLONE_NEWNET},
+		{"pid", CLONE_NEWPID}, {"mnt", CLONE_NEWNS},
 	};
 	char path[4096];
 	int fd[5];

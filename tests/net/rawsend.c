@@ -36,7 +36,7 @@ static int parse(const char *line, unsigned char *frame)
 
 int main(int argc, char **argv)
 {
-	struct sockaddr_ll to = { .sll_family = AF_PACKET };
+	struct sockaddr_ll to = {.sll_family = AF_PACKET};
 	unsigned char frame[FRAME_MAX];
 	char line[4 * FRAME_MAX];
 	int fd, len, lines = 0;

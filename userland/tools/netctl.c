@@ -8,9 +8,6 @@
 #include "userland/lib/print.h"
 #include "userland/tools/netctl.h"
 
-#define COMMAND_POINTER(name) &cmd_##name,
-const struct netctl_command *const netctl_commands[] = { NETCTL_COMMANDS(COMMAND_POINTER) NULL };
-
 /* -j decides how errors look, also those about other words. */
 static bool wants_json(int argc, char **argv)
 {

@@ -11,6 +11,9 @@
 #include "userland/lib/print.h"
 #include "userland/tools/netctl.h"
 
+#define COMMAND_POINTER(name) &cmd_##name,
+const struct netctl_command *const netctl_commands[] = { NETCTL_COMMANDS(COMMAND_POINTER) NULL };
+
 const struct netctl_command *netctl_find(const char *first, const char *second)
 {
 	const struct netctl_command *const *p;

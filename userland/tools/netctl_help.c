@@ -15,10 +15,8 @@
 
 static void put_arg(FILE *f, const struct netctl_arg *a)
 {
-	fprintf(f, " %s%s%s%s%s", a->optional ? "[" : "", a->keyword ?: "", a->keyword ? " " : "",
-		a->choices && a->kind == VALUE_CHOICE && !a->keyword ? a->choices : a->value, a->optional ? "]" : "");
-	if (a->many)
-		fputs("...", f);
+	fprintf(f, " %s%s%s%s%s%s", a->optional ? "[" : "", a->keyword ?: "", a->keyword ? " " : "",
+		a->choices ?: a->value, a->many ? " ..." : "", a->optional ? "]" : "");
 }
 
 char *netctl_synopsis(const struct netctl_command *cmd)

@@ -7,3 +7,4 @@ $(call lib,netctl,$(netctl_commands) $(netctl_rest))
 $(call prog,netctl,userland/tools/netctl.c,$(O)/lib/netctl.a $(O)/lib/ssi.a -ljansson)
 INSTALL_BIN += $(O)/bin/netctl
 INSTALL_COMPLETION += $(addprefix userland/tools/completion/,netctl ssi-run netd)
+INSTALL_MAN += $(addprefix docs/man/,netctl.8 netd.8 netd.conf.5 ssi-run.1)

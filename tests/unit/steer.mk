@@ -4,11 +4,15 @@
 $(call gtest,steer_test,tests/unit/steer_test.cc tests/unit/steer_vectors.cc,$(O)/asan/ssi.a)
 $(call gtest,steer_tables_test,tests/unit/steer_tables_test.cc tests/unit/steer_vectors.cc,$(O)/asan/ssi.a)
 
-STEER_BPF_OBJS := $(O)/asan/tests/unit/steer_bpf_test.o $(O)/asan/tests/unit/steer_vectors.o
-DEPFILES += $(STEER_BPF_OBJS:.o=.d)
-ALL += $(O)/tests/steer_bpf_test
-NET_TESTS += $(O)/tests/steer_bpf_test
-$(O)/tests/steer_bpf_test: $(STEER_BPF_OBJS) $(O)/asan/ssi.a
-	$(call say,LD,$@)
-	@mkdir -p $(@D)
-	$(Q)$(CXX) $(LDFLAGS) $(SANITIZE) -o $@ $^ -lgtest -lgtest_main -lpthread -lbpf -lelf -lz
+# A gtest that needs root: built by `make all`, run by check-net.
+define steer_root_test
+ALL += $(O)/tests/$1
+NET_TESTS += $(O)/tests/$1
+DEPFILES += $(patsubst %.o,%.d,$(call objs,asan,$2))
+$(O)/tests/$1: $(call objs,asan,$2) $(O)/asan/ssi.a
+	$$(call say,LD,$$@)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CXX) $$(LDFLAGS) $$(SANITIZE) -o $$@ $$^ -lgtest -lgtest_main -lpthread -lbpf -lelf -lz
+endef
+$(eval $(call steer_root_test,steer_bpf_test,tests/unit/steer_bpf_test.cc tests/unit/steer_vectors.cc))
+$(eval $(call steer_root_test,steer_hooks_test,tests/unit/steer_hooks_test.cc))

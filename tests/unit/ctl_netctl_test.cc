@@ -134,9 +134,9 @@ TEST(NetctlParse, NothingIsStatus)
 
 TEST(NetctlParse, CommonOptionsAnywhere)
 {
-	for (auto words : { std::initializer_list<const char *>{ "-j", "nodes" },
-			    std::initializer_list<const char *>{ "nodes", "-j" },
-			    std::initializer_list<const char *>{ "nodes", "--json" } }) {
+	for (auto words : {std::initializer_list<const char *>{"-j", "nodes"},
+			   std::initializer_list<const char *>{"nodes", "-j"},
+			   std::initializer_list<const char *>{"nodes", "--json"}}) {
 		Parsed p(words);
 
 		EXPECT_EQ(EXIT_OK, p.r);
@@ -144,7 +144,7 @@ TEST(NetctlParse, CommonOptionsAnywhere)
 		EXPECT_TRUE(p.c.json);
 		EXPECT_FALSE(p.c.pretty);
 	}
-	Parsed p({ "vip", "add", "-p", "10.0.0.1/24" });
+	Parsed p({"vip", "add", "-p", "10.0.0.1/24"});
 	EXPECT_EQ(EXIT_OK, p.r);
 	EXPECT_TRUE(p.c.json && p.c.pretty);
 	EXPECT_STREQ("10.0.0.1/24", p.c.arg[0]);
@@ -152,24 +152,25 @@ TEST(NetctlParse, CommonOptionsAnywhere)
 
 TEST(NetctlParse, KeywordsAndOptions)
 {
-	Parsed a({ "vip", "add", "10.0.0.1/24", "dev", "n1:eth1", "--mode=shared", "--mac", "02:00:00:00:00:01" });
+	Parsed a({"vip", "add", "10.0.0.1/24", "dev", "n1:eth1", "--mode=shared", "--mac",
+		  "02:00:00:00:00:01"});
 
 	EXPECT_EQ(EXIT_OK, a.r) << a.err;
 	EXPECT_EQ(&cmd_vip_add, a.c.command);
 	EXPECT_STREQ("n1:eth1", a.c.arg[1]);
 	EXPECT_STREQ("shared", netctl_option(&a.c, "mode"));
 	EXPECT_STREQ("02:00:00:00:00:01", netctl_option(&a.c, "mac"));
-	Parsed b({ "port", "add", ":80/udp", "node", "n2" });
+	Parsed b({"port", "add", ":80/udp", "node", "n2"});
 	EXPECT_EQ(EXIT_OK, b.r) << b.err;
 	EXPECT_STREQ("n2", b.c.arg[1]);
-	Parsed c({ "migrate", "redis", "n3", "--dry-run" });
+	Parsed c({"migrate", "redis", "n3", "--dry-run"});
 	EXPECT_EQ(EXIT_OK, c.r);
 	EXPECT_NE(nullptr, netctl_option(&c.c, "dry-run"));
-	Parsed d({ "watch", "port", "move", "--since", "7" });
+	Parsed d({"watch", "port", "move", "--since", "7"});
 	EXPECT_EQ(EXIT_OK, d.r);
 	ASSERT_EQ(2, d.c.n_rest);
 	EXPECT_STREQ("move", d.c.rest[1]);
-	Parsed e({ "join", "10.0.0.1", "--token-file", "-" });
+	Parsed e({"join", "10.0.0.1", "--token-file", "-"});
 	EXPECT_EQ(EXIT_OK, e.r);
 	EXPECT_STREQ("-", netctl_option(&e.c, "token-file"));
 }
@@ -180,34 +181,34 @@ TEST(NetctlParse, MistakesAreNamed)
 		std::vector<const char *> words;
 		const char *says;
 	} cases[] = {
-		{ { "stauts" }, "did you mean 'status'?" },
-		{ { "prots" }, "did you mean 'ports'?" },
-		{ { "vip" }, "netctl vip add|del" },
-		{ { "vip", "ad", "x" }, "did you mean 'vip add'?" },
-		{ { "xyzzy" }, "`netctl help`" },
-		{ { "ports", "--nod", "n1" }, "did you mean '--node'?" },
-		{ { "ports", "--prety" }, "did you mean '--pretty'?" },
-		{ { "ports", "-x" }, "--help" },
-		{ { "--bogus" }, "--help" },
-		{ { "nodes", "--node=n1" }, "unknown option '--node'" },
-		{ { "ports", "--node" }, "missing" },
-		{ { "status", "--check=1" }, "no value" },
-		{ { "migrate" }, "usage: netctl migrate" },
-		{ { "migrate", "redis" }, "missing: 'NODE'" },
-		{ { "migrate", "redis", "n1", "n2" }, "not understood: 'n2'" },
-		{ { "migrate", "redis", "no/node" }, "netctl nodes" },
-		{ { "port", "add", ":80", "n1" }, "usage: netctl port add" },
-		{ { "port", "add", ":80", "node" }, "behind 'node'" },
-		{ { "vip", "add", "10.0.0.1/24", "eth0" }, "not understood: 'eth0'" },
-		{ { "vip", "add", "10.0.0.1/24", "dev", "an/interface" }, "interface" },
-		{ { "vip", "add", "10.0.0.1/24", "--mode", "fast" }, "auto|shared" },
-		{ { "vip", "del", "nowhere" }, "IP address" },
-		{ { "token", "--ttl", "soon" }, "1h" },
-		{ { "init", "--nodes-min", "-1" }, "number" },
-		{ { "init", "--name", "" }, "name" },
-		{ { "signal", "redis", "SIGNOPE" }, "kill -l" },
-		{ { "signal", "re dis", "TERM" }, "netctl apps" },
-		{ { "explain", "1.2.3.4", "1.2.3.4:80", "sctp" }, "tcp|udp" },
+		{{"stauts"}, "did you mean 'status'?"},
+		{{"prots"}, "did you mean 'ports'?"},
+		{{"vip"}, "netctl vip add|del"},
+		{{"vip", "ad", "x"}, "did you mean 'vip add'?"},
+		{{"xyzzy"}, "`netctl help`"},
+		{{"ports", "--nod", "n1"}, "did you mean '--node'?"},
+		{{"ports", "--prety"}, "did you mean '--pretty'?"},
+		{{"ports", "-x"}, "--help"},
+		{{"--bogus"}, "--help"},
+		{{"nodes", "--node=n1"}, "unknown option '--node'"},
+		{{"ports", "--node"}, "missing"},
+		{{"status", "--check=1"}, "no value"},
+		{{"migrate"}, "usage: netctl migrate"},
+		{{"migrate", "redis"}, "missing: 'NODE'"},
+		{{"migrate", "redis", "n1", "n2"}, "not understood: 'n2'"},
+		{{"migrate", "redis", "no/node"}, "netctl nodes"},
+		{{"port", "add", ":80", "n1"}, "usage: netctl port add"},
+		{{"port", "add", ":80", "node"}, "behind 'node'"},
+		{{"vip", "add", "10.0.0.1/24", "eth0"}, "not understood: 'eth0'"},
+		{{"vip", "add", "10.0.0.1/24", "dev", "an/interface"}, "interface"},
+		{{"vip", "add", "10.0.0.1/24", "--mode", "fast"}, "auto|shared"},
+		{{"vip", "del", "nowhere"}, "IP address"},
+		{{"token", "--ttl", "soon"}, "1h"},
+		{{"init", "--nodes-min", "-1"}, "number"},
+		{{"init", "--name", ""}, "name"},
+		{{"signal", "redis", "SIGNOPE"}, "kill -l"},
+		{{"signal", "re dis", "TERM"}, "netctl apps"},
+		{{"explain", "1.2.3.4", "1.2.3.4:80", "sctp"}, "tcp|udp"},
 	};
 
 	for (auto &k : cases) {
@@ -224,7 +225,7 @@ TEST(NetctlParse, MistakesAreNamed)
 
 TEST(NetctlParse, HelpNeedsNothingElse)
 {
-	Parsed p({ "migrate", "--help" });
+	Parsed p({"migrate", "--help"});
 
 	EXPECT_EQ(EXIT_OK, p.r);
 	EXPECT_TRUE(p.c.help);
@@ -234,8 +235,9 @@ TEST(NetctlParse, HelpNeedsNothingElse)
 TEST(NetctlParse, NoiseNeverCrashes)
 {
 	unsigned int seed = 99;
-	static const char *const words[] = { "vip",  "add", "--mode", "=",  "--", "-",	   "",	    "10.0.0.1/24", "dev",
-					     "node", "-j",  "ports",  ":1", "--node=", "watch", "migrate", "pid:1",  "\xff" };
+	static const char *const words[] = {"vip", "add",	  "--mode", "=",       "--",	"-",
+					    "",	   "10.0.0.1/24", "dev",    "node",    "-j",	"ports",
+					    ":1",  "--node=",	  "watch",  "migrate", "pid:1", "\xff"};
 
 	testing::internal::CaptureStderr();
 	for (int i = 0; i < 5000; i++) {
@@ -272,10 +274,13 @@ static std::string put(put_fn *fn, const char *text)
 TEST(NetctlValues, Ports)
 {
 	EXPECT_EQ("{\"port\":6379,\"proto\":\"tcp\"}", put(netctl_put_port, ":6379"));
-	EXPECT_EQ("{\"port\":53,\"proto\":\"udp\",\"vip\":\"10.0.0.1\"}", put(netctl_put_port, "10.0.0.1:53/udp"));
-	EXPECT_EQ("{\"port\":80,\"proto\":\"tcp\",\"vip\":\"fd77::100\"}", put(netctl_put_port, "[fd77::100]:80/tcp"));
-	for (const char *bad : { "", ":", "80", ":0", ":65536", ":80/sctp", ":80/", "x:80", "fd77::100:80", "[fd77::100]80",
-				 ":+80", ": 80", ":80x", "10.0.0.256:80", ":99999999999999999999", "[10.0.0.1:80" })
+	EXPECT_EQ("{\"port\":53,\"proto\":\"udp\",\"vip\":\"10.0.0.1\"}",
+		  put(netctl_put_port, "10.0.0.1:53/udp"));
+	EXPECT_EQ("{\"port\":80,\"proto\":\"tcp\",\"vip\":\"fd77::100\"}",
+		  put(netctl_put_port, "[fd77::100]:80/tcp"));
+	for (const char *bad :
+	     {"", ":", "80", ":0", ":65536", ":80/sctp", ":80/", "x:80", "fd77::100:80", "[fd77::100]80",
+	      ":+80", ": 80", ":80x", "10.0.0.256:80", ":99999999999999999999", "[10.0.0.1:80"})
 		EXPECT_EQ("error", put(netctl_put_port, bad)) << bad;
 }
 
@@ -285,7 +290,8 @@ TEST(NetctlValues, WhatToMigrate)
 	EXPECT_EQ("{\"port\":6379,\"proto\":\"tcp\"}", put(netctl_put_what, ":6379"));
 	EXPECT_EQ("{\"pid\":12}", put(netctl_put_what, "pid:12"));
 	EXPECT_EQ("{\"pid\":12,\"pid_node\":\"n2\"}", put(netctl_put_what, "pid:n2/12"));
-	for (const char *bad : { "", "pid:", "pid:0", "pid:n2/", "pid:/3", "pid:n 2/3", "a b", "-x", "a/b", "pid:99999999999" })
+	for (const char *bad :
+	     {"", "pid:", "pid:0", "pid:n2/", "pid:/3", "pid:n 2/3", "a b", "-x", "a/b", "pid:99999999999"})
 		EXPECT_EQ("error", put(netctl_put_what, bad)) << bad;
 	std::string longest = "pid:" + std::string(70, 'n') + "/1";
 	EXPECT_EQ("error", put(netctl_put_what, longest.c_str()));
@@ -295,14 +301,14 @@ TEST(NetctlValues, Addresses)
 {
 	EXPECT_EQ("{\"addr\":\"10.77.0.100\",\"prefix\":24}", put(netctl_put_addr_len, "10.77.0.100/24"));
 	EXPECT_EQ("{\"addr\":\"fd77::100\",\"prefix\":64}", put(netctl_put_addr_len, "fd77::100/64"));
-	for (const char *bad : { "10.77.0.100", "10.77.0.100/", "10.77.0.100/33", "10.77.0.100/-1", "10.77.0/24", "/24",
-				 "fd77::1/129", "10.0.0.1/24/1" })
+	for (const char *bad : {"10.77.0.100", "10.77.0.100/", "10.77.0.100/33", "10.77.0.100/-1",
+				"10.77.0/24", "/24", "fd77::1/129", "10.0.0.1/24/1"})
 		EXPECT_EQ("error", put(netctl_put_addr_len, bad)) << bad;
 	EXPECT_EQ("{\"addr\":\"10.0.0.1\"}", put(netctl_put_peer, "10.0.0.1"));
 	EXPECT_EQ("{\"addr\":\"fd77::1\"}", put(netctl_put_peer, "fd77::1"));
 	EXPECT_EQ("{\"addr\":\"10.0.0.1\",\"port\":99}", put(netctl_put_peer, "10.0.0.1:99"));
 	EXPECT_EQ("{\"addr\":\"fd77::1\",\"port\":99}", put(netctl_put_peer, "[fd77::1]:99"));
-	for (const char *bad : { "", "host", ":99", "10.0.0.1:99/udp", "10.0.0.1:" })
+	for (const char *bad : {"", "host", ":99", "10.0.0.1:99/udp", "10.0.0.1:"})
 		EXPECT_EQ("error", put(netctl_put_peer, bad)) << bad;
 }
 
@@ -313,13 +319,13 @@ TEST(NetctlValues, TimesAndSignals)
 	EXPECT_EQ(900, netctl_seconds("15m"));
 	EXPECT_EQ(3600, netctl_seconds("1h"));
 	EXPECT_EQ(7 * 86400, netctl_seconds("7d"));
-	for (const char *bad : { "", "h", "1w", "-1h", "1 h", "1h1m", "99999999999d" })
+	for (const char *bad : {"", "h", "1w", "-1h", "1 h", "1h1m", "99999999999d"})
 		EXPECT_EQ(-1, netctl_seconds(bad)) << bad;
 	EXPECT_EQ(15, netctl_signal_number("TERM"));
 	EXPECT_EQ(15, netctl_signal_number("sigterm"));
 	EXPECT_EQ(9, netctl_signal_number("9"));
 	EXPECT_EQ(10, netctl_signal_number("USR1"));
-	for (const char *bad : { "", "SIG", "0", "99", "TERMINATE", "-9" })
+	for (const char *bad : {"", "SIG", "0", "99", "TERMINATE", "-9"})
 		EXPECT_EQ(-1, netctl_signal_number(bad)) << bad;
 }
 
@@ -339,21 +345,21 @@ static std::string complete(std::initializer_list<const char *> words)
 TEST(NetctlComplete, CommandsOptionsValues)
 {
 	setenv("NETSSI_SOCKET", "/nonexistent/socket", 1);
-	EXPECT_EQ("nodes ", complete({ "no" }));
-	EXPECT_EQ("vips vip version ", complete({ "v" }));
-	EXPECT_EQ("add del ", complete({ "vip", "" }));
-	EXPECT_EQ("del ", complete({ "port", "d" }));
-	EXPECT_EQ("--mode --mac ", complete({ "vip", "add", "--m" }));
-	EXPECT_EQ("auto shared ", complete({ "vip", "add", "10.0.0.1/8", "--mode", "" }));
-	EXPECT_EQ("dev ", complete({ "vip", "add", "10.0.0.1/8", "" }));
-	EXPECT_EQ("node ", complete({ "port", "add", ":80", "" }));
-	EXPECT_EQ("TERM ", complete({ "signal", "redis", "TE" }));
-	EXPECT_EQ("udp ", complete({ "explain", "1.2.3.4", "1.2.3.5:80", "u" }));
-	EXPECT_EQ("", complete({ "nodes", "" }));
-	EXPECT_EQ("", complete({ "xyzzy", "a", "" }));
+	EXPECT_EQ("nodes ", complete({"no"}));
+	EXPECT_EQ("vips vip version ", complete({"v"}));
+	EXPECT_EQ("add del ", complete({"vip", ""}));
+	EXPECT_EQ("del ", complete({"port", "d"}));
+	EXPECT_EQ("--mode --mac ", complete({"vip", "add", "--m"}));
+	EXPECT_EQ("auto shared ", complete({"vip", "add", "10.0.0.1/8", "--mode", ""}));
+	EXPECT_EQ("dev ", complete({"vip", "add", "10.0.0.1/8", ""}));
+	EXPECT_EQ("node ", complete({"port", "add", ":80", ""}));
+	EXPECT_EQ("TERM ", complete({"signal", "redis", "TE"}));
+	EXPECT_EQ("udp ", complete({"explain", "1.2.3.4", "1.2.3.5:80", "u"}));
+	EXPECT_EQ("", complete({"nodes", ""}));
+	EXPECT_EQ("", complete({"xyzzy", "a", ""}));
 	EXPECT_EQ("", complete({}));
 	for (const struct netctl_command *const *p = netctl_commands; *p; p++) {
-		std::string all = complete({ "" });
+		std::string all = complete({""});
 		std::string first = std::string((*p)->name).substr(0, strcspn((*p)->name, " "));
 
 		EXPECT_NE(std::string::npos, (" " + all).find(" " + first + " ")) << first;
@@ -364,7 +370,7 @@ TEST(NetctlComplete, CommandsOptionsValues)
 /* ---- against a netd that answers with what it is told ---- */
 
 class NetctlTalk : public ::testing::Test {
-protected:
+      protected:
 	char dir[32] = "/tmp/netctl-test-XXXXXX";
 	std::string path;
 	int fd;
@@ -438,20 +444,23 @@ protected:
 TEST_F(NetctlTalk, TableAndJsonShowTheSame)
 {
 	std::string out, err;
-	const char *port = "{\"proto\":\"tcp\",\"vip\":\"10.77.0.100\",\"addr\":\"0.0.0.0\",\"port\":6379,\"node\":\"n2\","
-			   "\"app\":\"redis\",\"pid\":12,\"comm\":\"redis-server\",\"state\":\"owned\",\"share\":0,"
-			   "\"epoch\":3,\"since\":\"2026-01-01T00:00:00Z\"}";
+	const char *port =
+		"{\"proto\":\"tcp\",\"vip\":\"10.77.0.100\",\"addr\":\"0.0.0.0\",\"port\":6379,\"node\":"
+		"\"n2\","
+		"\"app\":\"redis\",\"pid\":12,\"comm\":\"redis-server\",\"state\":\"owned\",\"share\":0,"
+		"\"epoch\":3,\"since\":\"2026-01-01T00:00:00Z\"}";
 
 	answer("{\"event\":{}}\n{\"result\":[" + std::string(port) + "]}\n");
-	EXPECT_EQ(EXIT_OK, run({ "ports", ":6379", "--node", "n2" }, &out, &err));
+	EXPECT_EQ(EXIT_OK, run({"ports", ":6379", "--node", "n2"}, &out, &err));
 	EXPECT_EQ("{\"args\":{\"node\":\"n2\",\"port\":6379},\"cmd\":\"ports\"}", request);
-	EXPECT_NE(std::string::npos, out.find("10.77.0.100:6379  n2    redis  redis-server (12)  owned")) << out;
+	EXPECT_NE(std::string::npos, out.find("10.77.0.100:6379  n2    redis  redis-server (12)  owned"))
+		<< out;
 	EXPECT_EQ(std::string::npos, out.find('\033')) << "no colour without a terminal";
 	answer("{\"result\":[" + std::string(port) + "]}\n");
-	EXPECT_EQ(EXIT_OK, run({ "ports", "-j" }, &out, &err));
+	EXPECT_EQ(EXIT_OK, run({"ports", "-j"}, &out, &err));
 	EXPECT_EQ("[" + std::string(port) + "]\n", out);
 	answer("{\"result\":[" + std::string(port) + "]}\n");
-	EXPECT_EQ(EXIT_OK, run({ "ports", ":6379/udp", "-j" }, &out, &err));
+	EXPECT_EQ(EXIT_OK, run({"ports", ":6379/udp", "-j"}, &out, &err));
 	EXPECT_EQ("[]\n", out);
 }
 
@@ -460,7 +469,7 @@ TEST_F(NetctlTalk, PartsBecomeOneResult)
 	std::string out, err;
 
 	answer("{\"part\":[{\"a\":1}]}\n{\"part\":[{\"a\":2}]}\n{\"result\":[{\"a\":3}]}\n");
-	EXPECT_EQ(EXIT_OK, run({ "apps", "-j" }, &out, &err));
+	EXPECT_EQ(EXIT_OK, run({"apps", "-j"}, &out, &err));
 	EXPECT_EQ("[{\"a\":1},{\"a\":2},{\"a\":3}]\n", out);
 }
 
@@ -469,14 +478,15 @@ TEST_F(NetctlTalk, ErrorsKeepTheirCode)
 	std::string out, err;
 
 	answer("{\"error\":\"the cluster has no quorum\",\"code\":3,\"remedy\":\"bring back nodes\"}\n");
-	EXPECT_EQ(EXIT_NO_QUORUM, run({ "vip", "add", "10.0.0.1/24" }, &out, &err));
+	EXPECT_EQ(EXIT_NO_QUORUM, run({"vip", "add", "10.0.0.1/24"}, &out, &err));
 	EXPECT_EQ("netctl: the cluster has no quorum; bring back nodes\n", err);
 	EXPECT_EQ("", out);
 	answer("{\"error\":\"the cluster has no quorum\",\"code\":3,\"remedy\":\"bring back nodes\"}\n");
-	EXPECT_EQ(EXIT_NO_QUORUM, run({ "vip", "add", "10.0.0.1/24", "-j" }, &out, &err));
-	EXPECT_EQ("{\"error\":\"the cluster has no quorum\",\"code\":3,\"remedy\":\"bring back nodes\"}\n", err);
+	EXPECT_EQ(EXIT_NO_QUORUM, run({"vip", "add", "10.0.0.1/24", "-j"}, &out, &err));
+	EXPECT_EQ("{\"error\":\"the cluster has no quorum\",\"code\":3,\"remedy\":\"bring back nodes\"}\n",
+		  err);
 	answer("{\"error\":\"odd\",\"code\":77}\n");
-	EXPECT_EQ(EXIT_FAILED, run({ "nodes" }, &out, &err));
+	EXPECT_EQ(EXIT_FAILED, run({"nodes"}, &out, &err));
 	EXPECT_EQ("netctl: odd\n", err);
 }
 
@@ -485,19 +495,19 @@ TEST_F(NetctlTalk, NetdGoneOrSilly)
 	std::string out, err;
 
 	answer("");
-	EXPECT_EQ(EXIT_NO_NETD, run({ "nodes" }, &out, &err));
+	EXPECT_EQ(EXIT_NO_NETD, run({"nodes"}, &out, &err));
 	answer("garbage\n");
-	EXPECT_EQ(EXIT_FAILED, run({ "nodes" }, &out, &err));
+	EXPECT_EQ(EXIT_FAILED, run({"nodes"}, &out, &err));
 	answer("{\"other\":1}\n");
-	EXPECT_EQ(EXIT_FAILED, run({ "nodes" }, &out, &err));
+	EXPECT_EQ(EXIT_FAILED, run({"nodes"}, &out, &err));
 	answer("{\"result\":3}\n");
-	EXPECT_EQ(EXIT_FAILED, run({ "nodes" }, &out, &err));
+	EXPECT_EQ(EXIT_FAILED, run({"nodes"}, &out, &err));
 	answer("{\"result\":[1,null,{\"node\":[{}]}]}\n");
-	EXPECT_EQ(EXIT_OK, run({ "nodes" }, &out, &err));
+	EXPECT_EQ(EXIT_OK, run({"nodes"}, &out, &err));
 	setenv("NETSSI_SOCKET", "/nonexistent/socket", 1);
-	EXPECT_EQ(EXIT_NO_NETD, run({ "nodes" }, &out, &err));
+	EXPECT_EQ(EXIT_NO_NETD, run({"nodes"}, &out, &err));
 	EXPECT_NE(std::string::npos, err.find("systemctl start netd"));
-	EXPECT_EQ(EXIT_OK, run({ "version" }, &out, &err)) << "works without netd";
+	EXPECT_EQ(EXIT_OK, run({"version"}, &out, &err)) << "works without netd";
 	EXPECT_NE(std::string::npos, out.find("is not running"));
 }
 
@@ -506,29 +516,34 @@ TEST_F(NetctlTalk, ChangesSayUnchanged)
 	std::string out, err;
 
 	answer("{\"result\":[{\"changed\":true,\"addr\":\"10.0.0.1\"}]}\n");
-	EXPECT_EQ(EXIT_OK, run({ "vip", "add", "10.0.0.1/24", "dev", "eth1" }, &out, &err));
-	EXPECT_EQ("{\"args\":{\"addr\":\"10.0.0.1\",\"dev\":\"eth1\",\"prefix\":24},\"cmd\":\"vip-add\"}", request);
+	EXPECT_EQ(EXIT_OK, run({"vip", "add", "10.0.0.1/24", "dev", "eth1"}, &out, &err));
+	EXPECT_EQ("{\"args\":{\"addr\":\"10.0.0.1\",\"dev\":\"eth1\",\"prefix\":24},\"cmd\":\"vip-add\"}",
+		  request);
 	EXPECT_EQ("exposed on all nodes: 10.0.0.1\n", out);
 	answer("{\"result\":[{\"changed\":false,\"addr\":\"10.0.0.1\"}]}\n");
-	EXPECT_EQ(EXIT_OK, run({ "vip", "add", "10.0.0.1/24" }, &out, &err));
+	EXPECT_EQ(EXIT_OK, run({"vip", "add", "10.0.0.1/24"}, &out, &err));
 	EXPECT_EQ("unchanged\n", out);
 }
 
 TEST_F(NetctlTalk, StatusVerdictAndExit)
 {
 	std::string out, err;
-	const std::string healthy = "{\"result\":[{\"healthy\":true,\"condition\":\"healthy\",\"problems\":[],\"node\":\"n1\","
-				    "\"state\":\"live\",\"quorum\":true,\"nodes\":3,\"nodes_up\":3,\"leader\":\"n2\"}]}\n";
-	const std::string cut = "{\"result\":[{\"healthy\":false,\"condition\":\"failed\",\"problems\":[{\"problem\":\"no lease\","
-				"\"remedy\":\"check the network\"}],\"node\":\"n1\",\"state\":\"fenced\",\"quorum\":false}]}\n";
-	const std::string idle = "{\"result\":[{\"healthy\":false,\"condition\":\"failed\",\"problems\":[{\"problem\":\"no member\","
+	const std::string healthy =
+		"{\"result\":[{\"healthy\":true,\"condition\":\"healthy\",\"problems\":[],\"node\":\"n1\","
+		"\"state\":\"live\",\"quorum\":true,\"nodes\":3,\"nodes_up\":3,\"leader\":\"n2\"}]}\n";
+	const std::string cut = "{\"result\":[{\"healthy\":false,\"condition\":\"failed\",\"problems\":[{"
+				"\"problem\":\"no lease\","
+				"\"remedy\":\"check the "
+				"network\"}],\"node\":\"n1\",\"state\":\"fenced\",\"quorum\":false}]}\n";
+	const std::string idle = "{\"result\":[{\"healthy\":false,\"condition\":\"failed\",\"problems\":[{"
+				 "\"problem\":\"no member\","
 				 "\"remedy\":\"netctl init\"}],\"node\":null,\"state\":\"idle\"}]}\n";
 
 	answer(healthy);
-	EXPECT_EQ(EXIT_OK, run({ "status", "--check" }, &out, &err));
+	EXPECT_EQ(EXIT_OK, run({"status", "--check"}, &out, &err));
 	EXPECT_EQ("healthy: 3 of 3 nodes are up, n2 leads\n", out);
 	answer(cut);
-	EXPECT_EQ(EXIT_NO_QUORUM, run({ "status", "--check" }, &out, &err));
+	EXPECT_EQ(EXIT_NO_QUORUM, run({"status", "--check"}, &out, &err));
 	EXPECT_EQ("failed: no lease; check the network\n", out);
 	answer(cut);
 	EXPECT_EQ(EXIT_OK, run({}, &out, &err));
@@ -541,11 +556,14 @@ TEST_F(NetctlTalk, MigrateTellsHowItWent)
 {
 	std::string out, err;
 
-	answer("{\"event\":{\"what\":\"move\",\"step\":\"prepared\"}}\n{\"event\":{\"what\":\"image\",\"bytes\":2000000,"
-	       "\"of\":4000000}}\n{\"result\":[{\"app\":\"redis\",\"node\":\"n3\",\"frozen_ms\":34.21,\"stall_ms\":41,"
+	answer("{\"event\":{\"what\":\"move\",\"step\":\"prepared\"}}\n{\"event\":{\"what\":\"image\","
+	       "\"bytes\":2000000,"
+	       "\"of\":4000000}}\n{\"result\":[{\"app\":\"redis\",\"node\":\"n3\",\"frozen_ms\":34.21,"
+	       "\"stall_ms\":41,"
 	       "\"total_ms\":912.5,\"sockets\":1,\"bytes\":4000000,\"rounds\":2,\"held_packets\":5}]}\n");
-	EXPECT_EQ(EXIT_OK, run({ "migrate", ":6379", "n3" }, &out, &err));
-	EXPECT_EQ("{\"args\":{\"node\":\"n3\",\"port\":6379,\"proto\":\"tcp\"},\"cmd\":\"migrate\"}", request);
+	EXPECT_EQ(EXIT_OK, run({"migrate", ":6379", "n3"}, &out, &err));
+	EXPECT_EQ("{\"args\":{\"node\":\"n3\",\"port\":6379,\"proto\":\"tcp\"},\"cmd\":\"migrate\"}",
+		  request);
 	EXPECT_EQ("  prepared\n  image: 2.0 MB of 4.0 MB\n", err);
 	EXPECT_EQ("redis moved to n3: frozen 34 ms, stall 41 ms, total 912 ms, 1 socket, 4.0 MB, 2 rounds, "
 		  "5 packets held\n",
@@ -560,16 +578,21 @@ TEST_F(NetctlTalk, SecretsComeFromFilesOnly)
 	fputs("sesame\n", f);
 	fclose(f);
 	answer("{\"result\":[{\"changed\":true,\"node\":\"n2\"}]}\n");
-	EXPECT_EQ(EXIT_OK, run({ "join", "10.0.0.1", "--token-file", file.c_str(), "--addr", "10.0.0.2" }, &out, &err)) << err;
-	EXPECT_EQ("{\"args\":{\"addr\":\"10.0.0.1\",\"my_addr\":\"10.0.0.2\",\"token\":\"sesame\"},\"cmd\":\"join\"}", request);
+	EXPECT_EQ(EXIT_OK,
+		  run({"join", "10.0.0.1", "--token-file", file.c_str(), "--addr", "10.0.0.2"}, &out, &err))
+		<< err;
+	EXPECT_EQ("{\"args\":{\"addr\":\"10.0.0.1\",\"my_addr\":\"10.0.0.2\",\"token\":\"sesame\"},\"cmd\":"
+		  "\"join\"}",
+		  request);
 	EXPECT_EQ(EXIT_USAGE,
-		  run({ "join", "10.0.0.1", "--token-file", file.c_str(), "--key-file", file.c_str() }, &out, &err));
+		  run({"join", "10.0.0.1", "--token-file", file.c_str(), "--key-file", file.c_str()}, &out,
+		      &err));
 	f = fopen(file.c_str(), "w");
 	fclose(f);
-	EXPECT_EQ(EXIT_FAILED, run({ "join", "10.0.0.1", "--token-file", file.c_str() }, &out, &err));
+	EXPECT_EQ(EXIT_FAILED, run({"join", "10.0.0.1", "--token-file", file.c_str()}, &out, &err));
 	EXPECT_NE(std::string::npos, err.find("is empty"));
 	unlink(file.c_str());
-	EXPECT_EQ(EXIT_FAILED, run({ "join", "10.0.0.1", "--token-file", file.c_str() }, &out, &err));
+	EXPECT_EQ(EXIT_FAILED, run({"join", "10.0.0.1", "--token-file", file.c_str()}, &out, &err));
 }
 
 /* ---- tables ---- */
@@ -577,13 +600,13 @@ TEST_F(NetctlTalk, SecretsComeFromFilesOnly)
 TEST(Table, AlignsAndHides)
 {
 	static const struct table_column columns[] = {
-		{ "NAME", "name", 0, NULL },
-		{ "N", "n", TABLE_RIGHT, NULL },
-		{ "EMPTY", "empty", TABLE_HIDE, NULL },
-		{ "LIST", "list", 0, NULL },
+		{"NAME", "name", 0, NULL},
+		{"N", "n", TABLE_RIGHT, NULL},
+		{"EMPTY", "empty", TABLE_HIDE, NULL},
+		{"LIST", "list", 0, NULL},
 	};
-	json_t *list = json_pack("[{s:s,s:i,s:[s,s]},{s:s,s:i,s:[]}]", "name", "caf\xc3\xa9", "n", 5, "list", "a", "b",
-				 "name", "b", "n", 12345, "list");
+	json_t *list = json_pack("[{s:s,s:i,s:[s,s]},{s:s,s:i,s:[]}]", "name", "caf\xc3\xa9", "n", 5, "list",
+				 "a", "b", "name", "b", "n", 12345, "list");
 	char *text = NULL;
 	size_t size;
 	FILE *f = open_memstream(&text, &size);

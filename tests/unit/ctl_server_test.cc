@@ -62,7 +62,8 @@ static void cmd_many(void *arg, struct ctl_request *r, json_t *args)
 	json_int_t n = json_integer_value(json_object_get(args, "n"));
 
 	for (json_int_t i = 0; i < n; i++)
-		json_array_append_new(all, json_pack("{s:I,s:s}", "i", i, "text", "some words to make it longer"));
+		json_array_append_new(all,
+				      json_pack("{s:I,s:s}", "i", i, "text", "some words to make it longer"));
 	ctl_event(r, json_pack("{s:s}", "what", "counting"));
 	ctl_ok(r, all);
 }
@@ -137,7 +138,7 @@ struct Client {
 };
 
 class CtlServer : public ::testing::Test {
-protected:
+      protected:
 	struct netd n = {};
 	uv_loop_t loop;
 	char dir[32] = "/tmp/ctl-test-XXXXXX";
@@ -153,7 +154,7 @@ protected:
 		uv_loop_init(&loop);
 		n.loop = &loop;
 		ASSERT_EQ(0, ctl_start_at(&n, path.c_str()));
-		struct ctl_gate gate = { gate_member, gate_quorum };
+		struct ctl_gate gate = {gate_member, gate_quorum};
 		ctl_set_gate(n.ctl, &gate, NULL);
 		ctl_register(n.ctl, "echo", 0, cmd_echo, NULL);
 		ctl_register(n.ctl, "keep", 0, cmd_keep, NULL);
@@ -453,8 +454,7 @@ TEST_F(CtlServer, LongResultComesInParts)
 
 		ASSERT_EQ(1, line(c));
 		list = json_object_get(c.got, "part") ?: json_object_get(c.got, "result");
-		json_array_foreach(list, i, v)
-			EXPECT_EQ(next++, json_integer_value(json_object_get(v, "i")));
+		json_array_foreach(list, i, v) EXPECT_EQ(next++, json_integer_value(json_object_get(v, "i")));
 		if (json_object_get(c.got, "result"))
 			break;
 		parts++;
@@ -675,7 +675,8 @@ TEST_F(CtlServer, SlowWatcherCostsNoMemoryAndSeesTheGap)
 
 TEST_F(CtlServer, BadWatchArguments)
 {
-	EXPECT_NE(std::string::npos, call("{\"cmd\":\"watch\",\"args\":{\"since\":\"x\"}}").find("\"code\":2"));
+	EXPECT_NE(std::string::npos,
+		  call("{\"cmd\":\"watch\",\"args\":{\"since\":\"x\"}}").find("\"code\":2"));
 	EXPECT_NE(std::string::npos, call("{\"cmd\":\"watch\",\"args\":{\"kinds\":3}}").find("\"code\":2"));
 	EXPECT_NE(std::string::npos, call("{\"cmd\":\"watch\",\"args\":{\"since\":-5}}").find("\"code\":2"));
 }
@@ -683,8 +684,8 @@ TEST_F(CtlServer, BadWatchArguments)
 TEST_F(CtlServer, NoiseNeverHurts)
 {
 	unsigned int seed = 4711;
-	const std::string good[] = { "{\"cmd\":\"echo\",\"args\":{\"a\":1}}\n", "{\"cmd\":\"watch\"}\n",
-				     "{\"cmd\":\"many\",\"args\":{\"n\":9}}\n", "{\"cmd\":\"fd\"}\n" };
+	const std::string good[] = {"{\"cmd\":\"echo\",\"args\":{\"a\":1}}\n", "{\"cmd\":\"watch\"}\n",
+				    "{\"cmd\":\"many\",\"args\":{\"n\":9}}\n", "{\"cmd\":\"fd\"}\n"};
 
 	for (int round = 0; round < 600; round++) {
 		Client c(path);

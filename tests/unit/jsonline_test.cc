@@ -14,7 +14,7 @@ extern "C" {
 }
 
 class Jsonline : public ::testing::Test {
-protected:
+      protected:
 	struct jsonline a, b;
 
 	void SetUp() override
@@ -86,9 +86,16 @@ TEST_F(Jsonline, ByteByByte)
 
 TEST_F(Jsonline, GarbageEndsIt)
 {
-	const std::string bad[] = { "\n",	 "[1]\n",	"1\n",	       "{\"a\":1\n",
-				    "{}{}\n",	 "\x80\xff\n",	"{\"a\":\"\xc3\"}\n", "null\n",
-				    "{\"a\":1,\"a\":2}\n", std::string("{\"a\":\0}\n", 8) };
+	const std::string bad[] = {"\n",
+				   "[1]\n",
+				   "1\n",
+				   "{\"a\":1\n",
+				   "{}{}\n",
+				   "\x80\xff\n",
+				   "{\"a\":\"\xc3\"}\n",
+				   "null\n",
+				   "{\"a\":1,\"a\":2}\n",
+				   std::string("{\"a\":\0}\n", 8)};
 
 	for (const std::string &s : bad) {
 		raw(s);
@@ -313,14 +320,14 @@ TEST_F(Jsonline, TheRestIsRaw)
 TEST(JsonlineString, CleansWhatNobodyVouchesFor)
 {
 	const char *pairs[][2] = {
-		{ "redis-server", "redis-server" },
-		{ "caf\xc3\xa9", "caf\xc3\xa9" },
-		{ "bad\xff\xc3", "bad??" },
-		{ "esc\x1b[31m\n", "esc?[31m?" },
-		{ "c1\xc2\x9b", "c1??" },
-		{ "\xed\xa0\x80", "???" },
-		{ "\xc0\x80", "??" },
-		{ "\xf0\x9f\x90\xa7", "\xf0\x9f\x90\xa7" },
+		{"redis-server", "redis-server"},
+		{"caf\xc3\xa9", "caf\xc3\xa9"},
+		{"bad\xff\xc3", "bad??"},
+		{"esc\x1b[31m\n", "esc?[31m?"},
+		{"c1\xc2\x9b", "c1??"},
+		{"\xed\xa0\x80", "???"},
+		{"\xc0\x80", "??"},
+		{"\xf0\x9f\x90\xa7", "\xf0\x9f\x90\xa7"},
 	};
 
 	for (auto &p : pairs) {

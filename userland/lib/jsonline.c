@@ -18,7 +18,7 @@
 
 void jsonline_init(struct jsonline *j, int fd)
 {
-	*j = (struct jsonline){ .fd = fd };
+	*j = (struct jsonline){.fd = fd};
 }
 
 void jsonline_close(struct jsonline *j)
@@ -53,7 +53,7 @@ char *jsonline_text(const json_t *obj, size_t *len)
 
 static int wait_for(int fd, short events)
 {
-	struct pollfd p = { .fd = fd, .events = events };
+	struct pollfd p = {.fd = fd, .events = events};
 
 	while (poll(&p, 1, -1) < 0)
 		if (errno != EINTR)
@@ -67,9 +67,9 @@ static ssize_t send_some(int fd, const char *data, size_t len, const int *fds, i
 	union {
 		struct cmsghdr align;
 		char buf[CMSG_SPACE(sizeof(int) * JSONLINE_FDS)];
-	} control = { 0 };
-	struct iovec iov = { .iov_base = (char *)data, .iov_len = len };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	} control = {0};
+	struct iovec iov = {.iov_base = (char *)data, .iov_len = len};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	ssize_t sent;
 
 	if (n > 0) {
@@ -172,10 +172,10 @@ static ssize_t fill(struct jsonline *j, int flags)
 		char buf[CMSG_SPACE(sizeof(int) * JSONLINE_FDS)];
 	} control;
 	struct iovec iov;
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = control.buf,
-			      .msg_controllen = sizeof(control.buf) };
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control.buf,
+			     .msg_controllen = sizeof(control.buf)};
 	ssize_t got;
 	int r;
 

@@ -20,8 +20,8 @@
 struct jsonline {
 	int fd; /* owned */
 	char *buf;
-	size_t start, len;  /* buf[start..len): received, not yet taken */
-	size_t seen, size; /* no newline before buf[seen]; bytes allocated */
+	size_t start, len;     /* buf[start..len): received, not yet taken */
+	size_t seen, size;     /* no newline before buf[seen]; bytes allocated */
 	int fds[JSONLINE_FDS]; /* received and not yet taken */
 	int n_fds;
 };

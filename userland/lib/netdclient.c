@@ -17,7 +17,7 @@ const char *netdclient_path(void)
 
 int netdclient_open(struct jsonline *j)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	const char *path = netdclient_path();
 	_close_ int fd = -1;
 
@@ -52,7 +52,8 @@ static int take_answer(json_t *answer, json_t *parts, netdclient_event_fn *event
 int netdclient_talk(struct jsonline *j, const char *cmd, json_t *args, netdclient_event_fn *event, void *arg,
 		    json_t **out)
 {
-	json_t *request = json_pack("{s:s, s:o}", "cmd", cmd, "args", args ? json_incref(args) : json_object());
+	json_t *request =
+		json_pack("{s:s, s:o}", "cmd", cmd, "args", args ? json_incref(args) : json_object());
 	json_t *parts = json_array(), *answer = NULL;
 	int sent = jsonline_send(j, request, NULL, 0), r = 0;
 

@@ -14,7 +14,7 @@
 static struct {
 	const char *program;
 	bool json, tty, colour;
-} out = { .program = "netssi" };
+} out = {.program = "netssi"};
 
 void print_init(const char *program, bool json)
 {
@@ -41,7 +41,7 @@ int print_width(void)
 const char *print_on(enum print_style style)
 {
 	static const char *const codes[] = {
-		[PRINT_PLAIN] = "",	     [PRINT_BOLD] = "\033[1m",	  [PRINT_DIM] = "\033[2m",
+		[PRINT_PLAIN] = "",	    [PRINT_BOLD] = "\033[1m",	 [PRINT_DIM] = "\033[2m",
 		[PRINT_GREEN] = "\033[32m", [PRINT_YELLOW] = "\033[33m", [PRINT_RED] = "\033[31m",
 		[PRINT_CYAN] = "\033[36m",
 	};
@@ -93,8 +93,8 @@ int print_error(int code, const char *remedy, const char *fmt, ...)
 	va_end(ap);
 	fflush(stdout);
 	if (out.json) {
-		json_t *error = json_pack("{s:o, s:i, s:o}", "error", jsonline_string(text ?: "", 65536), "code",
-					  code, "remedy", jsonline_string(remedy ?: "", 65536));
+		json_t *error = json_pack("{s:o, s:i, s:o}", "error", jsonline_string(text ?: "", 65536),
+					  "code", code, "remedy", jsonline_string(remedy ?: "", 65536));
 
 		print_json(stderr, error, false);
 		json_decref(error);
@@ -107,7 +107,7 @@ int print_error(int code, const char *remedy, const char *fmt, ...)
 
 void print_age(const char *rfc3339, char *buf, size_t size)
 {
-	struct tm tm = { 0 };
+	struct tm tm = {0};
 	long long s;
 
 	snprintf(buf, size, "-");
@@ -128,7 +128,7 @@ void print_age(const char *rfc3339, char *buf, size_t size)
 
 void print_bytes(double bytes, char *buf, size_t size)
 {
-	static const char *const units[] = { "B", "kB", "MB", "GB", "TB" };
+	static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
 	size_t i = 0;
 
 	while (bytes >= 1000 && i < 4) {

@@ -33,7 +33,8 @@ static char *join(json_t *list)
 
 	if (!f)
 		return NULL;
-	json_array_foreach(list, i, v) {
+	json_array_foreach(list, i, v)
+	{
 		_free_ char *one = table_text(v, 0);
 
 		fprintf(f, "%s%s", i ? "," : "", one ?: "-");
@@ -96,8 +97,8 @@ static void fill(struct grid *g, const json_t *objects)
 
 		for (c = 0; c < g->n; c++) {
 			const struct table_column *col = &g->columns[c];
-			char *text = col->text ? col->text(o) :
-						 table_text(json_object_get(o, col->field), col->flags);
+			char *text = col->text ? col->text(o)
+					       : table_text(json_object_get(o, col->field), col->flags);
 
 			if (!text)
 				text = strdup("-");
@@ -132,10 +133,10 @@ static void print_row(FILE *f, struct grid *g, char *const *cells, bool title)
 	for (c = 0; c < g->n; c++) {
 		const struct table_column *col = &g->columns[c];
 		const char *text = title ? col->title : cells[c] ?: "-";
-		enum print_style style = title				  ? PRINT_BOLD :
-					 col->flags & TABLE_STATE ? print_state_style(text) :
-					 col->flags & TABLE_BOLD  ? PRINT_BOLD :
-								    PRINT_PLAIN;
+		enum print_style style = title			    ? PRINT_BOLD
+					 : col->flags & TABLE_STATE ? print_state_style(text)
+					 : col->flags & TABLE_BOLD  ? PRINT_BOLD
+								    : PRINT_PLAIN;
 		size_t pad = g->width[c] - width(text), bytes = strlen(text);
 
 		if (!g->shown[c])
@@ -144,7 +145,8 @@ static void print_row(FILE *f, struct grid *g, char *const *cells, bool title)
 			bytes = fitting(text, screen - used);
 		if (col->flags & TABLE_RIGHT)
 			pending += pad;
-		fprintf(f, "%*s%s%.*s%s", (int)pending, "", print_on(style), (int)bytes, text, print_off(style));
+		fprintf(f, "%*s%s%.*s%s", (int)pending, "", print_on(style), (int)bytes, text,
+			print_off(style));
 		pending = GAP + (col->flags & TABLE_RIGHT ? 0 : pad);
 		used += g->width[c] + GAP;
 	}
@@ -153,7 +155,7 @@ static void print_row(FILE *f, struct grid *g, char *const *cells, bool title)
 
 void table_print(FILE *f, const json_t *objects, const struct table_column *columns, size_t n)
 {
-	struct grid g = { .columns = columns, .n = n, .rows = json_array_size(objects) };
+	struct grid g = {.columns = columns, .n = n, .rows = json_array_size(objects)};
 	size_t i;
 
 	g.cells = calloc(g.rows * n + 1, sizeof(*g.cells));

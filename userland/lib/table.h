@@ -12,11 +12,11 @@
 
 #define TABLE_RIGHT 0x01 /* numbers */
 #define TABLE_STATE 0x02 /* colour says how it is */
-#define TABLE_BOLD 0x04
-#define TABLE_AGE 0x08	 /* a time, shown as how long ago */
-#define TABLE_CUT 0x10	 /* the last column: cut at the terminal's edge */
+#define TABLE_BOLD  0x04
+#define TABLE_AGE   0x08 /* a time, shown as how long ago */
+#define TABLE_CUT   0x10 /* the last column: cut at the terminal's edge */
 #define TABLE_BYTES 0x20
-#define TABLE_HIDE 0x40 /* left out when no object has something there */
+#define TABLE_HIDE  0x40 /* left out when no object has something there */
 
 struct table_column {
 	const char *title;

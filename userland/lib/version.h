@@ -3,7 +3,7 @@
 #ifndef SSI_VERSION_H
 #define SSI_VERSION_H
 
-#define SSI_VERSION "0.1.0"
+#define SSI_VERSION	 "0.1.0"
 #define SSI_CTL_PROTOCOL 1 /* raised when old netctl would misunderstand new netd */
 
 #endif

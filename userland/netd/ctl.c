@@ -40,7 +40,7 @@ void ctl_register(struct ctl *c, const char *cmd, unsigned int flags, ctl_fn *fn
 			abort(); /* a few bytes at start */
 		slot = &c->commands[c->n_commands++];
 	}
-	*slot = (struct ctl_command){ .name = cmd, .flags = flags, .fn = fn, .arg = arg };
+	*slot = (struct ctl_command){.name = cmd, .flags = flags, .fn = fn, .arg = arg};
 }
 
 void ctl_set_gate(struct ctl *c, const struct ctl_gate *gate, void *arg)
@@ -56,7 +56,8 @@ static bool admitted(struct ctl_request *r)
 	unsigned int flags = r->cmd.flags;
 
 	if (flags & (CTL_MEMBER | CTL_QUORUM) && !(c->gate.member && c->gate.member(c->gate_arg))) {
-		ctl_fail(r, CTL_NO_NETD, "make a cluster with `netctl init` or enter one with `netctl join ADDR`",
+		ctl_fail(r, CTL_NO_NETD,
+			 "make a cluster with `netctl init` or enter one with `netctl join ADDR`",
 			 "this node is not a member of a cluster");
 		return false;
 	}
@@ -227,7 +228,7 @@ static int take_lock(const char *path)
 
 static int listen_at(const char *path)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	mode_t old;
 	int r;

@@ -53,7 +53,7 @@ struct ctl;
 struct ctl_request;
 struct netd;
 
-#define CTL_ROOT 0x01	/* changes something: root only */
+#define CTL_ROOT   0x01 /* changes something: root only */
 #define CTL_MEMBER 0x02 /* needs membership: refused with code 4 otherwise */
 #define CTL_QUORUM 0x04 /* needs a quorum: refused with code 3 otherwise */
 
@@ -85,8 +85,8 @@ void ctl_register(struct ctl *c, const char *cmd, unsigned int flags, ctl_fn *fn
 
 void ctl_event(struct ctl_request *r, json_t *event); /* steals */
 void ctl_ok(struct ctl_request *r, json_t *result);   /* steals; NULL = [] */
-__attribute__((format(printf, 4, 5))) void ctl_fail(struct ctl_request *r, int code,
-						    const char *remedy, const char *fmt, ...);
+__attribute__((format(printf, 4, 5))) void ctl_fail(struct ctl_request *r, int code, const char *remedy,
+						    const char *fmt, ...);
 /* The usual failure of a KDDM submit: picks text, remedy and code. */
 void ctl_fail_status(struct ctl_request *r, int status, const char *what);
 /* `closed` runs once when the client goes away before the end of the request,
@@ -110,8 +110,7 @@ int ctl_detach(struct ctl_request *r);
 /* Arguments: the value, or the default when there is none. A value of the wrong
  * type or outside of min..max makes *bad true (untouched otherwise). */
 const char *ctl_arg_string(json_t *args, const char *name, const char *missing, bool *bad);
-int64_t ctl_arg_int(json_t *args, const char *name, int64_t missing, int64_t min, int64_t max,
-		    bool *bad);
+int64_t ctl_arg_int(json_t *args, const char *name, int64_t missing, int64_t min, int64_t max, bool *bad);
 bool ctl_arg_bool(json_t *args, const char *name, bool *bad);
 
 /* RFC 3339 UTC of Unix milliseconds, as a JSON string; null for 0. */

@@ -17,9 +17,9 @@
 #include "userland/netd/member.h"
 #include "userland/netd/netd.h"
 
-#define TOKEN_TTL_S 3600
+#define TOKEN_TTL_S	3600
 #define TOKEN_TTL_MAX_S (30 * 86400)
-#define LEADER_MS 1000 /* the leader's view of the nodes, or ours alone */
+#define LEADER_MS	1000 /* the leader's view of the nodes, or ours alone */
 
 static uint64_t now_ms(void)
 {
@@ -42,8 +42,8 @@ static json_t *self_json(struct netd *n, bool changed)
 	struct member_cluster c;
 
 	member_cluster(n->member, &c);
-	return json_pack("[{s:b, s:s, s:s, s:s}]", "changed", changed, "node", member_self_name(n->member), "cluster",
-			 c.id, "transport", c.transport ?: "");
+	return json_pack("[{s:b, s:s, s:s, s:s}]", "changed", changed, "node", member_self_name(n->member),
+			 "cluster", c.id, "transport", c.transport ?: "");
 }
 
 static void changed(void *arg, const struct member_error *error)
@@ -130,7 +130,8 @@ static void cmd_join(void *arg, struct ctl_request *r, json_t *args)
 	struct member_machine machine = machine_of(n, args, "my_addr", &bad);
 	const char *addr = ctl_arg_string(args, "addr", NULL, &bad);
 	int64_t port = ctl_arg_int(args, "port", 0, 1, 65535, &bad);
-	const char *secret = ctl_arg_string(args, "token", NULL, &bad) ?: ctl_arg_string(args, "key", NULL, &bad);
+	const char *secret = ctl_arg_string(args, "token", NULL, &bad)
+				     ?: ctl_arg_string(args, "key", NULL, &bad);
 	struct change *ch;
 	char peer[128];
 
@@ -142,7 +143,8 @@ static void cmd_join(void *arg, struct ctl_request *r, json_t *args)
 	if (member_already(n, r, args))
 		return;
 	if (port)
-		snprintf(peer, sizeof(peer), strchr(addr, ':') ? "[%.100s]:%d" : "%.100s:%d", addr, (int)port);
+		snprintf(peer, sizeof(peer), strchr(addr, ':') ? "[%.100s]:%d" : "%.100s:%d", addr,
+			 (int)port);
 	else
 		snprintf(peer, sizeof(peer), "%.120s", addr);
 	ch = change_new(n, r);
@@ -203,7 +205,8 @@ static void cmd_token(void *arg, struct ctl_request *r, json_t *args)
 	else if (s < 0)
 		ctl_fail_status(r, s, "token");
 	else
-		ctl_ok(r, json_pack("[{s:s, s:o}]", "token", token, "expires", ctl_time(now_ms() + ttl * 1000)));
+		ctl_ok(r,
+		       json_pack("[{s:s, s:o}]", "token", token, "expires", ctl_time(now_ms() + ttl * 1000)));
 }
 
 /* ---- nodes ---- */
@@ -237,11 +240,14 @@ static void add_node(void *arg, const struct member_node *node)
 	snprintf(incarnation, sizeof(incarnation), "%016llx", (unsigned long long)info->incarnation);
 	o = json_pack("{s:s, s:i, s:s, s:b, s:s, s:s, s:s, s:I, s:o, s:s}", "node", info->name, "id",
 		      (int)info->number, "role", node->role, "leader", node->leader, "state",
-		      nodes_state_name(info->state), "incarnation", incarnation, "transport", l->transport, "epoch",
-		      (json_int_t)(obj ? obj->epoch : 0), "addr", address_text(info), "peer_addr", info->address);
+		      nodes_state_name(info->state), "incarnation", incarnation, "transport", l->transport,
+		      "epoch", (json_int_t)(obj ? obj->epoch : 0), "addr", address_text(info), "peer_addr",
+		      info->address);
 	json_object_set_new(o, "self", json_boolean(info->number == member_self(l->n->member)));
-	json_object_set_new(o, "lease_ms", node->lease_left_ms ? json_integer(node->lease_left_ms) : json_null());
-	json_object_set_new(o, "latency_us", node->latency_us >= 0 ? json_integer(node->latency_us) : json_null());
+	json_object_set_new(o, "lease_ms",
+			    node->lease_left_ms ? json_integer(node->lease_left_ms) : json_null());
+	json_object_set_new(o, "latency_us",
+			    node->latency_us >= 0 ? json_integer(node->latency_us) : json_null());
 	json_object_set_new(o, "applied", node->applied ? json_integer(node->applied) : json_null());
 	ctl_time_set(o, "since", info->changed_ms);
 	json_array_append_new(l->list, o);
@@ -249,7 +255,7 @@ static void add_node(void *arg, const struct member_node *node)
 
 static json_t *nodes_json(struct netd *n)
 {
-	struct node_list l = { .n = n, .list = json_array() };
+	struct node_list l = {.n = n, .list = json_array()};
 	struct member_cluster c;
 
 	member_cluster(n->member, &c);
@@ -265,13 +271,15 @@ static void fill_gaps(json_t *ours, json_t *theirs)
 	json_t *a, *b, *value;
 	const char *key;
 
-	json_array_foreach(ours, i, a) {
-		json_array_foreach(theirs, k, b) {
-			if (json_integer_value(json_object_get(a, "id")) != json_integer_value(json_object_get(b, "id")))
+	json_array_foreach(ours, i, a)
+	{
+		json_array_foreach(theirs, k, b)
+		{
+			if (json_integer_value(json_object_get(a, "id")) !=
+			    json_integer_value(json_object_get(b, "id")))
 				continue;
-			json_object_foreach(a, key, value)
-				if (json_is_null(value) && json_object_get(b, key))
-					json_object_set(a, key, json_object_get(b, key));
+			json_object_foreach(a, key, value) if (json_is_null(value) && json_object_get(b, key))
+				json_object_set(a, key, json_object_get(b, key));
 		}
 	}
 }
@@ -325,13 +333,15 @@ static void cmd_sets(void *arg, struct ctl_request *r, json_t *args)
 		const struct kddm_object *obj;
 		uint64_t bytes = 0, version = 0;
 
-		kddm_for_each(set, obj) {
+		kddm_for_each(set, obj)
+		{
 			bytes += obj->key_len + obj->value_len;
 			version = obj->version > version ? obj->version : version;
 		}
-		json_array_append_new(list, json_pack("{s:s, s:i, s:I, s:I, s:I}", "set", set->type->name, "id",
-						      (int)set->type->id, "objects", (json_int_t)set->count, "bytes",
-						      (json_int_t)bytes, "version", (json_int_t)version));
+		json_array_append_new(list,
+				      json_pack("{s:s, s:i, s:I, s:I, s:I}", "set", set->type->name, "id",
+						(int)set->type->id, "objects", (json_int_t)set->count,
+						"bytes", (json_int_t)bytes, "version", (json_int_t)version));
 	}
 	ctl_ok(r, list);
 }

@@ -109,9 +109,9 @@ static ssize_t send_line(struct ctl_request *r, struct ctl_line *l)
 	union {
 		struct cmsghdr align;
 		char buf[CMSG_SPACE(sizeof(int) * JSONLINE_FDS)];
-	} control = { 0 };
-	struct iovec iov = { .iov_base = l->data + l->done, .iov_len = l->len - l->done };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	} control = {0};
+	struct iovec iov = {.iov_base = l->data + l->done, .iov_len = l->len - l->done};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	ssize_t sent;
 
 	if (l->n_fds > 0) {
@@ -343,7 +343,8 @@ void ctl_fail_status(struct ctl_request *r, int status, const char *what)
 {
 	switch (status) {
 	case -EAGAIN:
-		ctl_fail(r, CTL_NO_QUORUM, "nothing was changed; bring back enough voters, see `netctl nodes`",
+		ctl_fail(r, CTL_NO_QUORUM,
+			 "nothing was changed; bring back enough voters, see `netctl nodes`",
 			 "%s: the cluster has no quorum", what);
 		break;
 	case -ETIMEDOUT:
@@ -351,7 +352,8 @@ void ctl_fail_status(struct ctl_request *r, int status, const char *what)
 			 "%s: the outcome is unknown, this node lost the cluster meanwhile", what);
 		break;
 	case -ENOTCONN:
-		ctl_fail(r, CTL_NO_NETD, "make a cluster with `netctl init` or enter one with `netctl join ADDR`",
+		ctl_fail(r, CTL_NO_NETD,
+			 "make a cluster with `netctl init` or enter one with `netctl join ADDR`",
 			 "%s: this node is not a member of a cluster", what);
 		break;
 	case -EHOSTDOWN:
@@ -359,10 +361,12 @@ void ctl_fail_status(struct ctl_request *r, int status, const char *what)
 		ctl_fail(r, CTL_FAILED, "`netctl nodes` shows who is there", "%s: the node is down", what);
 		break;
 	case -EEXIST:
-		ctl_fail(r, CTL_FAILED, "choose another, or remove that one first", "%s: it exists already", what);
+		ctl_fail(r, CTL_FAILED, "choose another, or remove that one first", "%s: it exists already",
+			 what);
 		break;
 	case -ENOENT:
-		ctl_fail(r, CTL_FAILED, "see what there is with `netctl status`", "%s: there is no such thing", what);
+		ctl_fail(r, CTL_FAILED, "see what there is with `netctl status`",
+			 "%s: there is no such thing", what);
 		break;
 	case -ESTALE:
 		ctl_fail(r, CTL_FAILED, "try again", "%s: it was changed by another meanwhile", what);
@@ -380,7 +384,7 @@ static size_t input_of_all(struct ctl *c)
 	size_t bytes = 0;
 
 	LIST_FOREACH(r, &c->requests, link)
-		bytes += r->in.size;
+	bytes += r->in.size;
 	return bytes;
 }
 
@@ -418,7 +422,8 @@ static void read_request(struct ctl_request *r)
 		ctl_dispatch(r, request);
 		json_decref(request);
 	} else if (s < 0 || got == -EPROTO || got == -ENOBUFS) {
-		refuse(r, CTL_USAGE, "send one JSON object on one line of at most 1 MiB", "this is not a request");
+		refuse(r, CTL_USAGE, "send one JSON object on one line of at most 1 MiB",
+		       "this is not a request");
 	} else if (got != -EAGAIN) {
 		ctl_conn_gone(r);
 	}

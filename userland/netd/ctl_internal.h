@@ -17,16 +17,16 @@
 #include "userland/lib/jsonline.h"
 #include "userland/netd/ctl.h"
 
-#define CTL_CLIENTS 128		    /* at once; the others are told to come again */
-#define CTL_CLIENTS_UNPRIVILEGED 96 /* of these, not root's */
-#define CTL_INPUT (8 << 20)	    /* bytes of all requests being read */
-#define CTL_QUEUE (1 << 20)	    /* bytes of a request's events waiting to be sent */
-#define CTL_PART (256 << 10)	    /* bytes of a long result in one line, about */
-#define CTL_REQUEST_MS 10000	    /* time to send a request */
-#define CTL_READY_MS 30000	    /* a request waits this long for netd to be ready */
-#define CTL_STALL_MS 30000	    /* a reader that takes nothing for so long is dropped */
-#define CTL_EVENTS 1024		    /* events kept for watchers that come (back) */
-#define CTL_EVENTS_BYTES (1 << 20)
+#define CTL_CLIENTS		 128	     /* at once; the others are told to come again */
+#define CTL_CLIENTS_UNPRIVILEGED 96	     /* of these, not root's */
+#define CTL_INPUT		 (8 << 20)   /* bytes of all requests being read */
+#define CTL_QUEUE		 (1 << 20)   /* bytes of a request's events waiting to be sent */
+#define CTL_PART		 (256 << 10) /* bytes of a long result in one line, about */
+#define CTL_REQUEST_MS		 10000	     /* time to send a request */
+#define CTL_READY_MS		 30000	     /* a request waits this long for netd to be ready */
+#define CTL_STALL_MS		 30000	     /* a reader that takes nothing for so long is dropped */
+#define CTL_EVENTS		 1024	     /* events kept for watchers that come (back) */
+#define CTL_EVENTS_BYTES	 (1 << 20)
 
 struct ctl_command {
 	const char *name;
@@ -84,7 +84,7 @@ struct ctl_event_ring {
 		char *line; /* {"event":…}\n */
 		size_t len;
 		char kind[16];
-	} slot[CTL_EVENTS]; /* event s at s % CTL_EVENTS */
+	} slot[CTL_EVENTS];   /* event s at s % CTL_EVENTS */
 	uint64_t first, next; /* sequence numbers kept: first..next-1 */
 	size_t bytes;
 };

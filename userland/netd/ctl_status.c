@@ -15,16 +15,16 @@
 #include "userland/netd/member.h"
 #include "userland/netd/netd.h"
 
-__attribute__((format(printf, 4, 5))) static void problem(json_t *list, const char *severity, const char *remedy,
-							  const char *fmt, ...)
+__attribute__((format(printf, 4, 5))) static void problem(json_t *list, const char *severity,
+							  const char *remedy, const char *fmt, ...)
 {
 	_free_ char *text = NULL;
 	va_list ap;
 
 	va_start(ap, fmt);
 	if (vasprintf(&text, fmt, ap) >= 0)
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "severity", severity, "problem", text,
-						      "remedy", remedy));
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "severity", severity, "problem",
+						      text, "remedy", remedy));
 	va_end(ap);
 }
 
@@ -43,12 +43,13 @@ static void check_member(struct netd *n, const struct member_cluster *c, json_t 
 			"this node holds no lease and stays silent on the cluster addresses");
 	else if (s == MEMBER_FENCED)
 		problem(problems, "error", "bring back voters: `netctl nodes` shows which are missing",
-			"no quorum as seen from here: %u of %u voters can be reached, so this node stays silent "
+			"no quorum as seen from here: %u of %u voters can be reached, so this node stays "
+			"silent "
 			"on the cluster addresses",
 			c->voters_up, c->voters);
 	if (c->nodes_min > c->up)
-		problem(problems, "warning", "start the missing nodes", "%u nodes are up, at least %u are wanted",
-			c->up, c->nodes_min);
+		problem(problems, "warning", "start the missing nodes",
+			"%u nodes are up, at least %u are wanted", c->up, c->nodes_min);
 }
 
 static void check_node(void *arg, const struct member_node *node)
@@ -58,7 +59,8 @@ static void check_node(void *arg, const struct member_node *node)
 
 	if (node->info->state != NODE_DEAD)
 		return;
-	snprintf(remedy, sizeof(remedy), "start it again, or take it out with `netctl leave %s`", node->info->name);
+	snprintf(remedy, sizeof(remedy), "start it again, or take it out with `netctl leave %s`",
+		 node->info->name);
 	problem(problems, "warning", remedy, "node %s is dead", node->info->name);
 }
 
@@ -66,7 +68,8 @@ static void check_safety(const struct member_cluster *c, json_t *problems)
 {
 	if (c->one_death_from_loss)
 		problem(problems, "warning", "add a node: `netctl token` here, `netctl join` there",
-			"the death of one more voter loses the quorum (%u of %u are up)", c->voters_up, c->voters);
+			"the death of one more voter loses the quorum (%u of %u are up)", c->voters_up,
+			c->voters);
 	if (c->insecure)
 		problem(problems, "warning", "start netd without --insecure on all nodes",
 			"the cluster's traffic is neither authenticated nor encrypted");
@@ -79,8 +82,8 @@ static void check_datapath(struct netd *n, json_t *datapath, json_t *problems)
 	const char *remedy = json_string_value(json_object_get(datapath, "remedy"));
 
 	if (json_is_string(p) && json_string_length(p))
-		problem(problems, "error", remedy ?: "see `netctl vips` and `journalctl -u netd`", "data path: %s",
-			json_string_value(p));
+		problem(problems, "error", remedy ?: "see `netctl vips` and `journalctl -u netd`",
+			"data path: %s", json_string_value(p));
 	json_array_extend(problems, json_object_get(datapath, "problems"));
 	json_object_del(datapath, "problems");
 }
@@ -95,13 +98,14 @@ static void add_counts(struct netd *n, json_t *o)
 
 static void add_cluster(struct netd *n, const struct member_cluster *c, json_t *o)
 {
-	json_t *cluster = json_pack("{s:s, s:s, s:b, s:b, s:s, s:I, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I}", "cluster",
-				    c->id, "transport", c->transport ?: "", "secure", !c->insecure, "quorum", c->quorum,
-				    "leader", member_name(n->member, c->leader), "term", (json_int_t)c->term, "nodes",
-				    (int)c->nodes, "nodes_up", (int)c->up, "voters", (int)c->voters, "voters_up",
-				    (int)c->voters_up, "lease_ms", (int)c->lease_ms, "lease_left_ms",
-				    (json_int_t)c->lease_left_ms, "log_index", (json_int_t)c->commit_index,
-				    "applied_index", (json_int_t)c->applied_index);
+	json_t *cluster = json_pack("{s:s, s:s, s:b, s:b, s:s, s:I, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I}",
+				    "cluster", c->id, "transport", c->transport ?: "", "secure", !c->insecure,
+				    "quorum", c->quorum, "leader", member_name(n->member, c->leader), "term",
+				    (json_int_t)c->term, "nodes", (int)c->nodes, "nodes_up", (int)c->up,
+				    "voters", (int)c->voters, "voters_up", (int)c->voters_up, "lease_ms",
+				    (int)c->lease_ms, "lease_left_ms", (json_int_t)c->lease_left_ms,
+				    "log_index", (json_int_t)c->commit_index, "applied_index",
+				    (json_int_t)c->applied_index);
 
 	json_object_update_new(o, cluster);
 }
@@ -117,7 +121,9 @@ static void judge(json_t *o, json_t *problems)
 		errors |= !strcmp(json_string_value(json_object_get(p, "severity")) ?: "", "error");
 	json_object_set_new(o, "healthy", json_boolean(json_array_size(problems) == 0));
 	json_object_set_new(o, "condition",
-			    json_string(errors ? "failed" : json_array_size(problems) ? "degraded" : "healthy"));
+			    json_string(errors			    ? "failed"
+					: json_array_size(problems) ? "degraded"
+								    : "healthy"));
 	json_object_set_new(o, "problems", problems);
 }
 
@@ -127,11 +133,13 @@ json_t *ctl_status_object(struct netd *n)
 	json_t *o = json_object(), *problems = json_array(), *datapath;
 	struct member_cluster c;
 
-	json_object_set_new(o, "node", s == MEMBER_IDLE ? json_null() : json_string(member_self_name(n->member)));
+	json_object_set_new(o, "node",
+			    s == MEMBER_IDLE ? json_null() : json_string(member_self_name(n->member)));
 	json_object_set_new(o, "state", json_string(member_status_name(s)));
 	json_object_set_new(o, "version", json_string(SSI_VERSION));
 	if (s == MEMBER_IDLE) {
-		problem(problems, "error", "make a cluster with `netctl init` or enter one with `netctl join ADDR`",
+		problem(problems, "error",
+			"make a cluster with `netctl init` or enter one with `netctl join ADDR`",
 			"this node is not a member of a cluster");
 		judge(o, problems);
 		return o;

@@ -32,8 +32,8 @@ static void drop_first(struct ctl_event_ring *e)
 
 static char *event_line(uint64_t seq, const char *kind, json_t *object, size_t *len)
 {
-	json_t *event = json_pack("{s:I, s:o, s:s}", "seq", (json_int_t)seq, "time", ctl_time(now_ms()), "kind",
-				  kind);
+	json_t *event = json_pack("{s:I, s:o, s:s}", "seq", (json_int_t)seq, "time", ctl_time(now_ms()),
+				  "kind", kind);
 	json_t *line = NULL;
 	char *text = NULL;
 
@@ -79,9 +79,8 @@ static bool wanted(struct ctl_request *r, const char *kind)
 	json_t *k;
 	size_t i;
 
-	json_array_foreach(r->kinds, i, k)
-		if (json_is_string(k) && !strcmp(json_string_value(k), kind))
-			return true;
+	json_array_foreach(r->kinds, i,
+			   k) if (json_is_string(k) && !strcmp(json_string_value(k), kind)) return true;
 	return !r->kinds;
 }
 

@@ -9,16 +9,16 @@
 static int run_apps(struct netctl *c)
 {
 	static const struct table_column columns[] = {
-		{ "APP", "app", TABLE_BOLD, NULL },
-		{ "NODE", "node", 0, NULL },
-		{ "STATE", "state", TABLE_STATE, NULL },
-		{ "SINCE", "since", TABLE_AGE, NULL },
-		{ "PORTS", "ports", 0, NULL },
-		{ "PID", "pid", TABLE_RIGHT, NULL },
-		{ "USER", "user", 0, NULL },
-		{ "STARTED ON", "origin", 0, NULL },
-		{ "FLAGS", "flags", TABLE_HIDE, NULL },
-		{ "COMMAND", "cmd", TABLE_CUT, NULL },
+		{"APP", "app", TABLE_BOLD, NULL},
+		{"NODE", "node", 0, NULL},
+		{"STATE", "state", TABLE_STATE, NULL},
+		{"SINCE", "since", TABLE_AGE, NULL},
+		{"PORTS", "ports", 0, NULL},
+		{"PID", "pid", TABLE_RIGHT, NULL},
+		{"USER", "user", 0, NULL},
+		{"STARTED ON", "origin", 0, NULL},
+		{"FLAGS", "flags", TABLE_HIDE, NULL},
+		{"COMMAND", "cmd", TABLE_CUT, NULL},
 	};
 
 	return netctl_list(c, "apps", NULL, columns, N_COLUMNS(columns),
@@ -46,7 +46,7 @@ static int run_signal(struct netctl *c)
 const struct netctl_command cmd_signal = {
 	.name = "signal",
 	.summary = "send a signal to an application, wherever it is",
-	.args = { { .value = "APP", .kind = VALUE_APP }, { .value = "SIG", .kind = VALUE_SIGNAL } },
+	.args = {{.value = "APP", .kind = VALUE_APP}, {.value = "SIG", .kind = VALUE_SIGNAL}},
 	.run = run_signal,
 };
 
@@ -61,9 +61,8 @@ static int run_logs(struct netctl *c)
 		json_object_set_new(args, "lines", json_integer(atoll(lines)));
 	r = netctl_request(c, "logs", args, NULL, &result);
 	if (r == EXIT_OK && !netctl_json(c, result)) {
-		json_array_foreach(result, i, o)
-			json_array_foreach(json_object_get(o, "lines"), k, line)
-				printf("%s\n", json_string_value(line) ?: "");
+		json_array_foreach(result, i, o) json_array_foreach(json_object_get(o, "lines"), k, line)
+			printf("%s\n", json_string_value(line) ?: "");
 	}
 	json_decref(result);
 	return r;
@@ -72,7 +71,7 @@ static int run_logs(struct netctl *c)
 const struct netctl_command cmd_logs = {
 	.name = "logs",
 	.summary = "what a detached application wrote",
-	.args = { { .value = "APP", .kind = VALUE_APP } },
-	.options = { { "lines", "N", VALUE_NUMBER, NULL, "at most the last N lines" } },
+	.args = {{.value = "APP", .kind = VALUE_APP}},
+	.options = {{"lines", "N", VALUE_NUMBER, NULL, "at most the last N lines"}},
 	.run = run_logs,
 };

@@ -28,8 +28,8 @@ static void add(json_t *list, const char *what, const char *ok, const char *text
 {
 	bool fine = !strcmp(ok, "ok");
 
-	json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "what", what, "ok", ok, "text", text, "remedy",
-					      fine ? "" : remedy));
+	json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "what", what, "ok", ok, "text", text,
+					      "remedy", fine ? "" : remedy));
 }
 
 /* "ok" or how bad it is that it is not. */
@@ -49,7 +49,8 @@ static void check_kernel(json_t *list)
 	ok = major > 6 || (major == 6 && minor >= 1);
 	add(list, "kernel", verdict(ok, "fail"), u.release, "boot Linux 6.12 or newer (Debian 13's)");
 	ok = access("/sys/kernel/btf/vmlinux", R_OK) == 0;
-	add(list, "btf", verdict(ok, "fail"), ok ? "the kernel describes its types" : "no /sys/kernel/btf/vmlinux",
+	add(list, "btf", verdict(ok, "fail"),
+	    ok ? "the kernel describes its types" : "no /sys/kernel/btf/vmlinux",
 	    "use a kernel with CONFIG_DEBUG_INFO_BTF, as Debian's are");
 }
 
@@ -114,23 +115,25 @@ static int quiet_run(char *const argv[])
 
 static void check_criu(json_t *list)
 {
-	char *const check[] = { "criu", "check", NULL }, *const version[] = { "criu", "--version", NULL };
+	char *const check[] = {"criu", "check", NULL}, *const version[] = {"criu", "--version", NULL};
 	bool there = quiet_run(version) == 0;
 
 	if (!there)
-		add(list, "criu", "warn", "not installed", "apt install criu: without it nothing can be migrated");
+		add(list, "criu", "warn", "not installed",
+		    "apt install criu: without it nothing can be migrated");
 	else if (geteuid() != 0)
 		add(list, "criu", "ok", "installed (run as root to try it)", "");
 	else if (quiet_run(check) == 0)
 		add(list, "criu", "ok", "works on this kernel", "");
 	else
-		add(list, "criu", "fail", "does not work on this kernel", "see what `criu check` says; try a newer CRIU");
+		add(list, "criu", "fail", "does not work on this kernel",
+		    "see what `criu check` says; try a newer CRIU");
 }
 
 /* Whether the kernel has a module, loaded, built in or to be loaded. */
 static bool have_module(const char *name)
 {
-	char *const argv[] = { "modprobe", "-n", "-q", (char *)name, NULL };
+	char *const argv[] = {"modprobe", "-n", "-q", (char *)name, NULL};
 	char path[128];
 
 	snprintf(path, sizeof(path), "/sys/module/%s", name);
@@ -146,7 +149,7 @@ static bool can_list(int family, int protocol)
 			struct inet_diag_req_v2 inet;
 			struct unix_diag_req un;
 		};
-	} req = { .h = { .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP } };
+	} req = {.h = {.nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP}};
 	_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
 	union {
 		struct nlmsghdr h;
@@ -156,7 +159,7 @@ static bool can_list(int family, int protocol)
 	if (family == AF_UNIX)
 		req.un.sdiag_family = AF_UNIX;
 	else
-		req.inet = (struct inet_diag_req_v2){ .sdiag_family = family, .sdiag_protocol = protocol };
+		req.inet = (struct inet_diag_req_v2){.sdiag_family = family, .sdiag_protocol = protocol};
 	req.h.nlmsg_len = NLMSG_LENGTH(family == AF_UNIX ? sizeof(req.un) : sizeof(req.inet));
 	if (fd < 0 || send(fd, &req, req.h.nlmsg_len, 0) < 0)
 		return false;
@@ -171,9 +174,11 @@ static void check_modules(json_t *list)
 
 	add(list, "tipc", verdict(tipc, "warn"), tipc ? "the kernel has TIPC" : "the kernel has no TIPC",
 	    "nothing to do: nodes talk TCP; for faster failure detection use a kernel with TIPC");
-	add(list, "sock_diag", verdict(diag, "fail"), diag ? "sockets can be listed" : "sockets cannot be listed",
+	add(list, "sock_diag", verdict(diag, "fail"),
+	    diag ? "sockets can be listed" : "sockets cannot be listed",
 	    "use a kernel with INET_DIAG and UNIX_DIAG, as Debian's are");
-	add(list, "tun", verdict(tun, "fail"), tun ? "packets can be held during a move" : "no TUN/TAP device",
+	add(list, "tun", verdict(tun, "fail"),
+	    tun ? "packets can be held during a move" : "no TUN/TAP device",
 	    "modprobe tun, or use a kernel that has it");
 }
 
@@ -184,17 +189,20 @@ static void check_netd(json_t *list)
 
 	if (r == 0)
 		jsonline_close(&j);
-	add(list, "netd", verdict(r == 0, "warn"), r == 0 ? "running" : r == -EACCES ? "no access" : "not running",
+	add(list, "netd", verdict(r == 0, "warn"),
+	    r == 0	   ? "running"
+	    : r == -EACCES ? "no access"
+			   : "not running",
 	    r == -EACCES ? "run this as root, or join the group netssi" : "systemctl enable --now netd");
 }
 
 static int run_check(struct netctl *c)
 {
 	static const struct table_column columns[] = {
-		{ "", "ok", TABLE_STATE, NULL },
-		{ "WHAT", "what", TABLE_BOLD, NULL },
-		{ "HERE", "text", 0, NULL },
-		{ "REMEDY", "remedy", TABLE_HIDE, NULL },
+		{"", "ok", TABLE_STATE, NULL},
+		{"WHAT", "what", TABLE_BOLD, NULL},
+		{"HERE", "text", 0, NULL},
+		{"REMEDY", "remedy", TABLE_HIDE, NULL},
 	};
 	json_t *list = json_array(), *o;
 	bool failed = false;
@@ -206,8 +214,7 @@ static int run_check(struct netctl *c)
 	check_criu(list);
 	check_modules(list);
 	check_netd(list);
-	json_array_foreach(list, i, o)
-		failed |= !strcmp(json_string_value(json_object_get(o, "ok")), "fail");
+	json_array_foreach(list, i, o) failed |= !strcmp(json_string_value(json_object_get(o, "ok")), "fail");
 	if (!netctl_json(c, list))
 		table_print(stdout, list, columns, N_COLUMNS(columns));
 	json_decref(list);

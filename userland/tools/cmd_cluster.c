@@ -39,10 +39,10 @@ static int run_init(struct netctl *c)
 const struct netctl_command cmd_init = {
 	.name = "init",
 	.summary = "make a new cluster of this machine",
-	.options = { { "name", "NAME", VALUE_NODE, NULL, "this node's name, default: the host name" },
-		     { "addr", "IP", VALUE_ADDR, NULL, "this node's address on the cluster's network" },
-		     { "bearer", "IF", VALUE_IF, NULL, "the interface of the cluster's own traffic" },
-		     { "nodes-min", "N", VALUE_NUMBER, NULL, "status warns when fewer nodes are up" } },
+	.options = {{"name", "NAME", VALUE_NODE, NULL, "this node's name, default: the host name"},
+		    {"addr", "IP", VALUE_ADDR, NULL, "this node's address on the cluster's network"},
+		    {"bearer", "IF", VALUE_IF, NULL, "the interface of the cluster's own traffic"},
+		    {"nodes-min", "N", VALUE_NUMBER, NULL, "status warns when fewer nodes are up"}},
 	.run = run_init,
 };
 
@@ -73,7 +73,7 @@ static int run_token(struct netctl *c)
 const struct netctl_command cmd_token = {
 	.name = "token",
 	.summary = "a secret that lets machines join for a while",
-	.options = { { "ttl", "TIME", VALUE_TIME, NULL, "how long it is good: 90s, 15m, 1h (default), 7d" } },
+	.options = {{"ttl", "TIME", VALUE_TIME, NULL, "how long it is good: 90s, 15m, 1h (default), 7d"}},
 	.run = run_token,
 };
 
@@ -90,8 +90,8 @@ static char *read_secret(const char *path)
 	ssize_t got;
 
 	if (!text || (!is_stdin && file < 0)) {
-		print_error(EXIT_FAILED, "name a file that can be read, or - for standard input", "%s: %s", path,
-			    strerror(errno));
+		print_error(EXIT_FAILED, "name a file that can be read, or - for standard input", "%s: %s",
+			    path, strerror(errno));
 		free(text);
 		return NULL;
 	}
@@ -117,7 +117,8 @@ static int run_join(struct netctl *c)
 
 	if (token && key) {
 		json_decref(args);
-		return print_error(EXIT_USAGE, "give one of them", "join: --token-file and --key-file exclude each other");
+		return print_error(EXIT_USAGE, "give one of them",
+				   "join: --token-file and --key-file exclude each other");
 	}
 	if (!netctl_put_peer(args, c->arg[0])) {
 		json_decref(args);
@@ -143,12 +144,13 @@ static int run_join(struct netctl *c)
 const struct netctl_command cmd_join = {
 	.name = "join",
 	.summary = "enter a cluster that another machine belongs to",
-	.args = { { .value = "ADDR[:PORT]", .kind = VALUE_PEER } },
-	.options = { { "token-file", "FILE", VALUE_FILE, NULL, "the output of `netctl token`; - is standard input" },
-		     { "key-file", "FILE", VALUE_FILE, NULL, "a copy of the cluster's /etc/netssi/key" },
-		     { "name", "NAME", VALUE_NODE, NULL, "this node's name, default: the host name" },
-		     { "addr", "IP", VALUE_ADDR, NULL, "this node's address on the cluster's network" },
-		     { "bearer", "IF", VALUE_IF, NULL, "the interface of the cluster's own traffic" } },
+	.args = {{.value = "ADDR[:PORT]", .kind = VALUE_PEER}},
+	.options = {{"token-file", "FILE", VALUE_FILE, NULL,
+		     "the output of `netctl token`; - is standard input"},
+		    {"key-file", "FILE", VALUE_FILE, NULL, "a copy of the cluster's /etc/netssi/key"},
+		    {"name", "NAME", VALUE_NODE, NULL, "this node's name, default: the host name"},
+		    {"addr", "IP", VALUE_ADDR, NULL, "this node's address on the cluster's network"},
+		    {"bearer", "IF", VALUE_IF, NULL, "the interface of the cluster's own traffic"}},
 	.run = run_join,
 };
 
@@ -168,7 +170,7 @@ static int run_leave(struct netctl *c)
 const struct netctl_command cmd_leave = {
 	.name = "leave",
 	.summary = "take this node, or a dead one, out of the cluster",
-	.args = { { .value = "NODE", .kind = VALUE_NODE, .optional = true } },
-	.options = { { "force", NULL, VALUE_NONE, NULL, "also a node that is up and cannot be asked" } },
+	.args = {{.value = "NODE", .kind = VALUE_NODE, .optional = true}},
+	.options = {{"force", NULL, VALUE_NONE, NULL, "also a node that is up and cannot be asked"}},
 	.run = run_leave,
 };

@@ -35,7 +35,8 @@ static void print_checks(json_t *checks)
 	json_t *k;
 	size_t i;
 
-	json_array_foreach(checks, i, k) {
+	json_array_foreach(checks, i, k)
+	{
 		json_t *ok = json_object_get(k, "ok");
 		const char *mark = json_is_true(ok) ? "ok" : json_is_false(ok) ? "fail" : json_string_value(ok) ?: "-";
 		const char *what = json_string_value(json_object_get(k, "what")) ?: "";
@@ -67,7 +68,8 @@ static void print_owner(json_t *o)
 	if (*text_of(o, "app"))
 		printf(", application %s", text_of(o, "app"));
 	if (*text_of(o, "comm"))
-		printf(", process %s (%d)", text_of(o, "comm"), (int)json_integer_value(json_object_get(o, "pid")));
+		printf(", process %s (%d)", text_of(o, "comm"),
+		       (int)json_integer_value(json_object_get(o, "pid")));
 	if (*text_of(o, "addr"))
 		printf(", bound to %s", text_of(o, "addr"));
 	printf("\n");
@@ -82,14 +84,16 @@ static void print_explanation(json_t *o)
 	printf("%s%s%s%s", print_on(PRINT_BOLD), node, print_off(PRINT_BOLD), *node ? " " : "");
 	print_verdict(o);
 	print_owner(o);
-	json_array_foreach(nodes, i, view) {
+	json_array_foreach(nodes, i, view)
+	{
 		if (!strcmp(text_of(view, "node"), node))
 			continue;
 		printf("  %s%s ", print_on(PRINT_DIM), text_of(view, "node"));
 		if (*text_of(view, "error"))
 			printf("%s", text_of(view, "error"));
 		else
-			printf("%s: %s (%s)", text_of(view, "verdict"), text_of(view, "text"), text_of(view, "reason"));
+			printf("%s: %s (%s)", text_of(view, "verdict"), text_of(view, "text"),
+			       text_of(view, "reason"));
 		printf("%s\n", print_off(PRINT_DIM));
 	}
 	print_checks(json_object_get(o, "checks"));
@@ -107,14 +111,14 @@ static int run_explain(struct netctl *c)
 	}
 	if (!json_object_get(args, "vip")) {
 		json_decref(args);
-		return print_error(EXIT_USAGE, "write VIP:PORT", "explain: '%s' names no cluster address", c->arg[1]);
+		return print_error(EXIT_USAGE, "write VIP:PORT", "explain: '%s' names no cluster address",
+				   c->arg[1]);
 	}
 	if (c->arg[2])
 		json_object_set_new(args, "proto", json_string(c->arg[2]));
 	r = netctl_request(c, "explain", args, NULL, &result);
 	if (r == EXIT_OK && !netctl_json(c, result))
-		json_array_foreach(result, i, o)
-			print_explanation(o);
+		json_array_foreach(result, i, o) print_explanation(o);
 	json_decref(result);
 	return r;
 }
@@ -122,9 +126,9 @@ static int run_explain(struct netctl *c)
 const struct netctl_command cmd_explain = {
 	.name = "explain",
 	.summary = "which node gets a client's packets, and why",
-	.args = { { .value = "CLIENT[:PORT]", .kind = VALUE_PEER },
-		  { .value = "VIP:PORT", .kind = VALUE_PORT },
-		  { .value = "PROTO", .kind = VALUE_CHOICE, .optional = true, .choices = "tcp|udp" } },
+	.args = {{.value = "CLIENT[:PORT]", .kind = VALUE_PEER},
+		 {.value = "VIP:PORT", .kind = VALUE_PORT},
+		 {.value = "PROTO", .kind = VALUE_CHOICE, .optional = true, .choices = "tcp|udp"}},
 	.run = run_explain,
 };
 
@@ -133,12 +137,12 @@ const struct netctl_command cmd_explain = {
 static int run_stats(struct netctl *c)
 {
 	static const struct table_column columns[] = {
-		{ "NODE", "node", 0, NULL },
-		{ "WAY", "dir", 0, NULL },
-		{ "VERDICT", "verdict", 0, NULL },
-		{ "REASON", "reason", TABLE_BOLD, NULL },
-		{ "PACKETS", "packets", TABLE_RIGHT, NULL },
-		{ "MEANING", "text", TABLE_CUT, NULL },
+		{"NODE", "node", 0, NULL},
+		{"WAY", "dir", 0, NULL},
+		{"VERDICT", "verdict", 0, NULL},
+		{"REASON", "reason", TABLE_BOLD, NULL},
+		{"PACKETS", "packets", TABLE_RIGHT, NULL},
+		{"MEANING", "text", TABLE_CUT, NULL},
 	};
 	const char *node = netctl_option(c, "node");
 	json_t *args = json_object();
@@ -151,6 +155,6 @@ static int run_stats(struct netctl *c)
 const struct netctl_command cmd_stats = {
 	.name = "stats",
 	.summary = "how many packets were decided, by reason",
-	.options = { { "node", "NODE", VALUE_NODE, NULL, "only those of a node" } },
+	.options = {{"node", "NODE", VALUE_NODE, NULL, "only those of a node"}},
 	.run = run_stats,
 };

@@ -9,9 +9,12 @@
 static int run_moves(struct netctl *c)
 {
 	static const struct table_column columns[] = {
-		{ "APP", "app", TABLE_BOLD, NULL },   { "FROM", "from", 0, NULL },
-		{ "TO", "to", 0, NULL },	      { "STEP", "step", TABLE_STATE, NULL },
-		{ "SINCE", "since", TABLE_AGE, NULL }, { "REASON", "reason", TABLE_HIDE | TABLE_CUT, NULL },
+		{"APP", "app", TABLE_BOLD, NULL},
+		{"FROM", "from", 0, NULL},
+		{"TO", "to", 0, NULL},
+		{"STEP", "step", TABLE_STATE, NULL},
+		{"SINCE", "since", TABLE_AGE, NULL},
+		{"REASON", "reason", TABLE_HIDE | TABLE_CUT, NULL},
 	};
 
 	return netctl_list(c, "moves", NULL, columns, N_COLUMNS(columns), "no moves under way");
@@ -54,7 +57,8 @@ static void print_ms(json_t *o, const char *field, const char *label, const char
 	*separator = ", ";
 }
 
-static void print_count(json_t *o, const char *field, const char *one, const char *many, const char **separator)
+static void print_count(json_t *o, const char *field, const char *one, const char *many,
+			const char **separator)
 {
 	json_t *v = json_object_get(o, field);
 	long long n = json_integer_value(v);
@@ -107,7 +111,8 @@ static int run_migrate(struct netctl *c)
 	if (netctl_json(c, result))
 		;
 	else if (dry_run)
-		printf("%s can move to %s\n", json_string_value(json_object_get(o, "app")) ?: c->arg[0], c->arg[1]);
+		printf("%s can move to %s\n", json_string_value(json_object_get(o, "app")) ?: c->arg[0],
+		       c->arg[1]);
 	else if (json_is_false(json_object_get(o, "changed")))
 		printf("unchanged\n");
 	else
@@ -119,8 +124,8 @@ static int run_migrate(struct netctl *c)
 const struct netctl_command cmd_migrate = {
 	.name = "migrate",
 	.summary = "move a running application to another node",
-	.args = { { .value = "APP|[VIP]:PORT[/udp]|pid:[NODE/]PID", .kind = VALUE_WHAT },
-		  { .value = "NODE", .kind = VALUE_NODE } },
-	.options = { { "dry-run", NULL, VALUE_NONE, NULL, "only check whether it can move" } },
+	.args = {{.value = "APP|[VIP]:PORT[/udp]|pid:[NODE/]PID", .kind = VALUE_WHAT},
+		 {.value = "NODE", .kind = VALUE_NODE}},
+	.options = {{"dry-run", NULL, VALUE_NONE, NULL, "only check whether it can move"}},
 	.run = run_migrate,
 };

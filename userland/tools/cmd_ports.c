@@ -13,9 +13,9 @@ static char *service(json_t *o)
 	char *text;
 
 	return asprintf(&text, strchr(host, ':') ? "[%s]:%d" : "%s:%d", host,
-			(int)json_integer_value(json_object_get(o, "port"))) < 0 ?
-		       NULL :
-		       text;
+			(int)json_integer_value(json_object_get(o, "port"))) < 0
+		       ? NULL
+		       : text;
 }
 
 static char *process(json_t *o)
@@ -25,7 +25,9 @@ static char *process(json_t *o)
 
 	if (!comm || !*comm)
 		return NULL;
-	return asprintf(&text, "%s (%d)", comm, (int)json_integer_value(json_object_get(o, "pid"))) < 0 ? NULL : text;
+	return asprintf(&text, "%s (%d)", comm, (int)json_integer_value(json_object_get(o, "pid"))) < 0
+		       ? NULL
+		       : text;
 }
 
 /* The address and protocol that were asked for; netd looks at the number only. */
@@ -43,14 +45,10 @@ static void keep_wanted(json_t *result, const char *vip, const char *proto)
 }
 
 static const struct table_column columns[] = {
-	{ "PROTO", "proto", 0, NULL },
-	{ "ADDRESS", NULL, TABLE_BOLD, service },
-	{ "NODE", "node", 0, NULL },
-	{ "APP", "app", 0, NULL },
-	{ "PROCESS", NULL, 0, process },
-	{ "STATE", "state", TABLE_STATE, NULL },
-	{ "SINCE", "since", TABLE_AGE, NULL },
-	{ "EPOCH", "epoch", TABLE_RIGHT, NULL },
+	{"PROTO", "proto", 0, NULL},	     {"ADDRESS", NULL, TABLE_BOLD, service},
+	{"NODE", "node", 0, NULL},	     {"APP", "app", 0, NULL},
+	{"PROCESS", NULL, 0, process},	     {"STATE", "state", TABLE_STATE, NULL},
+	{"SINCE", "since", TABLE_AGE, NULL}, {"EPOCH", "epoch", TABLE_RIGHT, NULL},
 };
 
 static int run_ports(struct netctl *c)
@@ -77,7 +75,8 @@ static int run_ports(struct netctl *c)
 	if (r != EXIT_OK)
 		return r;
 	keep_wanted(result, *vip ? vip : NULL, *proto ? proto : NULL);
-	netctl_show(c, result, columns, N_COLUMNS(columns), c->arg[0] || node || app ? "no such port" : "no ports");
+	netctl_show(c, result, columns, N_COLUMNS(columns),
+		    c->arg[0] || node || app ? "no such port" : "no ports");
 	json_decref(result);
 	return EXIT_OK;
 }
@@ -85,9 +84,9 @@ static int run_ports(struct netctl *c)
 const struct netctl_command cmd_ports = {
 	.name = "ports",
 	.summary = "who answers on which port of the cluster's addresses",
-	.args = { { .value = "[VIP]:PORT[/udp]", .kind = VALUE_PORT, .optional = true } },
-	.options = { { "node", "NODE", VALUE_NODE, NULL, "only those of a node" },
-		     { "app", "APP", VALUE_APP, NULL, "only those of an application" } },
+	.args = {{.value = "[VIP]:PORT[/udp]", .kind = VALUE_PORT, .optional = true}},
+	.options = {{"node", "NODE", VALUE_NODE, NULL, "only those of a node"},
+		    {"app", "APP", VALUE_APP, NULL, "only those of an application"}},
 	.run = run_ports,
 };
 
@@ -112,8 +111,8 @@ static int run_port_add(struct netctl *c)
 const struct netctl_command cmd_port_add = {
 	.name = "port add",
 	.summary = "give a port to a node, for a server that ssi-run did not start",
-	.args = { { .value = "[VIP]:PORT[/udp]", .kind = VALUE_PORT },
-		  { .value = "NODE", .kind = VALUE_NODE, .keyword = "node" } },
+	.args = {{.value = "[VIP]:PORT[/udp]", .kind = VALUE_PORT},
+		 {.value = "NODE", .kind = VALUE_NODE, .keyword = "node"}},
 	.run = run_port_add,
 };
 
@@ -125,6 +124,6 @@ static int run_port_del(struct netctl *c)
 const struct netctl_command cmd_port_del = {
 	.name = "port del",
 	.summary = "take back a port given with `port add`",
-	.args = { { .value = "[VIP]:PORT[/udp]", .kind = VALUE_PORT } },
+	.args = {{.value = "[VIP]:PORT[/udp]", .kind = VALUE_PORT}},
 	.run = run_port_del,
 };

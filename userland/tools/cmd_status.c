@@ -30,8 +30,8 @@ static void print_condition(json_t *o)
 	json_array_foreach(problems, i, p)
 		printf("%s%s; %s\n", i ? "  also: " : ": ", text_of(p, "problem"), text_of(p, "remedy"));
 	if (!json_array_size(problems))
-		printf(": %lld of %lld nodes are up, %s leads\n", number_of(o, "nodes_up"), number_of(o, "nodes"),
-		       text_of(o, "leader"));
+		printf(": %lld of %lld nodes are up, %s leads\n", number_of(o, "nodes_up"),
+		       number_of(o, "nodes"), text_of(o, "leader"));
 }
 
 static void print_details(json_t *o)
@@ -39,16 +39,17 @@ static void print_details(json_t *o)
 	json_t *datapath = json_object_get(o, "datapath");
 	long long lease = number_of(o, "lease_left_ms");
 
-	printf("\n  node       %s%s%s, %s, lease %lld ms left of %lld\n", print_on(PRINT_BOLD), text_of(o, "node"),
-	       print_off(PRINT_BOLD), text_of(o, "state"), lease, number_of(o, "lease_ms"));
+	printf("\n  node       %s%s%s, %s, lease %lld ms left of %lld\n", print_on(PRINT_BOLD),
+	       text_of(o, "node"), print_off(PRINT_BOLD), text_of(o, "state"), lease,
+	       number_of(o, "lease_ms"));
 	printf("  cluster    %lld of %lld nodes up, %lld of %lld voters, leader %s, transport %s%s\n",
-	       number_of(o, "nodes_up"), number_of(o, "nodes"), number_of(o, "voters_up"), number_of(o, "voters"),
-	       text_of(o, "leader"), text_of(o, "transport"),
+	       number_of(o, "nodes_up"), number_of(o, "nodes"), number_of(o, "voters_up"),
+	       number_of(o, "voters"), text_of(o, "leader"), text_of(o, "transport"),
 	       json_is_false(json_object_get(o, "secure")) ? " (not secured)" : "");
 	if (datapath)
 		printf("  data path  %s, XDP %s\n", text_of(datapath, "datapath"), text_of(datapath, "xdp"));
-	printf("  objects    %lld cluster addresses, %lld ports, %lld applications, %lld moves\n", number_of(o, "vips"),
-	       number_of(o, "ports"), number_of(o, "apps"), number_of(o, "moves"));
+	printf("  objects    %lld cluster addresses, %lld ports, %lld applications, %lld moves\n",
+	       number_of(o, "vips"), number_of(o, "ports"), number_of(o, "apps"), number_of(o, "moves"));
 }
 
 /* A node without a cluster is 4, one without a quorum 3, as for every command. */
@@ -85,7 +86,7 @@ static int run_status(struct netctl *c)
 const struct netctl_command cmd_status = {
 	.name = "status",
 	.summary = "whether all is well, and if not, why and what to do",
-	.options = { { "check", NULL, VALUE_NONE, NULL, "only the verdict; exit status 0 when healthy" } },
+	.options = {{"check", NULL, VALUE_NONE, NULL, "only the verdict; exit status 0 when healthy"}},
 	.run = run_status,
 };
 
@@ -95,9 +96,10 @@ static char *node_name(json_t *o)
 {
 	char *text;
 
-	return asprintf(&text, "%s%s", text_of(o, "node"), json_is_true(json_object_get(o, "self")) ? " (this)" : "") < 0 ?
-		       NULL :
-		       text;
+	return asprintf(&text, "%s%s", text_of(o, "node"),
+			json_is_true(json_object_get(o, "self")) ? " (this)" : "") < 0
+		       ? NULL
+		       : text;
 }
 
 static char *node_role(json_t *o)
@@ -118,22 +120,19 @@ static char *node_latency(json_t *o)
 	json_t *us = json_object_get(o, "latency_us");
 	char *text;
 
-	return !json_is_integer(us) || asprintf(&text, "%.2f ms", number_of(o, "latency_us") / 1000.0) < 0 ? NULL : text;
+	return !json_is_integer(us) || asprintf(&text, "%.2f ms", number_of(o, "latency_us") / 1000.0) < 0
+		       ? NULL
+		       : text;
 }
 
 static int run_nodes(struct netctl *c)
 {
 	static const struct table_column columns[] = {
-		{ "NODE", NULL, TABLE_BOLD, node_name },
-		{ "ROLE", NULL, 0, node_role },
-		{ "STATE", "state", TABLE_STATE, NULL },
-		{ "SINCE", "since", TABLE_AGE, NULL },
-		{ "ADDRESS", "addr", TABLE_HIDE, NULL },
-		{ "LEASE", NULL, TABLE_RIGHT, node_lease },
-		{ "LATENCY", NULL, TABLE_RIGHT, node_latency },
-		{ "TRANSPORT", "transport", 0, NULL },
-		{ "EPOCH", "epoch", TABLE_RIGHT, NULL },
-		{ "INCARNATION", "incarnation", TABLE_CUT, NULL },
+		{"NODE", NULL, TABLE_BOLD, node_name},	      {"ROLE", NULL, 0, node_role},
+		{"STATE", "state", TABLE_STATE, NULL},	      {"SINCE", "since", TABLE_AGE, NULL},
+		{"ADDRESS", "addr", TABLE_HIDE, NULL},	      {"LEASE", NULL, TABLE_RIGHT, node_lease},
+		{"LATENCY", NULL, TABLE_RIGHT, node_latency}, {"TRANSPORT", "transport", 0, NULL},
+		{"EPOCH", "epoch", TABLE_RIGHT, NULL},	      {"INCARNATION", "incarnation", TABLE_CUT, NULL},
 	};
 
 	return netctl_list(c, "nodes", NULL, columns, N_COLUMNS(columns), "no nodes");
@@ -150,10 +149,10 @@ const struct netctl_command cmd_nodes = {
 static int run_sets(struct netctl *c)
 {
 	static const struct table_column columns[] = {
-		{ "SET", "set", TABLE_BOLD, NULL },
-		{ "OBJECTS", "objects", TABLE_RIGHT, NULL },
-		{ "SIZE", "bytes", TABLE_RIGHT | TABLE_BYTES, NULL },
-		{ "VERSION", "version", TABLE_RIGHT, NULL },
+		{"SET", "set", TABLE_BOLD, NULL},
+		{"OBJECTS", "objects", TABLE_RIGHT, NULL},
+		{"SIZE", "bytes", TABLE_RIGHT | TABLE_BYTES, NULL},
+		{"VERSION", "version", TABLE_RIGHT, NULL},
 	};
 
 	return netctl_list(c, "sets", NULL, columns, N_COLUMNS(columns), "no sets");

@@ -16,12 +16,14 @@ static char *vip_trouble(json_t *o)
 
 	if (!f)
 		return NULL;
-	json_array_foreach(nodes, i, node) {
+	json_array_foreach(nodes, i, node)
+	{
 		const char *state = json_string_value(json_object_get(node, "state"));
 
 		if (!state || !strcmp(state, "up"))
 			continue;
-		fprintf(f, "%s%s: %s", any ? "; " : "", json_string_value(json_object_get(node, "node")) ?: "?", state);
+		fprintf(f, "%s%s: %s", any ? "; " : "",
+			json_string_value(json_object_get(node, "node")) ?: "?", state);
 		any = true;
 	}
 	if (!any)
@@ -35,22 +37,22 @@ static char *vip_addr(json_t *o)
 	char *text;
 
 	return asprintf(&text, "%s/%d", json_string_value(json_object_get(o, "addr")) ?: "?",
-			(int)json_integer_value(json_object_get(o, "prefix"))) < 0 ?
-		       NULL :
-		       text;
+			(int)json_integer_value(json_object_get(o, "prefix"))) < 0
+		       ? NULL
+		       : text;
 }
 
 static int run_vips(struct netctl *c)
 {
 	static const struct table_column columns[] = {
-		{ "ADDRESS", NULL, TABLE_BOLD, vip_addr },
-		{ "DEVICE", "dev", 0, NULL },
-		{ "MODE", "mode", 0, NULL },
-		{ "DATAPATH", "datapath", 0, NULL },
-		{ "MAC", "mac", 0, NULL },
-		{ "STATE", "state", TABLE_STATE, NULL },
-		{ "SINCE", "since", TABLE_AGE, NULL },
-		{ "TROUBLE", NULL, TABLE_HIDE | TABLE_CUT, vip_trouble },
+		{"ADDRESS", NULL, TABLE_BOLD, vip_addr},
+		{"DEVICE", "dev", 0, NULL},
+		{"MODE", "mode", 0, NULL},
+		{"DATAPATH", "datapath", 0, NULL},
+		{"MAC", "mac", 0, NULL},
+		{"STATE", "state", TABLE_STATE, NULL},
+		{"SINCE", "since", TABLE_AGE, NULL},
+		{"TROUBLE", NULL, TABLE_HIDE | TABLE_CUT, vip_trouble},
 	};
 
 	return netctl_list(c, "vips", NULL, columns, N_COLUMNS(columns),
@@ -84,21 +86,23 @@ static int run_vip_add(struct netctl *c)
 const struct netctl_command cmd_vip_add = {
 	.name = "vip add",
 	.summary = "expose a cluster address on all nodes",
-	.args = { { .value = "ADDR/LEN", .kind = VALUE_ADDR_LEN },
-		  { .value = "[NODE:]IF", .kind = VALUE_IF, .optional = true, .keyword = "dev" } },
-	.options = { { "mode", "MODE", VALUE_CHOICE, "auto|shared", "how frames reach the nodes, default: auto" },
-		     { "mac", "MAC", VALUE_TEXT, NULL, "the address's MAC, default: made of the address" } },
+	.args = {{.value = "ADDR/LEN", .kind = VALUE_ADDR_LEN},
+		 {.value = "[NODE:]IF", .kind = VALUE_IF, .optional = true, .keyword = "dev"}},
+	.options = {{"mode", "MODE", VALUE_CHOICE, "auto|shared",
+		     "how frames reach the nodes, default: auto"},
+		    {"mac", "MAC", VALUE_TEXT, NULL, "the address's MAC, default: made of the address"}},
 	.run = run_vip_add,
 };
 
 static int run_vip_del(struct netctl *c)
 {
-	return netctl_change(c, "vip-del", json_pack("{s:s}", "addr", c->arg[0]), "no longer exposed:", "addr");
+	return netctl_change(c, "vip-del", json_pack("{s:s}", "addr", c->arg[0]),
+			     "no longer exposed:", "addr");
 }
 
 const struct netctl_command cmd_vip_del = {
 	.name = "vip del",
 	.summary = "withdraw a cluster address from all nodes",
-	.args = { { .value = "ADDR", .kind = VALUE_VIP } },
+	.args = {{.value = "ADDR", .kind = VALUE_VIP}},
 	.run = run_vip_del,
 };

@@ -15,7 +15,7 @@
 #include "userland/tools/netctl.h"
 
 #define RETRY_MS 200
-#define RETRIES 50 /* a restart of netd takes less */
+#define RETRIES	 50 /* a restart of netd takes less */
 
 struct watch {
 	struct netctl *c;
@@ -34,12 +34,14 @@ static void print_event(struct netctl *c, json_t *event)
 		printf("\n");
 		return;
 	}
-	printf("%s%.12s%s %s%-8s%s", print_on(PRINT_DIM), strlen(time) > 11 ? time + 11 : time, print_off(PRINT_DIM),
-	       print_on(PRINT_CYAN), kind, print_off(PRINT_CYAN));
-	json_object_foreach(event, key, value) {
+	printf("%s%.12s%s %s%-8s%s", print_on(PRINT_DIM), strlen(time) > 11 ? time + 11 : time,
+	       print_off(PRINT_DIM), print_on(PRINT_CYAN), kind, print_off(PRINT_CYAN));
+	json_object_foreach(event, key, value)
+	{
 		_free_ char *text = NULL;
 
-		if (!strcmp(key, "time") || !strcmp(key, "kind") || !strcmp(key, "seq") || !strcmp(key, "since"))
+		if (!strcmp(key, "time") || !strcmp(key, "kind") || !strcmp(key, "seq") ||
+		    !strcmp(key, "since"))
 			continue;
 		text = table_text(value, 0);
 		if (text && strcmp(text, "-"))
@@ -75,8 +77,8 @@ static json_t *arguments(struct watch *w)
 static int run_watch(struct netctl *c)
 {
 	const char *since = netctl_option(c, "since");
-	struct watch w = { .c = c, .seq = since ? atoll(since) : -1 };
-	const struct timespec pause = { .tv_nsec = RETRY_MS * 1000000L };
+	struct watch w = {.c = c, .seq = since ? atoll(since) : -1};
+	const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
 	int r, left = 0;
 
 	for (;;) {
@@ -91,9 +93,10 @@ static int run_watch(struct netctl *c)
 		}
 		json_decref(args);
 		if (r == 0) { /* only an error ends it */
-			r = print_error((int)json_integer_value(json_object_get(answer, "code")) ?: EXIT_FAILED,
-					json_string_value(json_object_get(answer, "remedy")), "%s",
-					json_string_value(json_object_get(answer, "error")) ?: "the watch ended");
+			r = print_error(
+				(int)json_integer_value(json_object_get(answer, "code")) ?: EXIT_FAILED,
+				json_string_value(json_object_get(answer, "remedy")), "%s",
+				json_string_value(json_object_get(answer, "error")) ?: "the watch ended");
 			json_decref(answer);
 			return r;
 		}
@@ -106,7 +109,8 @@ static int run_watch(struct netctl *c)
 const struct netctl_command cmd_watch = {
 	.name = "watch",
 	.summary = "live events, one a line (-j: one JSON object a line)",
-	.args = { { .value = "KIND", .kind = VALUE_TEXT, .optional = true, .many = true } },
-	.options = { { "since", "SEQ", VALUE_NUMBER, NULL, "begin behind this event, as far back as netd keeps them" } },
+	.args = {{.value = "KIND", .kind = VALUE_TEXT, .optional = true, .many = true}},
+	.options = {{"since", "SEQ", VALUE_NUMBER, NULL,
+		     "begin behind this event, as far back as netd keeps them"}},
 	.run = run_watch,
 };

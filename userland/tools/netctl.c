@@ -22,7 +22,7 @@ static bool wants_json(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct netctl c = { 0 };
+	struct netctl c = {0};
 	int r;
 
 	setlocale(LC_CTYPE, "");

@@ -17,7 +17,7 @@
 /* Exit status; netd sends the same codes. */
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_NO_QUORUM = 3, EXIT_NO_NETD = 4 };
 
-#define NETCTL_ARGS 4
+#define NETCTL_ARGS    4
 #define NETCTL_OPTIONS 8
 
 /* What a value is: how it is checked and completed. */
@@ -68,10 +68,11 @@ struct netctl_command {
 };
 
 /* All commands, in the order of help. */
-#define NETCTL_COMMANDS(C)                                                                              \
-	C(status) C(nodes) C(vips) C(ports) C(apps) C(moves) C(explain) C(stats) C(sets) C(watch)       \
-	C(logs) C(migrate) C(signal) C(vip_add) C(vip_del) C(port_add) C(port_del) C(init) C(token)     \
-	C(join) C(leave) C(check) C(version) C(help)
+#define NETCTL_COMMANDS(C)                                                                                 \
+	C(status)                                                                                          \
+	C(nodes) C(vips) C(ports) C(apps) C(moves) C(explain) C(stats) C(sets) C(watch) C(logs) C(migrate) \
+		C(signal) C(vip_add) C(vip_del) C(port_add) C(port_del) C(init) C(token) C(join) C(leave)  \
+			C(check) C(version) C(help)
 
 #define DECLARE_COMMAND(name) extern const struct netctl_command cmd_##name;
 NETCTL_COMMANDS(DECLARE_COMMAND)
@@ -83,9 +84,9 @@ extern const struct netctl_command *const netctl_commands[]; /* NULL at the end 
 struct netctl {
 	const struct netctl_command *command;
 	bool json, pretty, help;
-	const char *arg[NETCTL_ARGS];	      /* NULL: not given */
+	const char *arg[NETCTL_ARGS];	    /* NULL: not given */
 	const char *option[NETCTL_OPTIONS]; /* by place in command->options; "" for a flag */
-	const char *const *rest;	      /* of a `many` argument */
+	const char *const *rest;	    /* of a `many` argument */
 	int n_rest;
 };
 

@@ -12,7 +12,7 @@
 #include "userland/tools/netctl.h"
 
 #define COMMAND_POINTER(name) &cmd_##name,
-const struct netctl_command *const netctl_commands[] = { NETCTL_COMMANDS(COMMAND_POINTER) NULL };
+const struct netctl_command *const netctl_commands[] = {NETCTL_COMMANDS(COMMAND_POINTER) NULL};
 
 const struct netctl_command *netctl_find(const char *first, const char *second)
 {
@@ -60,7 +60,7 @@ static const char *next_command(void *arg)
 
 static const char *next_option(void *arg)
 {
-	static const char *const common[] = { "json", "pretty", "help", NULL };
+	static const char *const common[] = {"json", "pretty", "help", NULL};
 	struct walk *w = arg;
 	size_t n = 0;
 
@@ -83,7 +83,7 @@ static void second_words(const char *first, char *out, size_t size)
 
 static int unknown_command(const char *first, const char *second)
 {
-	struct walk w = { 0 };
+	struct walk w = {0};
 	_free_ char *both = NULL, *remedy = NULL;
 	const char *near;
 	char words[64];
@@ -109,15 +109,16 @@ static int unknown_command(const char *first, const char *second)
 
 static int unknown_option(const struct netctl_command *cmd, const char *word)
 {
-	struct walk w = { .cmd = cmd };
+	struct walk w = {.cmd = cmd};
 	_free_ char *remedy = NULL, *plain = strndup(word, strcspn(word, "="));
-	const char *near = plain && !strncmp(word, "--", 2) ? netctl_nearest(plain + 2, next_option, &w) : NULL;
+	const char *near = plain && !strncmp(word, "--", 2) ? netctl_nearest(plain + 2, next_option, &w)
+							    : NULL;
 
-	if (near ? asprintf(&remedy, "did you mean '--%s'?", near) < 0 :
-		   asprintf(&remedy, "see `netctl %s%s--help`", cmd ? cmd->name : "", cmd ? " " : "") < 0)
+	if (near ? asprintf(&remedy, "did you mean '--%s'?", near) < 0
+		 : asprintf(&remedy, "see `netctl %s%s--help`", cmd ? cmd->name : "", cmd ? " " : "") < 0)
 		remedy = NULL;
-	return print_error(EXIT_USAGE, remedy, "%s%sunknown option '%s'", cmd ? cmd->name : "", cmd ? ": " : "",
-			   plain ?: word);
+	return print_error(EXIT_USAGE, remedy, "%s%sunknown option '%s'", cmd ? cmd->name : "",
+			   cmd ? ": " : "", plain ?: word);
 }
 
 static int usage_error(const struct netctl_command *cmd, const char *what, const char *word)
@@ -168,7 +169,8 @@ static int take_option(struct netctl *c, int argc, const char *const *argv, int 
 	value = value ? value + 1 : argv[++*i];
 	wrong = netctl_value_wrong(o->kind, o->choices, value);
 	if (wrong)
-		return print_error(EXIT_USAGE, wrong, "%s: --%s: bad value '%s'", c->command->name, o->name, value);
+		return print_error(EXIT_USAGE, wrong, "%s: --%s: bad value '%s'", c->command->name, o->name,
+				   value);
 	c->option[o - c->command->options] = value;
 	return EXIT_OK;
 }

@@ -46,7 +46,8 @@ void netctl_help(void)
 	printf("Usage: netctl [-j|-p] [COMMAND [ARGUMENT]...]\n"
 	       "Shows and changes a netssi cluster. Without a command: status.\n\n");
 	for (p = netctl_commands; *p; p++)
-		printf("  %s%-10s%s %s\n", print_on(PRINT_BOLD), (*p)->name, print_off(PRINT_BOLD), (*p)->summary);
+		printf("  %s%-10s%s %s\n", print_on(PRINT_BOLD), (*p)->name, print_off(PRINT_BOLD),
+		       (*p)->summary);
 	printf("\n  -j, --json    objects for programs, errors as {\"error\",\"code\",\"remedy\"}\n"
 	       "  -p, --pretty  the same, indented\n"
 	       "  -h, --help    this, or help on a command: netctl COMMAND --help\n"
@@ -75,10 +76,10 @@ static json_t *command_json(const struct netctl_command *cmd)
 	const struct netctl_option *o;
 
 	for (o = cmd->options; o->name; o++)
-		json_array_append_new(options, json_pack("{s:s, s:s?, s:s}", "option", o->name, "value", o->value, "help",
-							 o->help));
-	return json_pack("{s:s, s:s, s:s, s:o}", "command", cmd->name, "usage", synopsis ?: cmd->name, "summary",
-			 cmd->summary, "options", options);
+		json_array_append_new(options, json_pack("{s:s, s:s?, s:s}", "option", o->name, "value",
+							 o->value, "help", o->help));
+	return json_pack("{s:s, s:s, s:s, s:o}", "command", cmd->name, "usage", synopsis ?: cmd->name,
+			 "summary", cmd->summary, "options", options);
 }
 
 static int run_help(struct netctl *c)
@@ -90,7 +91,8 @@ static int run_help(struct netctl *c)
 		const struct netctl_command *cmd = netctl_find(c->rest[0], c->n_rest > 1 ? c->rest[1] : NULL);
 
 		if (!cmd)
-			return print_error(EXIT_USAGE, "`netctl help` lists them", "there is no command '%s'", c->rest[0]);
+			return print_error(EXIT_USAGE, "`netctl help` lists them", "there is no command '%s'",
+					   c->rest[0]);
 		netctl_help_command(cmd);
 		return EXIT_OK;
 	}
@@ -109,7 +111,7 @@ static int run_help(struct netctl *c)
 const struct netctl_command cmd_help = {
 	.name = "help",
 	.summary = "the commands, or one of them",
-	.args = { { .value = "COMMAND", .kind = VALUE_TEXT, .optional = true, .many = true } },
+	.args = {{.value = "COMMAND", .kind = VALUE_TEXT, .optional = true, .many = true}},
 	.run = run_help,
 };
 
@@ -189,7 +191,8 @@ static void offer_names(const char *cmd, const char *field, const char *word)
 
 	if (netdclient_call(cmd, NULL, NULL, NULL, &answer) < 0)
 		return;
-	json_array_foreach(json_object_get(answer, "result"), i, o) {
+	json_array_foreach(json_object_get(answer, "result"), i, o)
+	{
 		const char *name = json_string_value(json_object_get(o, field));
 
 		if (name)

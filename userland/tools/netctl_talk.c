@@ -25,13 +25,15 @@ int netctl_no_answer(int err)
 	switch (err) {
 	case -ENOENT:
 	case -ECONNREFUSED:
-		return print_error(EXIT_NO_NETD, "start it with `systemctl start netd`", "netd is not running");
+		return print_error(EXIT_NO_NETD, "start it with `systemctl start netd`",
+				   "netd is not running");
 	case -EACCES:
 	case -EPERM:
 		return print_error(EXIT_FAILED, "run it as root, or join the group netssi", "no access to %s",
 				   netdclient_path());
 	case -EPIPE:
-		return print_error(EXIT_NO_NETD, "see `journalctl -u netd`, then look at the state before you repeat it",
+		return print_error(EXIT_NO_NETD,
+				   "see `journalctl -u netd`, then look at the state before you repeat it",
 				   "netd went away before it answered");
 	case -EPROTO:
 		return print_error(EXIT_FAILED, "compare the versions with `netctl version`",
@@ -44,7 +46,7 @@ int netctl_no_answer(int err)
 
 int netctl_request(struct netctl *c, const char *cmd, json_t *args, netctl_event_fn *event, json_t **result)
 {
-	struct event_arg e = { c, event };
+	struct event_arg e = {c, event};
 	json_t *answer = NULL, *list;
 	int code, r = netdclient_call(cmd, args, event ? on_event : NULL, &e, &answer);
 

@@ -37,7 +37,7 @@ int64_t netctl_seconds(const char *text)
 	static const struct {
 		char unit;
 		int64_t s;
-	} units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 } };
+	} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
 	size_t len = strlen(text), i;
 	int64_t factor = 1, v;
 	_free_ char *digits = strdup(text);
@@ -142,7 +142,8 @@ bool netctl_put_port(json_t *args, const char *text)
 
 	if (split_service(text, &p))
 		return put_port(args, &p);
-	print_error(EXIT_USAGE, "write :PORT, VIP:PORT or [VIP6]:PORT, with /udp for UDP", "bad port '%s'", text);
+	print_error(EXIT_USAGE, "write :PORT, VIP:PORT or [VIP6]:PORT, with /udp for UDP", "bad port '%s'",
+		    text);
 	return false;
 }
 
@@ -179,8 +180,8 @@ bool netctl_put_what(json_t *args, const char *text)
 	}
 	if (split_service(text, &p))
 		return put_port(args, &p);
-	print_error(EXIT_USAGE, "write APP, [VIP]:PORT[/udp] or pid:[NODE/]PID", "'%s' names nothing that can move",
-		    text);
+	print_error(EXIT_USAGE, "write APP, [VIP]:PORT[/udp] or pid:[NODE/]PID",
+		    "'%s' names nothing that can move", text);
 	return false;
 }
 
@@ -193,7 +194,8 @@ bool netctl_put_addr_len(json_t *args, const char *text)
 	int64_t len = slash ? number(slash + 1, addr && strchr(addr, ':') ? 128 : 32) : -1;
 
 	if (!addr || !is_addr(addr) || len < 0) {
-		print_error(EXIT_USAGE, "write ADDR/LEN, for example 10.77.0.100/24", "bad address '%s'", text);
+		print_error(EXIT_USAGE, "write ADDR/LEN, for example 10.77.0.100/24", "bad address '%s'",
+			    text);
 		return false;
 	}
 	json_object_set_new(args, "addr", json_string(addr));
@@ -203,7 +205,7 @@ bool netctl_put_addr_len(json_t *args, const char *text)
 
 bool netctl_put_peer(json_t *args, const char *text)
 {
-	struct port_text p = { .port = 0 };
+	struct port_text p = {.port = 0};
 	bool plain = is_addr(text);
 
 	if (!plain && (!split_service(text, &p) || !*p.vip || strchr(text, '/'))) {
@@ -262,7 +264,8 @@ const char *netctl_value_wrong(enum value_kind kind, const char *choices, const 
 	case VALUE_NODE:
 		return is_name(text, strlen(text)) ? NULL : "give the name of a node, see `netctl nodes`";
 	case VALUE_APP:
-		return is_name(text, strlen(text)) ? NULL : "give the name of an application, see `netctl apps`";
+		return is_name(text, strlen(text)) ? NULL
+						   : "give the name of an application, see `netctl apps`";
 	case VALUE_VIP:
 	case VALUE_ADDR:
 		return is_addr(text) ? NULL : "give an IP address";

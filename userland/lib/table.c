@@ -126,13 +126,15 @@ static size_t fitting(const char *s, size_t room)
 	return bytes;
 }
 
-static void print_row(FILE *f, struct grid *g, char *const *cells, bool title)
+/* The titles when there are no cells. */
+static void print_row(FILE *f, struct grid *g, char *const *cells)
 {
+	bool title = !cells;
 	size_t c, used = 0, screen = print_width(), pending = 0;
 
 	for (c = 0; c < g->n; c++) {
 		const struct table_column *col = &g->columns[c];
-		const char *text = title ? col->title : cells[c] ?: "-";
+		const char *text = cells ? cells[c] ?: "-" : col->title;
 		enum print_style style = title			    ? PRINT_BOLD
 					 : col->flags & TABLE_STATE ? print_state_style(text)
 					 : col->flags & TABLE_BOLD  ? PRINT_BOLD
@@ -163,9 +165,9 @@ void table_print(FILE *f, const json_t *objects, const struct table_column *colu
 	g.shown = calloc(n, sizeof(*g.shown));
 	if (g.cells && g.width && g.shown) {
 		fill(&g, objects);
-		print_row(f, &g, NULL, true);
+		print_row(f, &g, NULL);
 		for (i = 0; i < g.rows; i++)
-			print_row(f, &g, g.cells + i * n, false);
+			print_row(f, &g, g.cells + i * n);
 	}
 	for (i = 0; g.cells && i < g.rows * n; i++)
 		free(g.cells[i]);

@@ -16,29 +16,31 @@
  *
  * Commands, their arguments (? may be missing) and what netctl shows of the
  * objects that they return; objects may have more fields:
- *   status                  -> healthy reasons[] role state transport …
- *   nodes                   -> node id role state incarnation lease_ms transport latency_us epoch addr since
- *   sets                    -> set objects bytes version
- *   init       name? addr? bearer? nodes_min?
+ *   status                  -> healthy condition problems[severity problem remedy] node state leader …
+ *   nodes                   -> node id role leader state incarnation lease_ms transport latency_us epoch addr since
+ *   sets                    -> set id objects bytes version
+ *   init       name? addr? bearer? nodes_min?           -> changed node cluster transport
  *   token      ttl_s?       -> token expires
- *   join       addr port? token|key name? my_addr? bearer? role?
- *   leave      node? force?
- *   vips                    -> addr prefix dev mode datapath mac state since
- *   vip-add    addr prefix dev? mode? mac? datapath?    -> changed, and as vips
- *   vip-del    addr                                     -> changed
+ *   join       addr port? token|key name? my_addr? bearer?    -> as init
+ *   leave      node? force?                             -> changed node
+ *   vips                    -> addr prefix dev mode datapath mac state since nodes[node dev xdp state]
+ *   vip-add    addr prefix dev? mode? mac?              -> changed, and as vips
+ *   vip-del    addr                                     -> changed addr
  *   ports      port? node? app?  -> proto vip addr port node app pid comm state share epoch since
  *   port-add   vip? port proto node                     -> changed, and as ports
- *   port-del   vip? port proto                          -> changed
- *   explain    client client_port? vip port proto       -> verdict reason text node …, checks[what ok text remedy]
- *   stats      node?        -> node reason packets text
- *   apps                    -> app node origin state pid user cmd flags since
+ *   port-del   vip? port proto                          -> changed vip port proto
+ *   explain    client client_port? vip port proto  -> node verdict reason text owner? app? …, nodes[] checks[what ok text
+ *              remedy]
+ *   stats      node?        -> node dir reason verdict packets text
+ *   apps                    -> app node origin state pid user cmd ports flags epoch since
+ *   app-start  name …       from ssi-run; apps.c
  *   moves                   -> app from to step since reason
  *   migrate    app | port vip? proto | pid pid_node? ; node dry_run?
- *        events: what step bytes of …; -> frozen_ms stall_ms total_ms sockets streams bytes held_packets rounds
+ *        events: what step bytes? of?; -> app node frozen_ms stall_ms total_ms sockets bytes rounds held_packets
  *   signal     app sig
- *   logs       app lines? follow?    events: {"line"}; or, without app, of netd itself
+ *   logs       app lines?   -> lines[]
  *   watch      since? kinds?    events: seq time kind …
- *   version                 -> program version kernel protocol
+ *   version                 -> program version protocol kernel
  * "changed": false says that all was as wanted already ("unchanged").
  */
 #ifndef SSI_CTL_H

@@ -68,11 +68,12 @@ struct netctl_command {
 };
 
 /* All commands, in the order of help. */
-#define NETCTL_COMMANDS(C)                                                                                 \
-	C(status)                                                                                          \
-	C(nodes) C(vips) C(ports) C(apps) C(moves) C(explain) C(stats) C(sets) C(watch) C(logs) C(migrate) \
-		C(signal) C(vip_add) C(vip_del) C(port_add) C(port_del) C(init) C(token) C(join) C(leave)  \
-			C(check) C(version) C(help)
+/* clang-format off */
+#define NETCTL_COMMANDS(C) \
+	C(status) C(nodes) C(vips) C(ports) C(apps) C(moves) C(explain) C(stats) C(sets) C(watch) \
+	C(logs) C(migrate) C(signal) C(vip_add) C(vip_del) C(port_add) C(port_del) C(init) C(token) \
+	C(join) C(leave) C(check) C(version) C(help)
+/* clang-format on */
 
 #define DECLARE_COMMAND(name) extern const struct netctl_command cmd_##name;
 NETCTL_COMMANDS(DECLARE_COMMAND)

@@ -323,6 +323,15 @@ void kddm_free(struct kddm *k)
 	free(k);
 }
 
+void kddm_forget(struct kddm *k)
+{
+	kddm_identify(k, 0, 0);
+	kddm_fsm_forget(&k->fsm);
+	k->inbox.len = 0;
+	k->n_askers = 0;
+	k->in_flight = 0;
+}
+
 struct kddm_fsm *kddm_fsm_of(struct kddm *k)
 {
 	return &k->fsm;

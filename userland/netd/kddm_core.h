@@ -37,6 +37,8 @@ struct kddm_env {
 
 struct kddm *kddm_new(const struct kddm_env *env, void *env_arg);
 void kddm_free(struct kddm *k);
+/* Back to empty sets (linkers are told): this machine left its cluster. */
+void kddm_forget(struct kddm *k);
 struct kddm_fsm *kddm_fsm_of(struct kddm *k);
 struct kddm_set *kddm_nodes(struct kddm *k);
 

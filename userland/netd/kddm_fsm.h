@@ -71,6 +71,7 @@ const struct kddm_outcome *kddm_fsm_outcome(struct kddm_fsm *f, uint32_t node,
  * damaged gives -EPROTO and leaves the state as it was. */
 void kddm_fsm_snapshot(struct kddm_fsm *f, struct kddm_buf *out);
 int kddm_fsm_restore(struct kddm_fsm *f, const void *data, size_t len);
+void kddm_fsm_forget(struct kddm_fsm *f); /* back to nothing; linkers are told */
 /* The same bytes for the same state; for comparing replicas. */
 uint64_t kddm_fsm_digest(struct kddm_fsm *f);
 

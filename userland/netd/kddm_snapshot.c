@@ -296,3 +296,10 @@ int kddm_fsm_restore(struct kddm_fsm *f, const void *data, size_t len)
 	tell_reset(f);
 	return 0;
 }
+
+void kddm_fsm_forget(struct kddm_fsm *f)
+{
+	empty(f);
+	f->index = f->applied_ops = 0;
+	tell_reset(f);
+}

@@ -42,6 +42,15 @@ int transport_connect(const char *address)
 	return t ? t->connect(address) : -EINVAL;
 }
 
+void transport_accepted(const char *listening, int fd, char peer[TRANSPORT_ADDRESS_MAX])
+{
+	const struct transport_ops *t = transport_of(listening);
+
+	snprintf(peer, TRANSPORT_ADDRESS_MAX, "?");
+	if (t)
+		t->accepted(fd, peer);
+}
+
 const char *transport_name(const char *address)
 {
 	const struct transport_ops *t = transport_of(address);
@@ -118,22 +127,28 @@ static int parse_tcp(const char *text, uint16_t default_port, union inet_address
 	return -EINVAL;
 }
 
+static void print_tcp(const union inet_address *a, char out[TRANSPORT_ADDRESS_MAX])
+{
+	char host[INET6_ADDRSTRLEN];
+
+	if (a->sa.sa_family == AF_INET) {
+		inet_ntop(AF_INET, &a->in.sin_addr, host, sizeof(host));
+		snprintf(out, TRANSPORT_ADDRESS_MAX, "%s:%u", host, ntohs(a->in.sin_port));
+	} else {
+		inet_ntop(AF_INET6, &a->in6.sin6_addr, host, sizeof(host));
+		snprintf(out, TRANSPORT_ADDRESS_MAX, "[%s]:%u", host, ntohs(a->in6.sin6_port));
+	}
+}
+
 int transport_tcp_address(const char *text, uint16_t default_port,
 			  char out[TRANSPORT_ADDRESS_MAX])
 {
-	char host[INET6_ADDRSTRLEN];
 	union inet_address a;
 	socklen_t len;
 
 	if (parse_tcp(text, default_port, &a, &len) < 0)
 		return -EINVAL;
-	if (a.sa.sa_family == AF_INET) {
-		inet_ntop(AF_INET, &a.in.sin_addr, host, sizeof(host));
-		snprintf(out, TRANSPORT_ADDRESS_MAX, "%s:%u", host, ntohs(a.in.sin_port));
-	} else {
-		inet_ntop(AF_INET6, &a.in6.sin6_addr, host, sizeof(host));
-		snprintf(out, TRANSPORT_ADDRESS_MAX, "[%s]:%u", host, ntohs(a.in6.sin6_port));
-	}
+	print_tcp(&a, out);
 	return 0;
 }
 
@@ -168,8 +183,7 @@ static int tcp_listen(const char *address)
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	tcp_tune(fd); /* accepted sockets inherit it */
-	if (bind(fd, &a.sa, len) < 0 || listen(fd, BACKLOG) < 0)
+		if (bind(fd, &a.sa, len) < 0 || listen(fd, BACKLOG) < 0)
 		return -errno;
 	return take_fd(fd);
 }
@@ -191,9 +205,34 @@ static int tcp_connect(const char *address)
 	return take_fd(fd);
 }
 
+int transport_udp_route(const char *address)
+{
+	_close_ int fd = -1;
+	union inet_address a;
+	socklen_t len;
+
+	if (parse_tcp(address, 0, &a, &len) < 0)
+		return -EINVAL;
+	fd = socket(a.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, &a.sa, len) < 0)
+		return -errno;
+	return take_fd(fd);
+}
+
+static void tcp_accepted(int fd, char peer[TRANSPORT_ADDRESS_MAX])
+{
+	union inet_address a = { 0 };
+	socklen_t len = sizeof(a);
+
+	tcp_tune(fd);
+	if (!getpeername(fd, &a.sa, &len))
+		print_tcp(&a, peer);
+}
+
 const struct transport_ops transport_tcp = {
 	.name = "tcp",
 	.takes = tcp_takes,
 	.listen = tcp_listen,
 	.connect = tcp_connect,
+	.accepted = tcp_accepted,
 };

@@ -23,19 +23,27 @@ struct transport_ops {
 	int (*listen)(const char *address);
 	/* fd (perhaps still connecting: wait until writable) or negative errno */
 	int (*connect)(const char *address);
+	/* tune a socket that was accepted, and name its other end for the log */
+	void (*accepted)(int fd, char peer[TRANSPORT_ADDRESS_MAX]);
 };
 
 extern const struct transport_ops transport_tcp, transport_tipc;
 
 int transport_listen(const char *address);
 int transport_connect(const char *address);
+void transport_accepted(const char *listening, int fd, char peer[TRANSPORT_ADDRESS_MAX]);
 const char *transport_name(const char *address);
 
 /* "IP[:PORT]" or "[IP6][:PORT]" or a bare IPv6 address -> canonical address.
  * -EINVAL. */
 int transport_tcp_address(const char *text, uint16_t default_port,
 			  char out[TRANSPORT_ADDRESS_MAX]);
+/* A UDP socket connected to a TCP address: its own address tells the route. */
+int transport_udp_route(const char *address);
 void transport_tipc_address(uint32_t instance, char out[TRANSPORT_ADDRESS_MAX]);
+/* Make the transport usable: for TIPC, its bearer on the interface. 0 or a
+ * negative errno after a log line. */
+int transport_prepare(const char *transport, const char *bearer);
 /* Can this kernel speak TIPC (module loaded or loadable)? */
 bool transport_tipc_available(void);
 

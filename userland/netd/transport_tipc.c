@@ -80,6 +80,7 @@ static int tipc_listen(const char *address)
 static int tipc_connect(const char *address)
 {
 	unsigned int timeout = CONNECT_TIMEOUT_MS;
+	int on = 1;
 	struct sockaddr_tipc a;
 	_close_ int fd = -1;
 
@@ -89,9 +90,21 @@ static int tipc_connect(const char *address)
 	if (fd < 0)
 		return fd;
 	setsockopt(fd, SOL_TIPC, TIPC_CONN_TIMEOUT, &timeout, sizeof(timeout));
+	setsockopt(fd, SOL_TIPC, TIPC_NODELAY, &on, sizeof(on));
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 && errno != EINPROGRESS)
 		return -errno;
 	return take_fd(fd);
+}
+
+static void tipc_accepted(int fd, char peer[TRANSPORT_ADDRESS_MAX])
+{
+	struct sockaddr_tipc a;
+	socklen_t len = sizeof(a);
+	int on = 1;
+
+	setsockopt(fd, SOL_TIPC, TIPC_NODELAY, &on, sizeof(on));
+	if (!getpeername(fd, (struct sockaddr *)&a, &len))
+		snprintf(peer, TRANSPORT_ADDRESS_MAX, "tipc node %x", a.addr.id.node);
 }
 
 const struct transport_ops transport_tipc = {
@@ -99,4 +112,5 @@ const struct transport_ops transport_tipc = {
 	.takes = tipc_takes,
 	.listen = tipc_listen,
 	.connect = tipc_connect,
+	.accepted = tipc_accepted,
 };

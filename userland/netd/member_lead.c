@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The leader's duties: confirm leases, declare deaths, keep the raft
+ * configuration in agreement with the set `nodes`. Every node runs this file;
+ * only the leader's decisions are acted on.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "member_int.h"
+#include "userland/lib/log.h"
+
+#define DEATH_RETRY_MS 500
+#define LEASE_RETRY_MS 200
+#define JOIN_LIMIT_MS 60000
+
+/* ---- leadership itself ---- */
+
+/* Raft speaks of raft ids; requests and leases of numbers. */
+static void note_leader(struct member *m)
+{
+	uint64_t id = m->raft ? kddm_raft_leader(m->raft) : 0;
+	const struct node_info *info = id ? nodes_by_raft_id(m->nodes, id) : NULL;
+	uint32_t number = info ? info->number : 0;
+
+	if (id == m->leader_id && number == m->leader)
+		return;
+	m->leader_id = id;
+	m->leader = number;
+	if (number)
+		log_info("%s leads", info->name);
+	kddm_resend(m->kddm);
+	m->holder.sent_ns = 0; /* renew with the new leader at once */
+}
+
+static void note_leadership(struct member *m)
+{
+	bool leads = m->raft && kddm_raft_leads(m->raft);
+
+	if (leads && m->keeper.leading && m->keeper.term != kddm_raft_term(m->raft))
+		m->leads = false; /* lost and won again between two looks */
+	if (leads == m->leads)
+		return;
+	m->leads = leads;
+	if (!leads) {
+		lease_keeper_resigned(&m->keeper);
+		return;
+	}
+	lease_keeper_elected(&m->keeper, kddm_raft_term(m->raft), member_now_ns());
+	memset(m->deaths_asked_ms, 0, sizeof(m->deaths_asked_ms));
+	memset(m->joining_id, 0, sizeof(m->joining_id));
+	m->lead_index = kddm_raft_last_index(m->raft);
+	kddm_resend(m->kddm);
+	/* What former terms left behind is committed by an entry of ours. */
+	kddm_raft_kick(m->raft);
+}
+
+/* ---- leases ---- */
+
+static size_t list_voters(struct member *m, uint32_t *out)
+{
+	const struct raft_configuration *conf = kddm_raft_members(m->raft);
+	size_t n = 0;
+
+	for (unsigned int i = 0; i < conf->n && n < LEASE_VOTERS_MAX; i++) {
+		const struct node_info *info;
+
+		if (conf->servers[i].role != RAFT_VOTER)
+			continue;
+		info = nodes_by_raft_id(m->nodes, conf->servers[i].id);
+		out[n++] = info ? info->number : UINT32_MAX;
+	}
+	return n;
+}
+
+static void give_grant(struct member *m, const struct node_info *info)
+{
+	struct lease_grant g;
+
+	if (!lease_keeper_grant(&m->keeper, info, member_lease_ms(m), &g))
+		return;
+	g.applied = kddm_fsm_of(m->kddm)->index;
+	if (info->number == m->self)
+		member_take_grant(m, &g);
+	else
+		peers_send(m->peers, info->number, PEER_LEASE_GRANT, 0, &g, sizeof(g));
+}
+
+void member_lead_ack(struct member *m, uint32_t from, uint64_t round, uint64_t term)
+{
+	const struct kddm_object *obj;
+
+	if (!m->leads || !lease_keeper_ack(&m->keeper, from, round, term))
+		return;
+	kddm_for_each(m->nodes, obj)
+		give_grant(m, obj->value);
+}
+
+static void run_round(struct member *m)
+{
+	uint32_t voters[LEASE_VOTERS_MAX];
+	size_t n = list_voters(m, voters);
+	uint64_t term = m->keeper.term, round;
+
+	if (!lease_keeper_round(&m->keeper, voters, n, member_lease_ms(m), member_now_ns()))
+		return;
+	round = m->keeper.round;
+	for (size_t i = 0; i < n; i++)
+		if (voters[i] != m->self && voters[i] != UINT32_MAX)
+			peers_send(m->peers, voters[i], PEER_ROUND, round, &term, sizeof(term));
+	member_lead_ack(m, m->self, round, kddm_raft_term(m->raft));
+}
+
+void member_lead_renew(struct member *m, uint32_t from, const struct lease_renew *r)
+{
+	if (m->leads)
+		lease_keeper_renew(&m->keeper, nodes_get(m->nodes, from), r, member_now_ns());
+}
+
+static void adjust_lease(struct member *m, const struct node_info *info, uint64_t now_ns)
+{
+	uint32_t wanted = lease_keeper_wanted(&m->keeper, info, member_lease_ms(m), now_ns);
+	struct node_info change = *info;
+
+	if (info->state != NODE_UP || wanted == info->lease_ms ||
+	    now_ns / 1000000 - m->lease_asked_ms < LEASE_RETRY_MS)
+		return;
+	m->lease_asked_ms = now_ns / 1000000;
+	change.lease_ms = wanted;
+	kddm_submit_node_op(m->kddm, KDDM_OP_NODE_LEASE, &change, NULL, NULL);
+}
+
+/* ---- deaths ---- */
+
+static void declare_dead(struct member *m, const struct node_info *info, uint64_t now_ms)
+{
+	struct node_info dead = *info;
+
+	if (now_ms - m->deaths_asked_ms[info->number] < DEATH_RETRY_MS)
+		return;
+	m->deaths_asked_ms[info->number] = now_ms;
+	log_warn("%s has been silent for its whole lease: declared dead", info->name);
+	dead.changed_ms = member_unix_ms();
+	kddm_submit_node_op(m->kddm, KDDM_OP_NODE_DEAD, &dead, NULL, NULL);
+}
+
+/* A join that never came to an end must not count as a node for ever. */
+static void expire_join(struct member *m, const struct node_info *info, uint64_t now_ms)
+{
+	uint64_t *since = &m->joining_ms[info->number];
+	struct node_info left = *info;
+
+	if (m->joining_id[info->number] != info->raft_id) {
+		m->joining_id[info->number] = info->raft_id;
+		*since = now_ms;
+	}
+	if (now_ms - *since < JOIN_LIMIT_MS)
+		return;
+	*since = now_ms;
+	log_warn("%s never finished joining: forgotten", info->name);
+	left.changed_ms = member_unix_ms();
+	kddm_submit_node_op(m->kddm, KDDM_OP_NODE_LEAVE, &left, NULL, NULL);
+}
+
+static void look_after_nodes(struct member *m)
+{
+	uint64_t now = member_now_ns();
+	const struct kddm_object *obj;
+
+	lease_keeper_tick(&m->keeper, now);
+	kddm_for_each(m->nodes, obj) {
+		const struct node_info *info = obj->value;
+
+		if (info->state == NODE_JOINING)
+			expire_join(m, info, now / 1000000);
+		if (info->state != NODE_UP || info->number == m->self)
+			continue;
+		if (lease_keeper_overdue(&m->keeper, info, member_lease_ms(m), now))
+			declare_dead(m, info, now / 1000000);
+	}
+	kddm_for_each(m->nodes, obj)
+		adjust_lease(m, obj->value, now);
+}
+
+/* ---- the raft configuration ---- */
+
+static const struct raft_server *server_of(const struct raft_configuration *conf, uint64_t id)
+{
+	for (unsigned int i = 0; i < conf->n; i++)
+		if (conf->servers[i].id == id)
+			return &conf->servers[i];
+	return NULL;
+}
+
+static bool belongs(const struct node_info *info)
+{
+	return info && info->state != NODE_LEFT;
+}
+
+static bool lives(const struct node_info *info)
+{
+	return info && info->state == NODE_UP;
+}
+
+/* 1, 3 or 5: an even number only adds a way to fail. */
+static unsigned int voters_for(unsigned int live, unsigned int max)
+{
+	unsigned int n = live < max ? live : max;
+
+	return n ? n - (n % 2 ? 0 : 1) : 1;
+}
+
+struct survey {
+	unsigned int live, voters, live_voters;
+	const struct node_info *candidate;     /* live standby, lowest number */
+	const struct raft_server *dead_voter;  /* of a dead node */
+	const struct raft_server *spare_voter; /* live, highest number, not `self` */
+	const struct raft_server *stranger;    /* of no node that belongs */
+	const struct raft_server *spare;       /* added, not yet replicating */
+	const struct node_info *missing;       /* in no role yet */
+};
+
+static void survey_nodes(struct survey *s, struct kddm_set *nodes,
+			 const struct raft_configuration *conf)
+{
+	const struct kddm_object *obj;
+
+	kddm_for_each(nodes, obj) {
+		const struct node_info *info = obj->value;
+		const struct raft_server *server = server_of(conf, info->raft_id);
+
+		s->live += lives(info);
+		if (!server && belongs(info) && info->state != NODE_DEAD)
+			s->missing = s->missing ? s->missing : info;
+		if (server && server->role == RAFT_STANDBY && lives(info) && !s->candidate)
+			s->candidate = info;
+	}
+}
+
+static void survey_servers(struct survey *s, struct kddm_set *nodes,
+			   const struct raft_configuration *conf, uint64_t self)
+{
+	for (unsigned int i = 0; i < conf->n; i++) {
+		const struct raft_server *server = &conf->servers[i];
+		const struct node_info *info = nodes_by_raft_id(nodes, server->id);
+
+		if (!belongs(info) && server->id != self)
+			s->stranger = server;
+		if (belongs(info) && server->role == RAFT_SPARE)
+			s->spare = server;
+		if (server->role != RAFT_VOTER)
+			continue;
+		s->voters++;
+		if (lives(info)) {
+			s->live_voters++;
+			if (server->id != self)
+				s->spare_voter = server;
+		} else if (belongs(info)) {
+			s->dead_voter = server;
+		}
+	}
+}
+
+static struct member_change change_of(enum member_change_kind kind, uint64_t id, int role)
+{
+	return (struct member_change){ .kind = kind, .raft_id = id, .role = role };
+}
+
+/*
+ * One step towards: every node that belongs is at least a standby; as many
+ * voters as the live nodes allow, live ones first; nobody else. A voter is
+ * replaced before it is demoted.
+ */
+struct member_change member_next_change(struct kddm_set *nodes,
+					const struct raft_configuration *conf, uint64_t self,
+					unsigned int max_voters)
+{
+	struct survey s = { 0 };
+	unsigned int want;
+
+	survey_nodes(&s, nodes, conf);
+	survey_servers(&s, nodes, conf, self);
+	want = voters_for(s.live, max_voters);
+	if (s.missing) {
+		struct member_change c = change_of(MEMBER_ADD, s.missing->raft_id, 0);
+
+		snprintf(c.address, sizeof(c.address), "%s", s.missing->address);
+		return c;
+	}
+	if (s.spare)
+		return change_of(MEMBER_ASSIGN, s.spare->id, RAFT_STANDBY);
+	if (s.live_voters < want && s.candidate)
+		return change_of(MEMBER_ASSIGN, s.candidate->raft_id, RAFT_VOTER);
+	if (s.stranger)
+		return change_of(MEMBER_REMOVE, s.stranger->id, 0);
+	if (s.dead_voter && s.live_voters >= want && s.voters > want)
+		return change_of(MEMBER_ASSIGN, s.dead_voter->id, RAFT_STANDBY);
+	if (s.live_voters > want && s.spare_voter)
+		return change_of(MEMBER_ASSIGN, s.spare_voter->id, RAFT_STANDBY);
+	return change_of(MEMBER_NO_CHANGE, 0, 0);
+}
+
+static void on_changed(void *arg, int status)
+{
+	struct member *m = arg;
+
+	m->changing = false;
+	if (status && status != -EAGAIN && status != -ESHUTDOWN)
+		log_info("change of the voters did not succeed: %s; trying again", strerror(-status));
+}
+
+static void change_configuration(struct member *m)
+{
+	struct member_change c;
+	int r = 0;
+
+	/* Before what former terms left is applied, the sets lag behind the servers. */
+	if (m->changing || kddm_raft_applied(m->raft) < m->lead_index)
+		return;
+	c = member_next_change(m->nodes, kddm_raft_members(m->raft), m->id.raft_id,
+			       member_conf_uint(m, "voters", 3));
+	if (c.kind == MEMBER_NO_CHANGE)
+		return;
+	m->changing = true;
+	if (c.kind == MEMBER_ADD)
+		r = kddm_raft_add(m->raft, c.raft_id, c.address, on_changed, m);
+	else if (c.kind == MEMBER_ASSIGN)
+		r = kddm_raft_assign(m->raft, c.raft_id, c.role, on_changed, m);
+	else
+		r = kddm_raft_remove(m->raft, c.raft_id, on_changed, m);
+	if (r < 0)
+		m->changing = false;
+}
+
+/* ---- when ---- */
+
+void member_lead_check(struct member *m)
+{
+	uint64_t index = kddm_fsm_of(m->kddm)->index;
+
+	note_leadership(m);
+	note_leader(m);
+	if (!m->leads)
+		return;
+	run_round(m);
+	if (index > m->kicked_index && kddm_idle(m->kddm)) {
+		m->kicked_index = index;
+		kddm_raft_kick(m->raft);
+	}
+}
+
+/* The first node of all names itself; later ones are named by member_join.c. */
+static void name_first_node(struct member *m)
+{
+	struct node_info info;
+
+	if (kddm_count(m->nodes) || !kddm_idle(m->kddm))
+		return;
+	member_fill_own(m, &info);
+	kddm_submit_node_op(m->kddm, KDDM_OP_NODE_JOIN, &info, NULL, NULL);
+}
+
+void member_lead_tick(struct member *m)
+{
+	if (!m->leads)
+		return;
+	name_first_node(m);
+	look_after_nodes(m);
+	change_configuration(m);
+}

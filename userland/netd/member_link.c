@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Connections of membership: what comes in is told apart by its hello (query,
+ * join, raft, peer, stream), and raft's transport makes its own the same way.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "member_int.h"
+#include "userland/lib/log.h"
+
+/* A connection that raft asked for. */
+struct raft_link {
+	struct raft_link *next;
+	struct member *m;
+	struct secure_conn *conn;
+	struct raft_uv_connect *req;
+	raft_uv_connect_cb cb;
+};
+
+/* ---- hello ---- */
+
+json_t *member_make_hello(void *arg, const char *purpose)
+{
+	struct member *m = arg;
+	char raft_id[17];
+
+	snprintf(raft_id, sizeof(raft_id), "%016llx", (unsigned long long)m->id.raft_id);
+	return json_pack("{si ss ss ss ss si}", "v", MEMBER_PROTOCOL, "cluster", m->id.cluster,
+			 "purpose", purpose, "raft_id", raft_id, "address", m->id.address, "node",
+			 (int)m->self);
+}
+
+static uint64_t hex_field(json_t *obj, const char *name)
+{
+	const char *text = json_string_value(json_object_get(obj, name));
+
+	return text ? strtoull(text, NULL, 16) : 0;
+}
+
+static struct uv_stream_s *open_pipe(struct member *m, int fd)
+{
+	uv_pipe_t *pipe = calloc(1, sizeof(*pipe));
+
+	if (!pipe)
+		abort();
+	uv_pipe_init(m->params.loop, pipe, 0);
+	if (uv_pipe_open(pipe, fd)) {
+		close(fd);
+		uv_close((uv_handle_t *)pipe, (uv_close_cb)free);
+		return NULL;
+	}
+	return (struct uv_stream_s *)pipe;
+}
+
+static void hello_raft(struct member *m, struct secure_conn *c, json_t *hello)
+{
+	const char *address = json_string_value(json_object_get(hello, "address"));
+	uint64_t id = hex_field(hello, "raft_id");
+	struct uv_stream_s *stream;
+	int fd;
+
+	if (!m->raft || !m->raft_accept || !id || !address) {
+		secure_refuse(c, 1, "try again later", "not ready");
+		return;
+	}
+	if (secure_accept(c, NULL, false, &fd) < 0)
+		return;
+	stream = open_pipe(m, fd);
+	if (stream)
+		m->raft_accept(&m->raft_transport, id, address, stream);
+}
+
+/*
+ * Those that left, or were replaced under their name, are told so. A node that
+ * is not caught up knows nobody and believes all who have the key.
+ */
+static bool is_stranger(struct member *m, uint64_t raft_id)
+{
+	const struct node_info *info = nodes_by_raft_id(m->nodes, raft_id);
+
+	if (kddm_raft_role(m->raft, raft_id) >= 0 || !m->ready)
+		return false;
+	return !info || info->state == NODE_LEFT;
+}
+
+static void hello_member(struct member *m, struct secure_conn *c, const char *purpose,
+			 json_t *hello)
+{
+	uint32_t from = (uint32_t)json_integer_value(json_object_get(hello, "node"));
+
+	/* Raft decides by its own configuration who is heard. */
+	if (!strcmp(purpose, "raft")) {
+		hello_raft(m, c, hello);
+		return;
+	}
+	if (is_stranger(m, hex_field(hello, "raft_id"))) {
+		secure_refuse(c, 4, "join the cluster again", "this node is not a member any more");
+		return;
+	}
+	if (!strcmp(purpose, "peer"))
+		peers_hello_link(m->peers, c, from);
+	else if (!strcmp(purpose, "stream"))
+		peers_hello_stream(m->peers, c, from, hello);
+	else
+		secure_refuse(c, 1, "run the same version on all nodes", "unknown purpose");
+}
+
+void member_hello(void *arg, struct secure_conn *c, const char *identity, json_t *hello)
+{
+	const char *purpose = json_string_value(json_object_get(hello, "purpose"));
+	const char *cluster = json_string_value(json_object_get(hello, "cluster"));
+	struct member *m = arg;
+
+	if (!purpose || json_integer_value(json_object_get(hello, "v")) != MEMBER_PROTOCOL) {
+		secure_refuse(c, 1, "run neighbouring versions on all nodes",
+			      "unknown protocol version");
+		return;
+	}
+	if (m->stopping || !m->running) {
+		secure_refuse(c, 1, "try again later", "this node is stopping");
+		return;
+	}
+	if (!strcmp(purpose, "query")) {
+		member_hello_query(m, c, identity, hello);
+		return;
+	}
+	if (!cluster || strcmp(cluster, m->id.cluster)) {
+		secure_refuse(c, 1, "check the address", "that node belongs to another cluster");
+		return;
+	}
+	/* A token lets in; it does not make a member. */
+	if (!strcmp(purpose, "join"))
+		member_hello_join(m, c, hello);
+	else if (strcmp(identity, "key") && !m->insecure)
+		secure_refuse(c, 1, "use the cluster's key", "a token only serves to join");
+	else
+		hello_member(m, c, purpose, hello);
+}
+
+/* ---- raft's transport ---- */
+
+static int transport_init(struct raft_uv_transport *t, raft_id id, const char *address)
+{
+	(void)t;
+	(void)id;
+	(void)address;
+	return 0;
+}
+
+static int transport_listening(struct raft_uv_transport *t, raft_uv_accept_cb cb)
+{
+	struct member *m = t->impl;
+
+	m->raft_accept = cb;
+	return 0;
+}
+
+static void raft_link_free(struct raft_link *l)
+{
+	struct raft_link **at = &l->m->raft_links;
+
+	while (*at != l)
+		at = &(*at)->next;
+	*at = l->next;
+	free(l);
+}
+
+static void on_raft_connected(void *arg, int status, json_t *reply, int fd)
+{
+	struct raft_link *l = arg;
+	struct uv_stream_s *stream = !status && fd >= 0 ? open_pipe(l->m, fd) : NULL;
+
+	(void)reply;
+	l->cb(l->req, stream, stream ? 0 : RAFT_NOCONNECTION);
+	raft_link_free(l);
+}
+
+static int transport_connecting(struct raft_uv_transport *t, struct raft_uv_connect *req,
+				raft_id id, const char *address, raft_uv_connect_cb cb)
+{
+	struct raft_link *l = calloc(1, sizeof(*l));
+	struct secure_connect c = { .address = address, .done = on_raft_connected, .arg = l };
+
+	(void)id;
+	if (!l)
+		return RAFT_NOMEM;
+	l->m = t->impl;
+	l->req = req;
+	l->cb = cb;
+	c.hello = member_make_hello(l->m, "raft");
+	l->conn = secure_connect(l->m->secure, &c);
+	json_decref(c.hello);
+	if (!l->conn) {
+		free(l);
+		return RAFT_NOMEM;
+	}
+	l->next = l->m->raft_links;
+	l->m->raft_links = l;
+	return 0;
+}
+
+static void transport_closing(struct raft_uv_transport *t, raft_uv_transport_close_cb cb)
+{
+	struct member *m = t->impl;
+
+	m->raft_accept = NULL;
+	while (m->raft_links) {
+		struct raft_link *l = m->raft_links;
+
+		secure_cancel(l->conn);
+		l->cb(l->req, NULL, RAFT_CANCELED);
+		raft_link_free(l);
+	}
+	cb(t);
+}
+
+int member_link_init(struct member *m)
+{
+	m->raft_transport = (struct raft_uv_transport){
+		.version = 1,
+		.impl = m,
+		.init = transport_init,
+		.listen = transport_listening,
+		.connect = transport_connecting,
+		.close = transport_closing,
+	};
+	return 0;
+}

@@ -1,0 +1,634 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Connections from socket to accepted stream; see secure.h. The TLS half is
+ * secure_tls.c, pumping is secure_pump.c.
+ *
+ * All of it runs on the loop. A connection is in one list of its owner from
+ * birth until its handles are closed.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "secure_int.h"
+#include "transport.h"
+#include "userland/lib/log.h"
+
+struct secure_listener {
+	struct secure *secure;
+	struct secure_listener *next;
+	uv_poll_t poll;
+	int fd;
+	char address[TRANSPORT_ADDRESS_MAX];
+};
+
+/* ---- end of a connection ---- */
+
+static void secure_maybe_closed(struct secure *s)
+{
+	if (!s->closing || s->conns || s->listeners)
+		return;
+	secure_tls_exit(s);
+	if (s->closed)
+		s->closed(s->closed_arg);
+	free(s);
+}
+
+void secure_conn_unlink(struct secure_conn *c)
+{
+	struct secure_conn **p = &c->secure->conns;
+
+	while (*p && *p != c)
+		p = &(*p)->next;
+	if (*p)
+		*p = c->next;
+	secure_maybe_closed(c->secure);
+}
+
+void secure_conn_free(struct secure_conn *c)
+{
+
+	secure_tls_free(c);
+	if (c->net_fd >= 0)
+		close(c->net_fd);
+	if (c->local_fd >= 0)
+		close(c->local_fd);
+	json_decref(c->hello);
+	free(c->in.data);
+	free(c->out.data);
+	secure_conn_unlink(c);
+	free(c);
+}
+
+static void on_handle_closed(uv_handle_t *h)
+{
+	struct secure_conn *c = h->data;
+
+	if (--c->handles)
+		return;
+	if (c->go_threaded)
+		secure_pump_thread(c);
+	else
+		secure_conn_free(c);
+}
+
+static void handles_close(struct secure_conn *c)
+{
+	uv_handle_t *of[] = { (uv_handle_t *)&c->timer, (uv_handle_t *)&c->net,
+			      (uv_handle_t *)&c->local };
+	int n = c->has_local ? 3 : 2;
+
+	for (int i = 0; i < n; i++)
+		if (!uv_is_closing(of[i]))
+			uv_close(of[i], on_handle_closed);
+}
+
+static void leave_pending(struct secure_conn *c)
+{
+	if (c->server && c->pending) {
+		c->pending = false;
+		c->secure->n_pending--;
+	}
+}
+
+void secure_conn_end(struct secure_conn *c)
+{
+	if (c->ended)
+		return;
+	c->ended = true;
+	leave_pending(c);
+	handles_close(c);
+}
+
+static json_t *error_object(int code, const char *remedy, const char *text)
+{
+	return json_pack("{ss si ss}", "error", text, "code", code, "remedy", remedy);
+}
+
+/* A client's connection failed before its stream began. */
+static void client_fail(struct secure_conn *c, int status, const char *remedy, const char *text)
+{
+	secure_done_fn *done = c->done;
+
+	c->done = NULL;
+	secure_conn_end(c);
+	if (done) {
+		json_t *e = error_object(1, remedy, text);
+
+		done(c->done_arg, status, e, -1);
+		json_decref(e);
+	}
+}
+
+/* One clear line on each side. */
+void secure_conn_fail(struct secure_conn *c, int status)
+{
+	char text[256];
+	const char *remedy = "look at the log of the other node";
+
+	if (c->ended)
+		return;
+	if (c->server) {
+		if (status == -EACCES)
+			log_warn("%s: refused, wrong key or token (it called itself '%s')", c->peer,
+				 c->identity[0] ? c->identity : "?");
+		else if (c->pending && status != -ECONNRESET)
+			log_info("%s: connection ended before it said what it wants: %s", c->peer,
+				 strerror(-status));
+		secure_conn_end(c);
+		return;
+	}
+	if (status == -EACCES) {
+		snprintf(text, sizeof(text), "the node at %s refuses this key or token", c->peer);
+		remedy = "use the cluster's key (/etc/netssi/key) or a fresh token (netctl token)";
+	} else if (status == -ECONNREFUSED) {
+		snprintf(text, sizeof(text), "no netd listens at %s", c->peer);
+		remedy = "check the address and that netd runs there and is in a cluster";
+	} else if (status == -ETIMEDOUT) {
+		snprintf(text, sizeof(text), "no answer from %s", c->peer);
+		remedy = "check the address, the cable and the firewall";
+	} else {
+		snprintf(text, sizeof(text), "cannot talk to %s: %s", c->peer, strerror(-status));
+	}
+	client_fail(c, status, remedy, text);
+}
+
+/* ---- hello ---- */
+
+static void queue_json(struct secure_conn *c, json_t *obj)
+{
+	char *text = json_dumps(obj, JSON_COMPACT);
+	uint32_t len = text ? (uint32_t)strlen(text) : 0;
+
+	secure_bytes_add(&c->out, &len, sizeof(len));
+	if (text)
+		secure_bytes_add(&c->out, text, len);
+	free(text);
+}
+
+/* *out: new reference. 1 complete, 0 not yet, negative errno. */
+static int take_json(struct secure_conn *c, json_t **out)
+{
+	uint32_t len;
+
+	if (c->in.len < sizeof(len))
+		return 0;
+	memcpy(&len, c->in.data, sizeof(len));
+	if (len > SECURE_HELLO_MAX)
+		return -EPROTO;
+	if (c->in.len < sizeof(len) + len)
+		return 0;
+	*out = json_loadb(c->in.data + sizeof(len), len, JSON_REJECT_DUPLICATES, NULL);
+	if (!json_is_object(*out)) {
+		json_decref(*out);
+		return -EPROTO;
+	}
+	secure_bytes_drop(&c->in, sizeof(len) + len);
+	return 1;
+}
+
+static int make_stream(struct secure_conn *c, bool threaded, int *fd)
+{
+	int pair[2];
+	int flags = SOCK_STREAM | SOCK_CLOEXEC | (threaded ? 0 : SOCK_NONBLOCK);
+
+	if (socketpair(AF_UNIX, flags, 0, pair) < 0)
+		return -errno;
+	c->local_fd = pair[0];
+	*fd = pair[1];
+	uv_timer_stop(&c->timer);
+	c->state = SECURE_STREAM;
+	if (threaded) {
+		c->go_threaded = true;
+		handles_close(c);
+		return 0;
+	}
+	uv_poll_init(c->secure->loop, &c->local, c->local_fd);
+	c->local.data = c;
+	c->has_local = true;
+	c->handles++;
+	return 0;
+}
+
+static void client_reply(struct secure_conn *c, json_t *reply)
+{
+	secure_done_fn *done = c->done;
+	int fd = -1, r;
+
+	if (json_object_get(reply, "error")) {
+		c->done = NULL;
+		secure_conn_end(c);
+		if (done)
+			done(c->done_arg, -EREMOTEIO, reply, -1);
+		return;
+	}
+	if (json_is_true(json_object_get(reply, "closed"))) {
+		c->done = NULL;
+		secure_conn_end(c);
+	} else {
+		r = make_stream(c, c->threaded, &fd);
+		if (r < 0) {
+			secure_conn_fail(c, r);
+			return;
+		}
+		c->done = NULL;
+	}
+	if (done)
+		done(c->done_arg, 0, reply, fd);
+	else if (fd >= 0)
+		close(fd);
+	if (c->state == SECURE_STREAM && !c->ended && !c->go_threaded)
+		secure_pump(c);
+}
+
+/* The connection is up and has bytes: the hello or the reply to it. */
+static void take_hello(struct secure_conn *c)
+{
+	json_t *obj = NULL;
+	int r = take_json(c, &obj);
+
+	if (r < 0) {
+		secure_conn_fail(c, r);
+		return;
+	}
+	if (!r)
+		return;
+	if (!c->server) {
+		client_reply(c, obj);
+		json_decref(obj);
+		return;
+	}
+	uv_timer_stop(&c->timer);
+	leave_pending(c);
+	c->state = SECURE_ASKED;
+	c->hello = obj;
+	c->secure->hello(c->secure->arg, c, c->identity, obj);
+}
+
+int secure_accept(struct secure_conn *c, json_t *reply, bool threaded, int *fd)
+{
+	int r;
+
+	if (c->ended) {
+		json_decref(reply);
+		return -ECONNRESET;
+	}
+	reply = reply ? reply : json_object();
+	queue_json(c, reply);
+	json_decref(reply);
+	r = make_stream(c, threaded, fd);
+	if (r < 0)
+		secure_conn_end(c);
+	else if (!threaded)
+		secure_pump(c);
+	return r;
+}
+
+void secure_answer(struct secure_conn *c, json_t *reply)
+{
+	if (c->ended) {
+		json_decref(reply);
+		return;
+	}
+	if (!json_object_get(reply, "error"))
+		json_object_set_new(reply, "closed", json_true());
+	queue_json(c, reply);
+	json_decref(reply);
+	c->state = SECURE_LAST_WORDS;
+	uv_timer_start(&c->timer, secure_on_timeout, SECURE_TIMEOUT_MS, 0);
+	secure_step(c);
+}
+
+void secure_refuse(struct secure_conn *c, int code, const char *remedy, const char *fmt, ...)
+{
+	char text[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	log_warn("%s: refused: %s", c->peer, text);
+	secure_answer(c, error_object(code, remedy, text));
+}
+
+const char *secure_peer(const struct secure_conn *c)
+{
+	return c->peer;
+}
+
+/* ---- progress before the stream ---- */
+
+void secure_on_timeout(uv_timer_t *t)
+{
+	struct secure_conn *c = t->data;
+
+	if (c->state == SECURE_LAST_WORDS)
+		secure_conn_end(c);
+	else
+		secure_conn_fail(c, -ETIMEDOUT);
+}
+
+static int finish_connect(struct secure_conn *c)
+{
+	int err = 0;
+	socklen_t len = sizeof(err);
+
+	if (getsockopt(c->net_fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
+		return -errno;
+	if (err)
+		return -err;
+	c->state = SECURE_HANDSHAKE;
+	return 0;
+}
+
+static int handshake(struct secure_conn *c)
+{
+	int r = c->secure->insecure ? 1 : secure_tls_handshake(c);
+
+	if (r <= 0)
+		return r;
+	c->state = SECURE_HELLO;
+	if (c->secure->insecure && c->server)
+		snprintf(c->identity, sizeof(c->identity), "insecure");
+	if (!c->server)
+		queue_json(c, c->hello);
+	return 1;
+}
+
+static int read_some(struct secure_conn *c)
+{
+	char buf[4096];
+	ssize_t n = secure_net_read(c, buf, sizeof(buf));
+
+	if (n == -EAGAIN)
+		return 0;
+	if (n <= 0)
+		return n ? (int)n : -ECONNRESET;
+	secure_bytes_add(&c->in, buf, (size_t)n);
+	return 1;
+}
+
+static int write_out(struct secure_conn *c)
+{
+	while (c->out.len) {
+		ssize_t n = secure_net_write(c, c->out.data, c->out.len);
+
+		if (n == -EAGAIN)
+			return 0;
+		if (n < 0)
+			return (int)n;
+		secure_bytes_drop(&c->out, (size_t)n);
+	}
+	return 1;
+}
+
+/* One event's worth of progress; 0, or a negative errno. */
+static int advance(struct secure_conn *c)
+{
+	int r = 0;
+
+	if (c->state == SECURE_CONNECTING)
+		r = finish_connect(c);
+	if (r >= 0 && c->state == SECURE_HANDSHAKE)
+		r = handshake(c);
+	if (r < 0 || c->state == SECURE_HANDSHAKE)
+		return r;
+	r = write_out(c);
+	if (r < 0)
+		return r;
+	if (c->state == SECURE_LAST_WORDS) {
+		if (!c->out.len)
+			secure_tls_shutdown(c);
+		/* The peer closes once it has read them; that ends us. */
+		r = read_some(c);
+		return r < 0 ? r : 0;
+	}
+	if (c->state == SECURE_ASKED)
+		return 0;
+	do {
+		r = read_some(c);
+		if (r > 0)
+			take_hello(c);
+	} while (r > 0 && c->state == SECURE_HELLO && !c->ended);
+	return r < 0 && c->state == SECURE_HELLO ? r : 0;
+}
+
+static void on_net(uv_poll_t *p, int status, int events)
+{
+	struct secure_conn *c = p->data;
+
+	(void)events;
+	if (status < 0)
+		secure_conn_fail(c, status);
+	else
+		secure_step(c);
+}
+
+void secure_step(struct secure_conn *c)
+{
+	int events = UV_READABLE, r;
+
+	if (c->ended || c->go_threaded)
+		return;
+	if (c->state == SECURE_STREAM) {
+		secure_pump(c);
+		return;
+	}
+	r = advance(c);
+	if (c->ended || c->go_threaded || c->state == SECURE_STREAM)
+		return;
+	if (r < 0) {
+		secure_conn_fail(c, r);
+		return;
+	}
+	if (c->state == SECURE_CONNECTING || c->out.len || c->want_write)
+		events |= UV_WRITABLE;
+	if (c->state == SECURE_ASKED)
+		uv_poll_stop(&c->net); /* the hello said all that may come now */
+	else
+		uv_poll_start(&c->net, events, on_net);
+}
+
+/* ---- birth ---- */
+
+static struct secure_conn *conn_new(struct secure *s, int fd, const char *peer)
+{
+	struct secure_conn *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->secure = s;
+	c->net_fd = fd;
+	c->local_fd = -1;
+	snprintf(c->peer, sizeof(c->peer), "%s", peer);
+	uv_timer_init(s->loop, &c->timer);
+	uv_poll_init(s->loop, &c->net, fd);
+	c->timer.data = c->net.data = c;
+	c->handles = 2;
+	c->next = s->conns;
+	s->conns = c;
+	return c;
+}
+
+struct secure_conn *secure_connect(struct secure *s, const struct secure_connect *p)
+{
+	int fd = transport_connect(p->address), early = fd < 0 ? fd : 0;
+	struct secure_conn *c;
+
+	/* What fails at once is told from the loop, like all else. */
+	if (fd < 0)
+		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	c = fd >= 0 ? conn_new(s, fd, p->address) : NULL;
+	if (!c)
+		return NULL;
+	c->done = p->done;
+	c->done_arg = p->arg;
+	c->hello = json_incref(p->hello);
+	c->threaded = p->threaded;
+	c->early = early;
+	snprintf(c->identity, sizeof(c->identity), "%s", p->identity ? p->identity : "key");
+	if (!early && !s->insecure)
+		c->early = secure_tls_client(c, p->key);
+	uv_timer_start(&c->timer, c->early ? secure_on_early : secure_on_timeout,
+		       c->early ? 0 : p->timeout_ms ? p->timeout_ms : SECURE_TIMEOUT_MS, 0);
+	if (!c->early)
+		uv_poll_start(&c->net, UV_WRITABLE, on_net);
+	return c;
+}
+
+void secure_on_early(uv_timer_t *t)
+{
+	struct secure_conn *c = t->data;
+
+	secure_conn_fail(c, c->early);
+}
+
+void secure_cancel(struct secure_conn *c)
+{
+	c->done = NULL;
+	secure_conn_end(c);
+}
+
+static void accept_one(struct secure_listener *l, int fd)
+{
+	struct secure *s = l->secure;
+	char peer[TRANSPORT_ADDRESS_MAX];
+	struct secure_conn *c;
+
+	transport_accepted(l->address, fd, peer);
+	if (s->n_pending >= SECURE_PENDING_MAX) {
+		close(fd);
+		return;
+	}
+	c = conn_new(s, fd, peer);
+	if (!c) {
+		close(fd);
+		return;
+	}
+	c->server = c->pending = true;
+	s->n_pending++;
+	c->state = SECURE_HANDSHAKE;
+	if (!s->insecure && secure_tls_server(c) < 0) {
+		secure_conn_end(c);
+		return;
+	}
+	uv_timer_start(&c->timer, secure_on_timeout, SECURE_TIMEOUT_MS, 0);
+	secure_step(c);
+}
+
+static void on_acceptable(uv_poll_t *p, int status, int events)
+{
+	struct secure_listener *l = p->data;
+	int fd;
+
+	(void)events;
+	if (status < 0)
+		return;
+	while ((fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
+		accept_one(l, fd);
+}
+
+int secure_listen(struct secure *s, const char *address, struct secure_listener **out)
+{
+	int fd = transport_listen(address);
+	struct secure_listener *l;
+
+	if (fd < 0)
+		return fd;
+	l = calloc(1, sizeof(*l));
+	if (!l) {
+		close(fd);
+		return -ENOMEM;
+	}
+	l->secure = s;
+	l->fd = fd;
+	snprintf(l->address, sizeof(l->address), "%s", address);
+	uv_poll_init(s->loop, &l->poll, fd);
+	l->poll.data = l;
+	uv_poll_start(&l->poll, UV_READABLE, on_acceptable);
+	l->next = s->listeners;
+	s->listeners = l;
+	*out = l;
+	return 0;
+}
+
+static void on_listener_closed(uv_handle_t *h)
+{
+	struct secure_listener *l = h->data, **p = &l->secure->listeners;
+	struct secure *s = l->secure;
+
+	close(l->fd);
+	while (*p != l)
+		p = &(*p)->next;
+	*p = l->next;
+	free(l);
+	secure_maybe_closed(s);
+}
+
+void secure_unlisten(struct secure_listener *l)
+{
+	if (l && !uv_is_closing((uv_handle_t *)&l->poll))
+		uv_close((uv_handle_t *)&l->poll, on_listener_closed);
+}
+
+int secure_new(const struct secure_params *p, struct secure **out)
+{
+	struct secure *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	s->loop = p->loop;
+	s->insecure = p->insecure;
+	s->find_key = p->find_key;
+	s->hello = p->hello;
+	s->arg = p->arg;
+	r = secure_tls_init(s);
+	if (r < 0) {
+		free(s);
+		return r;
+	}
+	*out = s;
+	return 0;
+}
+
+void secure_close(struct secure *s, void (*closed)(void *arg), void *arg)
+{
+	struct secure_conn *c, *next;
+
+	s->closing = true;
+	s->closed = closed;
+	s->closed_arg = arg;
+	for (struct secure_listener *l = s->listeners; l; l = l->next)
+		secure_unlisten(l);
+	for (c = s->conns; c; c = next) {
+		next = c->next;
+		c->done = NULL;
+		secure_conn_end(c);
+	}
+	secure_maybe_closed(s);
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Authenticated connections: what a node may talk to. Both ends prove that
+ * they know a secret (TLS 1.3, external PSK, ephemeral DH) before one byte is
+ * interpreted; then the client says in a JSON "hello" what it wants and the
+ * server accepts, answers or refuses. An accepted connection becomes a plain
+ * stream fd: one end of a socket pair whose other end is pumped through TLS.
+ * With `insecure` the hello comes first and all is clear text.
+ *
+ * Wire, inside TLS: u32 length (little endian, <= SECURE_HELLO_MAX), JSON; both
+ * ways once; then the stream. A refusal is {"error","code","remedy"}.
+ */
+#ifndef SSI_SECURE_H
+#define SSI_SECURE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#define SECURE_KEY_BYTES 32
+#define SECURE_HELLO_MAX 65536
+#define SECURE_IDENTITY_MAX 96
+#define SECURE_TIMEOUT_MS 5000
+#define SECURE_PENDING_MAX 128 /* incoming, not yet authenticated */
+
+struct secure;
+struct secure_listener;
+struct secure_conn;
+
+struct secure_params {
+	uv_loop_t *loop;
+	bool insecure;
+	/* The secret of an identity; negative errno: unknown or expired. */
+	int (*find_key)(void *arg, const char *identity, uint8_t key[SECURE_KEY_BYTES]);
+	/* A peer is authenticated as `identity` and says hello (borrowed). Finish
+	 * with secure_accept(), secure_answer() or secure_refuse(), now or later. */
+	void (*hello)(void *arg, struct secure_conn *c, const char *identity, json_t *hello);
+	void *arg;
+};
+
+int secure_new(const struct secure_params *p, struct secure **out);
+/* Connections and listeners end; `closed` when the loop has let go of them. */
+void secure_close(struct secure *s, void (*closed)(void *arg), void *arg);
+
+int secure_listen(struct secure *s, const char *address, struct secure_listener **out);
+void secure_unlisten(struct secure_listener *l);
+
+/* Server's ways to go on. `reply` is stolen, may be NULL. */
+/* *fd: the stream, nonblocking when !threaded. Threaded streams are pumped by a
+ * thread of their own (bulk). 0 or negative errno. */
+int secure_accept(struct secure_conn *c, json_t *reply, bool threaded, int *fd);
+void secure_answer(struct secure_conn *c, json_t *reply); /* and close */
+void secure_refuse(struct secure_conn *c, int code, const char *remedy, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+const char *secure_peer(const struct secure_conn *c); /* for log lines */
+
+/*
+ * Client. `done` once: status 0 with the reply (borrowed) and the stream fd (now
+ * the callee's; -1 when the server answered and closed), or a negative errno
+ * and `reply` an error object {"error","code","remedy"}.
+ * -EACCES: secret refused; -EPROTO; -ETIMEDOUT; -ECONNREFUSED …; -EREMOTEIO:
+ * the server refused the hello.
+ */
+typedef void secure_done_fn(void *arg, int status, json_t *reply, int fd);
+struct secure_connect {
+	const char *address;
+	const char *identity;
+	const uint8_t *key; /* NULL: by find_key */
+	json_t *hello;	    /* borrowed */
+	bool threaded;
+	unsigned int timeout_ms; /* 0: SECURE_TIMEOUT_MS */
+	secure_done_fn *done;
+	void *arg;
+};
+/* NULL only when `done` will not be called (out of memory). */
+struct secure_conn *secure_connect(struct secure *s, const struct secure_connect *c);
+void secure_cancel(struct secure_conn *c); /* before `done`: it is not called any more */
+
+#endif

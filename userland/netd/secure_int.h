@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Inside secure*.c: one connection and what its files share.
+ *
+ *   CONNECTING -> HANDSHAKE -> HELLO -> STREAM           client
+ *                 HANDSHAKE -> HELLO -> ASKED -> STREAM  server, accepted
+ *                                       ASKED -> LAST_WORDS  server, answered
+ */
+#ifndef SSI_SECURE_INT_H
+#define SSI_SECURE_INT_H
+
+#include <openssl/ssl.h>
+#include <sys/types.h>
+
+#include "secure.h"
+#include "transport.h"
+
+struct secure {
+	uv_loop_t *loop;
+	bool insecure, closing;
+	int (*find_key)(void *arg, const char *identity, uint8_t key[SECURE_KEY_BYTES]);
+	void (*hello)(void *arg, struct secure_conn *c, const char *identity, json_t *hello);
+	void *arg;
+	SSL_CTX *client_ctx, *server_ctx;
+	struct secure_conn *conns;
+	struct secure_listener *listeners;
+	unsigned int n_pending;
+	void (*closed)(void *arg);
+	void *closed_arg;
+};
+
+enum secure_state {
+	SECURE_CONNECTING,
+	SECURE_HANDSHAKE,
+	SECURE_HELLO,
+	SECURE_ASKED,
+	SECURE_LAST_WORDS,
+	SECURE_STREAM,
+};
+
+struct secure_bytes {
+	char *data;
+	size_t len, size;
+};
+
+struct secure_conn {
+	struct secure *secure;
+	struct secure_conn *next;
+	enum secure_state state;
+	bool server, pending, ended, threaded, go_threaded, has_local, want_write;
+	bool net_eof, local_eof, sent_eof, shut_local;
+	int handles; /* of the loop, not yet closed */
+	int net_fd, local_fd, early;
+	uv_poll_t net, local;
+	uv_timer_t timer;
+	SSL *ssl;
+	uint8_t key[SECURE_KEY_BYTES];
+	bool has_key;
+	char identity[SECURE_IDENTITY_MAX];
+	char peer[TRANSPORT_ADDRESS_MAX];
+	struct secure_bytes in, out; /* from and to the network, clear */
+	json_t *hello;
+	secure_done_fn *done;
+	void *done_arg;
+};
+
+/* secure.c */
+void secure_conn_end(struct secure_conn *c);
+void secure_conn_fail(struct secure_conn *c, int status);
+void secure_conn_free(struct secure_conn *c);
+void secure_conn_unlink(struct secure_conn *c);
+void secure_step(struct secure_conn *c);
+void secure_on_timeout(uv_timer_t *t);
+void secure_on_early(uv_timer_t *t);
+
+/* secure_tls.c. Reads and writes: bytes, 0 end of stream, -EAGAIN, -errno. */
+int secure_tls_init(struct secure *s);
+void secure_tls_exit(struct secure *s);
+int secure_tls_client(struct secure_conn *c, const uint8_t *key);
+int secure_tls_server(struct secure_conn *c);
+void secure_tls_free(struct secure_conn *c);
+int secure_tls_handshake(struct secure_conn *c); /* 1 done, 0 not yet, -errno */
+void secure_tls_shutdown(struct secure_conn *c);
+ssize_t secure_net_read(struct secure_conn *c, void *buf, size_t len);
+ssize_t secure_net_write(struct secure_conn *c, const void *buf, size_t len);
+
+/* secure_pump.c */
+void secure_pump(struct secure_conn *c);
+void secure_pump_thread(struct secure_conn *c);
+void secure_bytes_add(struct secure_bytes *b, const void *data, size_t len);
+void secure_bytes_drop(struct secure_bytes *b, size_t len);
+
+#endif

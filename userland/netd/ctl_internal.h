@@ -85,6 +85,7 @@ struct ctl_event_ring {
 		size_t len;
 		char kind[16];
 	} slot[CTL_EVENTS];   /* event s at s % CTL_EVENTS */
+	uint64_t start;	      /* number of this netd's first event */
 	uint64_t first, next; /* sequence numbers kept: first..next-1 */
 	size_t bytes;
 };

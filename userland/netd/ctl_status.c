@@ -66,10 +66,13 @@ static void check_node(void *arg, const struct member_node *node)
 
 static void check_safety(const struct member_cluster *c, json_t *problems)
 {
-	if (c->one_death_from_loss)
-		problem(problems, "warning", "add a node: `netctl token` here, `netctl join` there",
-			"the death of one more voter loses the quorum (%u of %u are up)", c->voters_up,
-			c->voters);
+	if (c->voters == 1)
+		problem(problems, "warning", "add nodes: `netctl token` here, `netctl join` there",
+			"the cluster is this one node and dies with it");
+	else if (c->one_death_from_loss)
+		problem(problems, "warning",
+			"start dead nodes, or add some: `netctl token` here, `netctl join` there",
+			"one more death loses the quorum: %u of %u voters are up", c->voters_up, c->voters);
 	if (c->insecure)
 		problem(problems, "warning", "start netd without --insecure on all nodes",
 			"the cluster's traffic is neither authenticated nor encrypted");
@@ -130,7 +133,8 @@ static void judge(json_t *o, json_t *problems)
 json_t *ctl_status_object(struct netd *n)
 {
 	enum member_status s = member_status(n->member);
-	json_t *o = json_object(), *problems = json_array(), *datapath;
+	json_t *o = json_pack("{s:b, s:s, s:[]}", "healthy", 1, "condition", "healthy", "problems");
+	json_t *problems = json_array(), *datapath;
 	struct member_cluster c;
 
 	json_object_set_new(o, "node",

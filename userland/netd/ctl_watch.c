@@ -84,15 +84,19 @@ static bool wanted(struct ctl_request *r, const char *kind)
 	return !r->kinds;
 }
 
-/* The watcher's place is no longer kept: say so, go on with the oldest event. */
-static void tell_lost(struct ctl_request *r, uint64_t first)
+/* The watcher's place is no longer kept: say so, go on with the oldest event. What
+ * an earlier netd published cannot be counted, only told ("restarted"). */
+static void tell_lost(struct ctl_request *r, const struct ctl_event_ring *e)
 {
+	bool restarted = r->cursor + 1 < e->start;
+	uint64_t from = restarted ? e->start : r->cursor + 1;
+	json_t *object =
+		json_pack("{s:I, s:b}", "count", (json_int_t)(e->first - from), "restarted", restarted);
 	size_t len;
-	json_t *object = json_pack("{s:I}", "count", (json_int_t)(first - 1 - r->cursor));
-	char *line = event_line(first - 1, "lost", object, &len);
+	char *line = event_line(e->first - 1, "lost", object, &len);
 
 	json_decref(object);
-	r->cursor = first - 1;
+	r->cursor = e->first - 1;
 	if (line)
 		ctl_conn_queue(r, line, len);
 }
@@ -102,7 +106,7 @@ void ctl_watch_pump(struct ctl_request *r)
 	struct ctl_event_ring *e = &r->ctl->events;
 
 	if (r->cursor + 1 < e->first)
-		tell_lost(r, e->first);
+		tell_lost(r, e);
 	while (r->cursor + 1 < e->next && r->queued < PUMP_BYTES) {
 		size_t i = ++r->cursor % CTL_EVENTS;
 		char *copy;
@@ -135,7 +139,7 @@ static void watch(void *arg, struct ctl_request *r, json_t *args)
 
 void ctl_watch_init(struct ctl *c)
 {
-	c->events.first = c->events.next = now_ms();
+	c->events.start = c->events.first = c->events.next = now_ms();
 	ctl_register(c, "watch", 0, watch, c);
 }
 

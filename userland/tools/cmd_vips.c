@@ -90,7 +90,7 @@ const struct netctl_command cmd_vip_add = {
 		 {.value = "[NODE:]IF", .kind = VALUE_IF, .optional = true, .keyword = "dev"}},
 	.options = {{"mode", "MODE", VALUE_CHOICE, "auto|shared",
 		     "how frames reach the nodes, default: auto"},
-		    {"mac", "MAC", VALUE_TEXT, NULL, "the address's MAC, default: made of the address"}},
+		    {"mac", "MAC", VALUE_MAC, NULL, "the address's MAC, default: made of the address"}},
 	.run = run_vip_add,
 };
 

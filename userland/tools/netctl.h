@@ -29,10 +29,11 @@ enum value_kind {
 	VALUE_VIP,	/* a cluster address that exists */
 	VALUE_ADDR,	/* IP address */
 	VALUE_ADDR_LEN, /* ADDR/LEN */
-	VALUE_IF,	/* [NODE:]IF */
-	VALUE_PORT,	/* [VIP]:PORT[/udp] */
-	VALUE_WHAT,	/* APP|[VIP]:PORT[/udp]|pid:[NODE/]PID */
-	VALUE_PEER,	/* ADDR[:PORT] */
+	VALUE_IF,	/* [NODE:]IF, several with commas */
+	VALUE_MAC,
+	VALUE_PORT, /* [VIP]:PORT[/udp] */
+	VALUE_WHAT, /* APP|[VIP]:PORT[/udp]|pid:[NODE/]PID */
+	VALUE_PEER, /* ADDR[:PORT] */
 	VALUE_FILE,
 	VALUE_NUMBER,
 	VALUE_TIME, /* 90, 90s, 15m, 1h, 7d */

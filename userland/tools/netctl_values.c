@@ -256,6 +256,15 @@ static bool is_interfaces(const char *text)
 	return copy != NULL;
 }
 
+static bool is_mac(const char *text)
+{
+	unsigned int b[6];
+	char end;
+
+	return strlen(text) == 17 &&
+	       sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &end) == 6;
+}
+
 const char *netctl_value_wrong(enum value_kind kind, const char *choices, const char *text)
 {
 	static char remedy[160];
@@ -271,6 +280,8 @@ const char *netctl_value_wrong(enum value_kind kind, const char *choices, const 
 		return is_addr(text) ? NULL : "give an IP address";
 	case VALUE_IF:
 		return is_interfaces(text) ? NULL : "give an interface, or NODE:INTERFACE";
+	case VALUE_MAC:
+		return is_mac(text) ? NULL : "write it like 02:00:5e:00:00:01";
 	case VALUE_NUMBER:
 		return number(text, INT64_MAX) >= 0 ? NULL : "give a number";
 	case VALUE_TIME:

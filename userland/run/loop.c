@@ -116,6 +116,8 @@ int loop_run(void)
 			break;
 		if (prepare_fn)
 			prepare_fn(prepare_arg);
+		if (quit)
+			break;
 		n = fill(p);
 		for (int i = 0; i < n; i++)
 			seen[i] = watches[i];

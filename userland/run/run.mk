@@ -5,3 +5,6 @@ $(call prog_static,ssi-init,userland/run/init.c,)
 $(O)/obj/userland/run/app.o: CFLAGS += -DLIBEXEC_DIR='"$(prefix)/libexec/netssi"'
 INSTALL_BIN += $(O)/bin/ssi-run
 INSTALL_LIBEXEC += $(O)/bin/ssi-init
+# Speaks to it as netd would, in tests.
+$(call prog,keeper-call,tests/net/keeper_call.c,$(O)/lib/ssi.a -ljansson)
+NET_TESTS += tests/net/45-ssi-run.sh

@@ -218,6 +218,8 @@ static void update_status(struct member *m)
 
 	if (!m->in_cluster)
 		set_status(m, MEMBER_IDLE);
+	else if (m->leaving_ms)
+		set_status(m, MEMBER_JOINING);
 	else if (m->ready && valid)
 		set_status(m, MEMBER_LIVE);
 	else if (m->ready || m->status == MEMBER_FENCED || m->status == MEMBER_LIVE)
@@ -430,7 +432,8 @@ static void nodes_update(void *arg, const struct kddm_object *old, const struct 
 
 	if (was->state == is->state && was->incarnation == is->incarnation)
 		return;
-	log_notice("node %s is %s%s", is->name, nodes_state_name(is->state),
+	/* Before we are ready this is the past. */
+	log_line(m->ready ? LOG_NOTICE : LOG_DEBUG, "node %s is %s%s", is->name, nodes_state_name(is->state),
 		   is->state == NODE_UP && was->state == NODE_UP ? " (again)" : "");
 	if (is->state == NODE_DEAD && is->number != m->self)
 		m->drop[is->number] = m->drops = true;
@@ -439,9 +442,10 @@ static void nodes_update(void *arg, const struct kddm_object *old, const struct 
 static void nodes_insert(void *arg, const struct kddm_object *obj)
 {
 	const struct node_info *info = obj->value;
+	struct member *m = arg;
 
-	(void)arg;
-	log_notice("node %s joins as number %u", info->name, info->number);
+	log_line(m->ready ? LOG_NOTICE : LOG_DEBUG, "node %s joins as number %u", info->name,
+		 info->number);
 }
 
 static const struct kddm_linker nodes_linker = {
@@ -570,7 +574,8 @@ static void after_leaving(struct member *m)
 	m->leaving_ms = 0;
 	kddm_forget(m->kddm);
 	update_status(m);
-	log_notice("this machine has left the cluster");
+	log_notice("%s; netd is idle", member_join_undone(m) ? "the attempt was undone" :
+								 "this machine has left the cluster");
 	member_join_left(m);
 }
 

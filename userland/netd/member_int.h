@@ -144,6 +144,7 @@ struct member_change member_next_change(struct kddm_set *nodes,
 void member_join_handlers(struct member *m);
 void member_join_tick(struct member *m);
 void member_join_left(struct member *m); /* this machine is out of the cluster */
+bool member_join_undone(const struct member *m); /* leaving because a join or init failed */
 void member_leave_progress(struct member *m); /* we are LEFT: see to it that we may go */
 void member_hello_query(struct member *m, struct secure_conn *c, const char *identity,
 			json_t *hello);

@@ -123,6 +123,11 @@ job_fail(struct member *m, int code, const char *remedy, const char *fmt, ...)
 	job_end(m, &m->job->failure);
 }
 
+bool member_join_undone(const struct member *m)
+{
+	return m->job && m->job->failed;
+}
+
 void member_join_left(struct member *m)
 {
 	if (!m->job)
@@ -156,15 +161,15 @@ static bool is_usable(const struct ifaddrs *i)
 	       (i->ifa_addr->sa_family == AF_INET6 && !IN6_IS_ADDR_LINKLOCAL(&in6->sin6_addr));
 }
 
-/* The interface that has `ip` (loopback counts, for clusters on one machine). */
-static bool find_interface(const char *ip, char bearer[16])
+/* The interface that has `ip`. */
+static void find_interface(const char *ip, char bearer[16])
 {
 	struct ifaddrs *all, *i;
 	char text[INET6_ADDRSTRLEN];
 	bool found = false;
 
 	if (getifaddrs(&all) < 0)
-		return false;
+		return;
 	for (i = all; i && !found; i = i->ifa_next) {
 		if (!ip_text(i->ifa_addr, text) || strcmp(text, ip))
 			continue;
@@ -172,7 +177,6 @@ static bool find_interface(const char *ip, char bearer[16])
 		found = true;
 	}
 	freeifaddrs(all);
-	return found;
 }
 
 /* First address of the interface, or of any when it is "". IPv4 is preferred. */
@@ -247,7 +251,9 @@ static int set_address(struct member *m, const struct member_machine *machine, c
 		job_fail(m, 2, "give an IPv4 or IPv6 address", "\"%s\" is no address", ip);
 		return -EINVAL;
 	}
-	if (!find_interface(ip, m->id.bearer[0] ? (char[16]){ 0 } : m->id.bearer)) {
+	if (!m->id.bearer[0])
+		find_interface(ip, m->id.bearer);
+	if (!transport_is_local(m->id.tcp)) {
 		job_fail(m, 2, "give one of `ip addr`", "%s is not an address of this machine", ip);
 		return -EADDRNOTAVAIL;
 	}

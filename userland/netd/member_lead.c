@@ -204,15 +204,15 @@ static bool lives(const struct node_info *info)
 }
 
 /* 1, 3 or 5: an even number only adds a way to fail. */
-static unsigned int voters_for(unsigned int live, unsigned int max)
+static unsigned int voters_for(unsigned int members, unsigned int max)
 {
-	unsigned int n = live < max ? live : max;
+	unsigned int n = members < max ? members : max;
 
 	return n ? n - (n % 2 ? 0 : 1) : 1;
 }
 
 struct survey {
-	unsigned int live, voters, live_voters;
+	unsigned int members, voters, live_voters;
 	const struct node_info *candidate;     /* live standby, lowest number */
 	const struct raft_server *dead_voter;  /* of a dead node */
 	const struct raft_server *spare_voter; /* live, highest number, not `self` */
@@ -230,7 +230,7 @@ static void survey_nodes(struct survey *s, struct kddm_set *nodes,
 		const struct node_info *info = obj->value;
 		const struct raft_server *server = server_of(conf, info->raft_id);
 
-		s->live += lives(info);
+		s->members += info->state == NODE_UP || info->state == NODE_DEAD;
 		if (!server && belongs(info) && info->state != NODE_DEAD)
 			s->missing = s->missing ? s->missing : info;
 		if (server && server->role == RAFT_STANDBY && lives(info) && !s->candidate)
@@ -269,8 +269,9 @@ static struct member_change change_of(enum member_change_kind kind, uint64_t id,
 
 /*
  * One step towards: every node that belongs is at least a standby; as many
- * voters as the live nodes allow, live ones first; nobody else. A voter is
- * replaced before it is demoted.
+ * voters as the number of members allows, live ones first; nobody else. A dead
+ * voter is replaced before it is demoted, and stays where nobody can replace it:
+ * fewer voters would only move the danger to another node.
  */
 struct member_change member_next_change(struct kddm_set *nodes,
 					const struct raft_configuration *conf, uint64_t self,
@@ -281,7 +282,7 @@ struct member_change member_next_change(struct kddm_set *nodes,
 
 	survey_nodes(&s, nodes, conf);
 	survey_servers(&s, nodes, conf, self);
-	want = voters_for(s.live, max_voters);
+	want = voters_for(s.members, max_voters);
 	if (s.missing) {
 		struct member_change c = change_of(MEMBER_ADD, s.missing->raft_id, 0);
 
@@ -294,7 +295,7 @@ struct member_change member_next_change(struct kddm_set *nodes,
 		return change_of(MEMBER_ASSIGN, s.candidate->raft_id, RAFT_VOTER);
 	if (s.stranger)
 		return change_of(MEMBER_REMOVE, s.stranger->id, 0);
-	if (s.dead_voter && s.live_voters >= want && s.voters > want)
+	if (s.dead_voter && s.voters > want)
 		return change_of(MEMBER_ASSIGN, s.dead_voter->id, RAFT_STANDBY);
 	if (s.live_voters > want && s.spare_voter)
 		return change_of(MEMBER_ASSIGN, s.spare_voter->id, RAFT_STANDBY);

@@ -319,7 +319,7 @@ static int connect_to(struct peer *peer)
 	const char *address = p->params.address(p->params.arg, peer->node);
 	struct secure_connect c = { .address = address, .done = on_connected, .arg = peer };
 
-	if (!address || !p->secure)
+	if (!address || !p->secure || !p->self)
 		return -EHOSTUNREACH;
 	if (now_ms() < peer->retry_ms)
 		return -EHOSTDOWN;

@@ -219,6 +219,19 @@ int transport_udp_route(const char *address)
 	return take_fd(fd);
 }
 
+bool transport_is_local(const char *address)
+{
+	_close_ int fd = -1;
+	union inet_address a;
+	socklen_t len;
+
+	if (parse_tcp(address, 0, &a, &len) < 0)
+		return false;
+	a.in.sin_port = 0; /* where IPv6 has it, too */
+	fd = socket(a.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return fd >= 0 && bind(fd, &a.sa, len) == 0;
+}
+
 static void tcp_accepted(int fd, char peer[TRANSPORT_ADDRESS_MAX])
 {
 	union inet_address a = { 0 };

@@ -40,6 +40,8 @@ int transport_tcp_address(const char *text, uint16_t default_port,
 			  char out[TRANSPORT_ADDRESS_MAX]);
 /* A UDP socket connected to a TCP address: its own address tells the route. */
 int transport_udp_route(const char *address);
+/* Is the IP of this TCP address one of this machine's? */
+bool transport_is_local(const char *address);
 void transport_tipc_address(uint32_t instance, char out[TRANSPORT_ADDRESS_MAX]);
 /* Make the transport usable: for TIPC, its bearer on the interface. 0 or a
  * negative errno after a log line. */

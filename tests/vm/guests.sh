@@ -17,8 +17,11 @@ assert_eq "$(head -c 3000000 /dev/zero | tr '\0' '~' | "$cluster" exec client --
 	"$(head -c 3000000 /dev/zero | tr '\0' '~' | md5sum)" "input of the command"
 
 step "a command ends with the one who asked for it"
-timeout 2 "$cluster" exec n1 -- sh -c 'exec -a forgotten sleep 1000' </dev/null || :
-gone() { ! on n1 pgrep -f forgotten >/dev/null; }
+"$cluster" exec n1 -- bash -c 'exec -a forgotten sleep 1000' </dev/null &
+running() { on n1 pgrep -f ^forgotten >/dev/null; }
+wait_for "the command runs" 5 running
+kill -KILL $!
+gone() { ! on n1 pgrep -f ^forgotten >/dev/null; }
 wait_for "the command is gone" 5 gone
 
 step "many at once"
@@ -42,9 +45,9 @@ assert_eq "$(on n3 cat /sys/class/net/eth0/carrier)" 1 "carrier of a silent cut"
 "$cluster" heal n3
 "$cluster" cut n3 n1
 assert_fails 1 on n1 ping -q -c 1 -W 1 n3
-on n2 ping -q -c 1 -W 5 n3
+wait_for "n2 reaches n3" 10 on n2 ping -q -c 1 -W 1 n3
 "$cluster" heal n3 n1
-on n1 ping -q -c 1 -W 5 n3
+wait_for "n1 reaches n3 again" 10 on n1 ping -q -c 1 -W 1 n3
 
 step "/share is one directory"
 on n1 sh -c 'echo from-n1 >/share/guests'

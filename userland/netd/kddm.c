@@ -296,7 +296,8 @@ struct kddm *kddm_new(const struct kddm_env *env, void *env_arg)
 
 	k->env = env;
 	k->env_arg = env_arg;
-	k->next_seq = 1;
+	/* A netd that is started again is the same incarnation: its requests must not look like older ones. */
+	k->next_seq = (now_ms(k) << 20) + 1;
 	k->next_wait_id = 1;
 	queue_init(&k->pending);
 	queue_init(&k->node_ops);

@@ -22,9 +22,8 @@
 
 #define GHOST_LIMIT (1U << 30)
 #define LOG_LEVEL   2 /* errors and warnings */
-#define CRIU_FD	    3
-#define DIR_FD	    4
-#define PIPE_FD	    5 /* and the next two */
+#define CRIU_FD	    3 /* in CRIU: the socket */
+#define PIPE_FD	    4 /* and the next two */
 
 static int64_t unix_ms(void)
 {
@@ -57,8 +56,8 @@ static void explain(struct ckpt_job *j, const char *log, const char *what)
 	while (f && fgets(line, sizeof(line), f)) {
 		const char *text = error_text(line);
 
-		/* the first error is the cause, the last ones its consequences */
-		if (!text || last[1][0])
+		/* the first error is the cause, the last ones its consequences; that of rlimit is none */
+		if (!text || last[1][0] || strncmp(text, "rlimit", 6) == 0)
 			continue;
 		line[strcspn(line, "\n")] = '\0';
 		snprintf(last[last[0][0] ? 1 : 0], sizeof(last[0]), "%s", text);
@@ -71,9 +70,10 @@ static void explain(struct ckpt_job *j, const char *log, const char *what)
 
 /* ---- request ---------------------------------------------------------------------------- */
 
-static void put_options(struct criu_rpc *m, const struct ckpt_job *j, bool restore)
+/* dir: an fd of this process, by which CRIU finds it in /proc. */
+static void put_options(struct criu_rpc *m, const struct ckpt_job *j, int dir, bool restore)
 {
-	rpc_put_int(m, CRIU_OPTS_IMAGES_DIR_FD, DIR_FD);
+	rpc_put_int(m, CRIU_OPTS_IMAGES_DIR_FD, (uint64_t)dir);
 	if (!restore)
 		rpc_put_int(m, CRIU_OPTS_PID, (uint64_t)j->root);
 	rpc_put_int(m, CRIU_OPTS_TCP_ESTABLISHED, 1);
@@ -97,11 +97,11 @@ static void put_options(struct criu_rpc *m, const struct ckpt_job *j, bool resto
 	}
 }
 
-static int send_request(int sock, const struct ckpt_job *j, bool restore)
+static int send_request(int sock, const struct ckpt_job *j, int dir, bool restore)
 {
 	struct criu_rpc req = { 0 }, opts = { 0 };
 
-	put_options(&opts, j, restore);
+	put_options(&opts, j, dir, restore);
 	rpc_put_int(&req, CRIU_REQ_TYPE, restore ? CRIU_RESTORE : CRIU_DUMP);
 	rpc_put_message(&req, CRIU_REQ_OPTS, &opts);
 	if (req.failed)
@@ -120,13 +120,13 @@ static int send_notify_answer(int sock, bool success)
 
 /* ---- the program --------------------------------------------------------------------------- */
 
-static void __attribute__((noreturn)) run_criu(const struct ckpt_job *j, int sock, int dir, bool restore)
+static void __attribute__((noreturn)) run_criu(const struct ckpt_job *j, int sock, bool restore)
 {
-	int fds[5] = { sock, dir, -1, -1, -1 };
-	int n = restore ? 5 : 2;
+	int fds[4] = { sock, -1, -1, -1 };
+	int n = restore ? 4 : 1;
 
-	for (int i = 2; i < n; i++)
-		fds[i] = j->pipes[i - 2].fd;
+	for (int i = 1; i < n; i++)
+		fds[i] = j->pipes[i - 1].fd;
 	for (int i = 0; i < n; i++)
 		fds[i] = fcntl(fds[i], F_DUPFD, 20);
 	for (int i = 0; i < n; i++)
@@ -137,18 +137,15 @@ static void __attribute__((noreturn)) run_criu(const struct ckpt_job *j, int soc
 	_exit(errno == ENOENT ? 127 : 126);
 }
 
-static int start_criu(struct ckpt_job *j, bool restore, pid_t *pid, int *sock)
+static int start_criu(const struct ckpt_job *j, bool restore, pid_t *pid, int *sock)
 {
-	_close_ int dir = open(j->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int p[2];
 
-	if (dir < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, p) < 0) {
-		snprintf(j->error, sizeof(j->error), "%s: %s", j->dir, strerror(errno));
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, p) < 0)
 		return -errno;
-	}
 	*pid = fork();
 	if (*pid == 0)
-		run_criu(j, p[1], dir, restore);
+		run_criu(j, p[1], restore);
 	close(p[1]);
 	*sock = p[0];
 	if (*pid < 0)
@@ -180,10 +177,10 @@ static int take_response(struct ckpt_job *j, int sock, bool restore, const char 
 	return send_notify_answer(sock, j->hold(j->arg) == 0) ?: 1;
 }
 
-static int converse(struct ckpt_job *j, int sock, bool restore)
+static int converse(struct ckpt_job *j, int sock, int dir, bool restore)
 {
 	char buf[16384];
-	int err = send_request(sock, j, restore);
+	int err = send_request(sock, j, dir, restore);
 
 	while (err == 0 || err == 1) {
 		ssize_t n = recv(sock, buf, sizeof(buf), 0);
@@ -212,14 +209,19 @@ static int wait_criu(pid_t pid)
 static int criu(struct ckpt_job *j, bool restore)
 {
 	const char *log = restore ? CKPT_LOG_RESTORE : CKPT_LOG_DUMP;
+	_close_ int dir = open(j->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	pid_t pid = 0;
 	int sock = -1, err, status;
 	char what[128];
 
+	if (dir < 0) {
+		snprintf(j->error, sizeof(j->error), "%s: %s", j->dir, strerror(errno));
+		return -errno;
+	}
 	err = start_criu(j, restore, &pid, &sock);
 	if (err < 0)
 		return err;
-	err = converse(j, sock, restore);
+	err = converse(j, sock, dir, restore);
 	close(sock);
 	status = wait_criu(pid);
 	if (err == 0 && status == 0)

@@ -5,6 +5,7 @@
  *	keeper-call netd [NODE]			listens as netd.sock; grants every name, prints each request
  *	keeper-call NAME OP [KEY=VALUE...] [connect=ADDR:PORT | listen=PORT]
  *						one operation; prints the answer; 0 when it is "ok"
+ *	keeper-call NAME hello			prints what `ssi-run --keeper` on the next node wants
  *	keeper-call NAME watch			prints hello and events until the keeper hangs up
  *
  * With connect or listen the keeper gets a TCP stream with the operation. A VALUE of digits is sent
@@ -149,6 +150,12 @@ static int call(const char *name, const char *op, char **args)
 			json_object_set_new(rq, *args, value_of(value));
 	}
 	jsonline_init(&j, unix_connect(name));
+	if (strcmp(op, "hello") == 0) {
+		if (jsonline_recv(&j, &o) <= 0)
+			die(name);
+		print(json_object_get(o, "hello"));
+		return 0;
+	}
 	if (strcmp(op, "watch") == 0) {
 		until_exited(&j);
 		return 0;

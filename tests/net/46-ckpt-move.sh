@@ -1,0 +1,189 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# An application moves between nodes by the keepers' protocol alone, without netd: connections, stdio,
+# signals, exit status, the way back home, the undone move. The address 10.77.0.50 goes along by hand.
+export NETD=0
+[ -z "${TRACE-}" ] || set -x
+. "${TEST_TOP:?}/tests/net/lib.sh"
+cluster_up 3
+tmpdir
+
+ADDR=10.77.0.50
+CRIU=/opt/criu-testing/criu
+on n1 test -x $CRIU || CRIU=criu
+port=9000
+
+call() { on "$1" keeper-call "${@:2}"; }
+field() { jq -r ".ok.$1"; }
+number() { echo "${1#n}"; }
+state() { call "$1" "$2" hello | jq -r .state; }
+
+take_address()
+{
+	on "$1" ip addr del $ADDR/24 dev eth0 2>/dev/null || :
+	on "$2" ip addr add $ADDR/24 dev eth0
+	on "$2" arping -q -c 1 -U -I eth0 $ADDR || :
+}
+
+# carry APP FROM TO: up to restored and stopped on TO. There must be a keeper on TO.
+carry()
+{
+	local app=$1 from=$2 to=$3 dir=/run/netssi/images/$1
+	port=$((port + 1))
+	call "$from" "$app" dump dir="$dir" criu=$CRIU >"$TMP/dump" || fail "dump: $(cat "$TMP/dump")"
+	call "$to" "$app" recv dir="$dir" listen=$port >"$TMP/recv" &
+	call "$from" "$app" send dir="$dir" connect="10.77.0.$(number "$to"):$port" >"$TMP/send" || fail "send: $(cat "$TMP/send")"
+	wait $! || fail "recv: $(cat "$TMP/recv")"
+	take_address "$from" "$to"
+	call "$to" "$app" restore dir="$dir" criu=$CRIU >"$TMP/restore" || fail "restore: $(cat "$TMP/restore")"
+}
+
+keeper_on() { call "$2" "$1" hello | on "$3" ssi-run --keeper; }
+
+# The stdio of APP, which is on TO, goes to its supervisor on HOME.
+reconnect()
+{
+	local app=$1 home=$2 to=$3
+	port=$((port + 1))
+	call "$home" "$app" moved node="$to" listen=$port >"$TMP/moved" &
+	call "$to" "$app" stdio connect="10.77.0.$(number "$home"):$port" >"$TMP/stdio" || fail "stdio: $(cat "$TMP/stdio")"
+	wait $! || fail "moved: $(cat "$TMP/moved")"
+}
+
+left() { on "$1" sh -c 'ls -A /run/netssi/apps /run/netssi/images 2>/dev/null | grep -v :; ls -d /sys/fs/cgroup/ssi.slice/*.scope 2>/dev/null' || :; }
+
+for n in n1 n2 n3; do
+	on $n keeper-call netd $n >"$TMP/netd.$n" 2>&1 &
+	at_exit "kill $!"
+	wait_for "the one who grants names" 5 on $n test -S /run/netssi/netd.sock
+done
+
+step "a server with a connected client goes n1 -> n2"
+on n1 ip addr add $ADDR/24 dev eth0
+on n1 ssi-run --name rd redis-server --save '' --protected-mode no </dev/null >"$TMP/rd" 2>&1 &
+supervisor=$!
+answers() { [ "$(on client timeout 1 redis-cli -h $ADDR ping)" = PONG ]; }
+wait_for "an answer" 5 answers
+mkfifo "$TMP/cmd"
+on client redis-cli -h $ADDR <"$TMP/cmd" >"$TMP/counter" &
+client=$!
+exec 6>"$TMP/cmd"
+counted() { [ "$(tail -n 1 "$TMP/counter")" = "$1" ]; }
+count() { echo 'incr n' >&6; wait_for "the count $1" 10 counted "$1"; }
+count 1
+keeper_on rd n1 n2
+assert_eq "$(state n2 rd)" waiting
+carry rd n1 n2
+assert_eq "$(state n1 rd)" frozen
+assert_eq "$(state n2 rd)" restored
+assert_eq "$(field sockets <"$TMP/dump")" 1 "connections"
+now=$(($(date +%s%N) / 1000000))
+echo "frozen until here: $((now - $(field frozen_at_ms <"$TMP/dump"))) ms, with all the shell's work"
+call n1 rd discard
+assert_eq "$(state n1 rd)" moved
+assert_eq "$(on n1 pgrep -c redis || :)" 0 "copies on n1"
+call n2 rd resume
+count 2
+reconnect rd n1 n2
+assert_eq "$(left n2 | grep -v 'rd$\|ssi-rd.scope' || :)" '' "left on n2"
+
+step "a move that is undone: n2 keeps it, the connection goes on"
+keeper_on rd n2 n3
+carry rd n2 n3
+call n3 rd discard
+take_address n3 n2
+wait_for "nothing of it on n3" 5 [ -z "$(left n3)" ]
+call n2 rd thaw
+assert_eq "$(state n2 rd)" running
+count 3
+
+step "an undone move whose CRIU was killed"
+call n2 rd dump dir=/run/netssi/images/rd criu=$CRIU
+on n2 pkill -KILL -x criu
+count_stopped() { [ "$(on n2 ps -o stat= -C redis-server | cut -c1)" = T ]; }
+wait_for "it stays stopped" 5 count_stopped
+call n2 rd thaw
+count 4
+
+step "a failing dump leaves it running"
+assert_fails 1 call n2 rd dump dir=/run/netssi/images/rd criu=/bin/false
+assert_fails 1 call n2 rd dump dir=/run/netssi/images/rd criu=/no/criu
+count 5
+
+step "on to n3, and home to n1"
+keeper_on rd n2 n3
+carry rd n2 n3
+call n2 rd discard
+wait_for "nothing of it on n2" 5 [ -z "$(left n2)" ]
+call n3 rd resume
+reconnect rd n1 n3
+count 6
+carry rd n3 n1
+call n3 rd discard
+call n1 rd resume
+assert_eq "$(state n1 rd)" running
+count 7
+on n1 pkill -TERM -o -x ssi-run
+wait $supervisor || fail "the server ended with $?"
+grep -q 'ready to exit' "$TMP/rd"
+exec 6>&-
+wait $client || :
+
+step "stdio, signals and status of an application that moves"
+mkfifo "$TMP/in"
+# shellcheck disable=SC2016
+on n1 ssi-run --name echo sh -c 'trap "echo caught" USR1; echo ready; while read -r line; do echo "got $line"; done; exit 5' <"$TMP/in" >"$TMP/out" 2>"$TMP/err" &
+supervisor=$!
+exec 7>"$TMP/in"
+wait_for "the program" 5 grep -q ready "$TMP/out"
+echo one >&7
+wait_for "an answer" 5 grep -q 'got one' "$TMP/out"
+keeper_on echo n1 n2
+carry echo n1 n2
+echo two >&7
+call n1 echo discard
+call n2 echo resume
+echo three >&7
+reconnect echo n1 n2
+wait_for "an answer from n2" 5 grep -q 'got three' "$TMP/out"
+on n1 pkill -USR1 -o -x ssi-run
+wait_for "the signal on n2" 5 grep -q caught "$TMP/out"
+
+step "the stream between them breaks and is replaced"
+on n1 ss -K dst 10.77.0.2 dport ge 9000 >/dev/null 2>&1 || on n1 ss -K sport ge 9000 >/dev/null
+for i in 4 5 6; do echo $i >&7; done
+reconnect echo n1 n2
+wait_for "all answers" 5 grep -q 'got 6' "$TMP/out"
+exec 7>&-
+assert_fails 5 wait $supervisor
+assert_eq "$(grep ^got "$TMP/out" | tr '\n' ' ')" "got one got two got three got 4 got 5 got 6 "
+wait_for "nothing of it on n2" 5 [ -z "$(left n2)" ]
+
+step "a lot of output and input across moves: nothing lost, nothing doubled"
+on n1 ssi-run --name pump cat < <(seq 400000) >"$TMP/seq" &
+supervisor=$!
+some() { [ "$(stat -c %s "$TMP/seq")" -gt "$1" ]; }
+wait_for "it runs" 5 some 0
+keeper_on pump n1 n2
+carry pump n1 n2
+call n1 pump discard
+call n2 pump resume
+reconnect pump n1 n2
+wait $supervisor
+cmp "$TMP/seq" <(seq 400000)
+
+step "what cannot move is refused before anything is frozen"
+on n1 ssi-run --name held sh -c 'exec 5>/share/fifo; echo ready; sleep 1000' >"$TMP/out" &
+supervisor=$!
+on n1 mkfifo /share/fifo
+on n1 sh -c 'cat /share/fifo >/dev/null' &
+wait_for "the program" 5 grep -q ready "$TMP/out"
+assert_fails 1 call n1 held dump dir=/run/netssi/images/held criu=$CRIU >"$TMP/dump"
+grep -q 'held outside' "$TMP/dump" || fail "$(cat "$TMP/dump")"
+assert_eq "$(state n1 held)" running
+call n1 held signal sig=15
+wait $supervisor || :
+
+for n in n1 n2 n3; do
+	[ -z "$(left $n)" ] || fail "left on $n: $(left $n)"
+done

@@ -71,7 +71,8 @@ enum print_style print_state_style(const char *word)
 		return PRINT_GREEN;
 	if (one_of(word, "dead fail error down fenced aborted no lost unreachable drop"))
 		return PRINT_RED;
-	if (one_of(word, "hold joining starting moving prepared image-complete warn local left idle"))
+	if (one_of(word,
+		   "hold degraded joining starting moving prepared image-complete warn local left idle"))
 		return PRINT_YELLOW;
 	return PRINT_PLAIN;
 }

@@ -120,7 +120,8 @@ json_t *ctl_time(uint64_t unix_ms);
 /* The same, set as o[key]. */
 void ctl_time_set(json_t *o, const char *key, uint64_t unix_ms);
 
-/* A live event for `netctl watch`, e.g. ctl_publish(c, "port", obj). Steals. */
+/* A live event for `netctl watch`, e.g. ctl_publish(c, "port", obj). Steals. Before
+ * ctl_ready() it goes nowhere. */
 void ctl_publish(struct ctl *c, const char *kind, json_t *object);
 
 #endif

@@ -167,14 +167,14 @@ static void cmd_leave(void *arg, struct ctl_request *r, json_t *args)
 		return;
 	}
 	node = name ? member_find(n->member, name) : member_self(n->member);
-	if (node)
-		info = nodes_get(kddm_set_by_id(n->kddm, NODES_TYPE_ID), node);
-	if (!node && name) {
-		ctl_fail(r, CTL_FAILED, "`netctl nodes` lists them", "there is no node '%s'", name);
+	if (name)
+		info = nodes_by_name(kddm_set_by_id(n->kddm, NODES_TYPE_ID), name);
+	if (info && info->state == NODE_LEFT) {
+		ctl_ok(r, json_pack("[{s:b, s:s}]", "changed", 0, "node", name));
 		return;
 	}
-	if (name && info && info->state == NODE_LEFT) {
-		ctl_ok(r, json_pack("[{s:b, s:s}]", "changed", 0, "node", name));
+	if (!node && name) {
+		ctl_fail(r, CTL_FAILED, "`netctl nodes` lists them", "there is no node '%s'", name);
 		return;
 	}
 	ch = change_new(n, r);

@@ -64,9 +64,12 @@ static void check_node(void *arg, const struct member_node *node)
 	problem(problems, "warning", remedy, "node %s is dead", node->info->name);
 }
 
-static void check_safety(const struct member_cluster *c, json_t *problems)
+static void check_safety(struct netd *n, const struct member_cluster *c, json_t *problems)
 {
-	if (c->voters == 1)
+	if (c->voters == 1 && c->nodes > 1)
+		problem(problems, "warning", "have at least three nodes up",
+			"only %s votes: its death loses the quorum", member_name(n->member, c->leader));
+	else if (c->voters == 1)
 		problem(problems, "warning", "add nodes: `netctl token` here, `netctl join` there",
 			"the cluster is this one node and dies with it");
 	else if (c->one_death_from_loss)
@@ -158,7 +161,7 @@ json_t *ctl_status_object(struct netd *n)
 		json_object_set_new(o, "datapath", datapath);
 	}
 	member_each(n->member, check_node, problems);
-	check_safety(&c, problems);
+	check_safety(n, &c, problems);
 	judge(o, problems);
 	return o;
 }

@@ -51,8 +51,13 @@ void ctl_publish(struct ctl *c, const char *kind, json_t *object)
 	struct ctl_event_ring *e = &c->events;
 	struct ctl_request *r, *next;
 	size_t i = e->next % CTL_EVENTS, len = 0;
-	char *line = event_line(e->next, kind, object, &len);
+	char *line;
 
+	if (!c->ready) { /* the log that is replayed tells of the past */
+		json_decref(object);
+		return;
+	}
+	line = event_line(e->next, kind, object, &len);
 	json_decref(object);
 	if (!line) {
 		log_debug("ctl: an event '%s' is too long", kind);

@@ -33,10 +33,12 @@ static void print_progress(struct netctl *c, json_t *event)
 	const char *what = json_string_value(json_object_get(event, "what")) ?: "move";
 	const char *step = json_string_value(json_object_get(event, "step"));
 	json_t *bytes = json_object_get(event, "bytes"), *of = json_object_get(event, "of");
+	static char last[32]; /* a step that is told twice is shown once */
 	char done[32], all[32];
 
-	if (c->json)
+	if (c->json || !strcmp(last, step ?: ""))
 		return;
+	snprintf(last, sizeof(last), "%s", step ?: "");
 	if (json_is_number(bytes)) {
 		print_bytes(json_number_value(bytes), done, sizeof(done));
 		print_bytes(json_number_value(of), all, sizeof(all));

@@ -30,6 +30,7 @@ struct start {
 	struct netd *netd;
 	struct ctl_request *request;
 	char name[APP_NAME_MAX];
+	char socket[APP_NAME_MAX + 1]; /* a standby's is NAME@ until it has the name */
 	struct app_value value;
 	bool standby, waiting, submitted, granted;
 	bool closed; /* the client went away: nobody is to be started */
@@ -148,17 +149,36 @@ static void start_went(void *arg, int status, json_t *ok, json_t *error)
 	start_free(s);
 }
 
-static void start_go(struct start *s)
+/* A request to the keeper of an application whose name was granted. */
+static void start_ask(struct start *s, json_t *request, keeper_done_fn *done)
 {
-	struct keeper *k = keepers_find(s->netd->apps->keepers, s->name);
+	struct keeper *k = keepers_find(s->netd->apps->keepers, s->socket);
 
-	s->granted = true;
-	if (s->closed || !k) {
-		apps_release(s->netd, s->name);
-		start_fail(s, CTL_FAILED, "start it again", "its supervisor went away");
+	if (k && !s->closed) {
+		keeper_call(k, request, -1, KEEPER_TIMEOUT_MS, done, s);
 		return;
 	}
-	keeper_call(k, json_pack("{ss}", "op", "go"), -1, KEEPER_TIMEOUT_MS, start_went, s);
+	json_decref(request);
+	done(s, -ENOTCONN, NULL, NULL);
+}
+
+static void start_prepared(void *arg, int status, json_t *ok, json_t *error)
+{
+	struct start *s = arg;
+
+	if (status < 0 || error)
+		start_went(s, status, ok, error);
+	else
+		start_ask(s,
+			  json_pack("{ss ss}", "op", "go", "node",
+				    member_self_name(s->netd->member)),
+			  start_went);
+}
+
+static void start_go(struct start *s)
+{
+	s->granted = true;
+	start_ask(s, json_pack("{ss}", "op", "prepare"), start_prepared);
 }
 
 static void start_taken(struct start *s)
@@ -249,6 +269,7 @@ static void ctl_app_start(void *arg, struct ctl_request *r, json_t *args)
 {
 	struct netd *n = arg;
 	const char *name = NULL, *cmd = "";
+	char socket[APP_NAME_MAX + 1];
 	int detached = 0, standby = 0, uid = 0, err;
 	struct start *s;
 
@@ -264,7 +285,8 @@ static void ctl_app_start(void *arg, struct ctl_request *r, json_t *args)
 			 "%s: already being started on this node", name);
 		return;
 	}
-	err = keepers_connect(n->apps->keepers, name);
+	snprintf(socket, sizeof(socket), "%s%s", name, standby ? "@" : "");
+	err = keepers_connect(n->apps->keepers, socket);
 	if (err < 0) {
 		ctl_fail(r, CTL_FAILED, "start programs with ssi-run",
 			 "%s: no supervisor listens: %s", name, strerror(-err));
@@ -279,6 +301,7 @@ static void ctl_app_start(void *arg, struct ctl_request *r, json_t *args)
 	s->request = r;
 	s->standby = standby;
 	snprintf(s->name, sizeof(s->name), "%s", name);
+	strcpy(s->socket, socket);
 	snprintf(s->value.cmd, sizeof(s->value.cmd), "%s", cmd);
 	s->value.state = APP_STARTING;
 	s->value.uid = (uint32_t)uid;
@@ -286,7 +309,7 @@ static void ctl_app_start(void *arg, struct ctl_request *r, json_t *args)
 	s->next = n->apps->starts;
 	n->apps->starts = s;
 	ctl_on_close(r, start_closed, s);
-	if (keepers_find(n->apps->keepers, name))
+	if (keepers_find(n->apps->keepers, socket))
 		start_claim(s); /* else its hello claims */
 }
 
@@ -297,7 +320,7 @@ static void keeper_said_hello(void *arg, struct keeper *k)
 	struct netd *n = arg;
 
 	for (struct start *s = n->apps->starts; s; s = s->next) {
-		if (strcmp(s->name, keeper_name(k)) == 0 && !s->submitted && !s->waiting) {
+		if (strcmp(s->socket, keeper_name(k)) == 0 && !s->submitted && !s->waiting) {
 			start_claim(s);
 			return;
 		}
@@ -405,10 +428,26 @@ static void app_updated(void *arg, const struct kddm_object *old, const struct k
 	move_stdio_connect(n, name);
 }
 
+/* The application died with its node: its supervisor here will hear nothing more. */
+static void tell_lost(struct netd *n, const char *name, uint32_t node)
+{
+	struct keeper *k = keepers_find(n->apps->keepers, name);
+	char text[128];
+
+	if (!k || strcmp(keeper_state(k), "moved") != 0 || member_alive(n->member, node))
+		return;
+	snprintf(text, sizeof(text), "it ran on %s, which died", member_name(n->member, node));
+	keeper_call(k, json_pack("{ss ss}", "op", "lost", "text", text), -1, KEEPER_TIMEOUT_MS,
+		    keeper_ignore, NULL);
+}
+
 static void app_removed(void *arg, const struct kddm_object *old)
 {
 	struct netd *n = arg;
+	char name[APP_NAME_MAX];
 
+	snprintf(name, sizeof(name), "%.*s", (int)old->key_len, (const char *)old->key);
+	tell_lost(n, name, old->owner);
 	ctl_publish(n->ctl, "app-removed", json_pack("{s:s%}", "app", old->key, old->key_len));
 }
 

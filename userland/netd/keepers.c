@@ -35,7 +35,7 @@ struct keeper_request {
 struct keeper {
 	struct keeper *next;
 	struct keepers *all;
-	char name[APP_NAME_MAX];
+	char name[APP_NAME_MAX + 1]; /* of its socket: a waiting standby's ends with '@' */
 	struct jsonline line;
 	uv_poll_t poll;
 	json_t *hello; /* NULL until it came */
@@ -297,7 +297,7 @@ static void dir_changed(uv_fs_event_t *h, const char *file, int events, int stat
 	struct keepers *ks = h->data;
 
 	(void)events;
-	if (status == 0 && file && *file != '.' && strlen(file) < APP_NAME_MAX)
+	if (status == 0 && file && *file != '.' && strlen(file) <= APP_NAME_MAX)
 		keepers_connect(ks, file);
 }
 
@@ -307,7 +307,7 @@ static void dir_scan(struct keepers *ks)
 	struct dirent *e;
 
 	while (d && (e = readdir(d)))
-		if (*e->d_name != '.' && strlen(e->d_name) < APP_NAME_MAX)
+		if (*e->d_name != '.' && strlen(e->d_name) <= APP_NAME_MAX)
 			keepers_connect(ks, e->d_name);
 	if (d)
 		closedir(d);

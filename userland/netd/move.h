@@ -33,6 +33,9 @@ __attribute__((format(printf, 2, 3))) json_t *move_error(const char *remedy, con
 /* One line out of a failed keeper_call or peer_call; valid until the next. */
 const char *move_why(int status, json_t *error);
 
+/* {"op":op,"dir":…}: what a keeper does with the application's image directory. */
+json_t *move_image_request(const char *op, const char *app);
+
 /* Add "set the step of this record" to a batch; the version read here guards it. */
 int move_step(struct kddm_batch *b, struct netd *n, const char *app, enum move_step step,
 	      const char *reason);

@@ -18,7 +18,6 @@
 #include "userland/lib/log.h"
 
 #define ABORT_RETRY_MS 200
-#define IMAGE_DIR "/run/netssi/images"
 
 struct move_source {
 	struct move_source *next;
@@ -234,12 +233,7 @@ static void source_discarded(void *arg, int status, json_t *ok, json_t *error)
 
 static void source_discard(struct move_source *s)
 {
-	struct app_value v;
-	bool relays = apps_find(s->netd, s->app, &v, NULL) &&
-		      v.origin == member_self(s->netd->member) && !(v.flags & APP_DETACHED);
-
-	source_ask(s, json_pack("{ss sb}", "op", "discard", "keep", relays), -1, MOVE_KEEPER_MS,
-		   source_discarded);
+	source_ask(s, json_pack("{ss}", "op", "discard"), -1, MOVE_KEEPER_MS, source_discarded);
 }
 
 static void source_thawed(void *arg, int status, json_t *ok, json_t *error)
@@ -341,7 +335,7 @@ static void source_stream(void *arg, int status, int fd)
 	peer_call(s->netd->peers, s->dst, "move-restore", request, MOVE_BULK_MS,
 		  source_target_done, s);
 	json_decref(request);
-	source_ask(s, json_pack("{ss ss}", "op", "send", "dir", IMAGE_DIR), stream, MOVE_BULK_MS,
+	source_ask(s, move_image_request("send", s->app), stream, MOVE_BULK_MS,
 		   source_sent);
 }
 
@@ -367,6 +361,7 @@ static void source_dumped(void *arg, int status, json_t *ok, json_t *error)
 static void source_held(void *arg, int status)
 {
 	struct move_source *s = arg;
+	json_t *request;
 
 	s->pending--;
 	if (status < 0 || s->aborting) {
@@ -376,10 +371,9 @@ static void source_held(void *arg, int status)
 	}
 	s->frozen = true;
 	s->t_freeze = uv_hrtime();
-	source_ask(s,
-		   json_pack("{ss ss ss}", "op", "dump", "dir", IMAGE_DIR, "criu",
-			     s->netd->conf.criu),
-		   -1, MOVE_BULK_MS, source_dumped);
+	request = move_image_request("dump", s->app);
+	json_object_set_new(request, "criu", json_string(s->netd->conf.criu));
+	source_ask(s, request, -1, MOVE_BULK_MS, source_dumped);
 }
 
 static void source_hold_committed(void *arg, const struct kddm_result *result)

@@ -15,8 +15,6 @@
 #include "userland/lib/cleanup.h"
 #include "userland/lib/log.h"
 
-#define IMAGE_DIR "/run/netssi/images"
-
 struct move_target {
 	struct move_target *next;
 	struct netd *netd;
@@ -113,10 +111,7 @@ static void target_discard(struct move_target *t)
 		target_end(t, move_error(NULL, "%s", t->why));
 		return;
 	}
-	/* A supervisor that came from here stays to relay. */
-	target_ask(t, json_pack("{ss sb}", "op", "discard", "keep",
-				json_is_true(json_object_get(keeper_hello(k), "relays"))),
-		   -1, MOVE_KEEPER_MS, target_discarded);
+	target_ask(t, json_pack("{ss}", "op", "discard"), -1, MOVE_KEEPER_MS, target_discarded);
 }
 
 /* Before the flip the source decides: it is told, and aborts. After a flip by
@@ -270,6 +265,14 @@ static void target_restored(void *arg, int status, json_t *ok, json_t *error)
 	target_put(t);
 }
 
+static void target_restore(struct move_target *t)
+{
+	json_t *request = move_image_request("restore", t->app);
+
+	json_object_set_new(request, "criu", json_string(t->netd->conf.criu));
+	target_ask(t, request, -1, MOVE_BULK_MS, target_restored);
+}
+
 static void target_complete(void *arg, const struct kddm_result *result)
 {
 	struct move_target *t = arg;
@@ -280,10 +283,7 @@ static void target_complete(void *arg, const struct kddm_result *result)
 		target_fail(t, "the image is here, but that could not be recorded: %s",
 			    move_why(status, NULL));
 	else if (!t->ended)
-		target_ask(t,
-			   json_pack("{ss ss ss}", "op", "restore", "dir", IMAGE_DIR, "criu",
-				     t->netd->conf.criu),
-			   -1, MOVE_BULK_MS, target_restored);
+		target_restore(t);
 	target_put(t);
 }
 
@@ -323,7 +323,7 @@ static void peer_image(void *arg, uint32_t from, json_t *hello, int fd)
 	    t->id != (uint64_t)json_integer_value(json_object_get(hello, "id")))
 		return;
 	t->receiving = true;
-	target_ask(t, json_pack("{ss ss}", "op", "recv", "dir", IMAGE_DIR), stream, MOVE_BULK_MS,
+	target_ask(t, move_image_request("recv", t->app), stream, MOVE_BULK_MS,
 		   target_received);
 }
 
@@ -347,20 +347,6 @@ void move_target_keeper_ready(struct netd *n, const char *app)
 
 	if (t && t->prepare)
 		target_answer(t, json_object());
-}
-
-static void target_waits(void *arg, int status, json_t *ok, json_t *error)
-{
-	struct move_target *t = arg;
-
-	(void)ok;
-	t->pending--;
-	if (status < 0 || error)
-		target_fail(t, "its supervisor here cannot take it back: %s",
-			    move_why(status, error));
-	else
-		move_target_keeper_ready(t->netd, t->app);
-	target_put(t);
 }
 
 static json_t *prepare_refuse(struct netd *n, const char *app)
@@ -410,9 +396,8 @@ static void peer_prepare(void *arg, uint32_t from, json_t *request, struct peer_
 	snprintf(t->app, sizeof(t->app), "%s", app);
 	t->next = n->moves->targets;
 	n->moves->targets = t;
-	if (target_keeper(t)) {
-		target_ask(t, json_pack("{ss sO}", "op", "wait", "desc", desc), -1, MOVE_KEEPER_MS,
-			   target_waits);
+	if (target_keeper(t)) { /* it comes home to the supervisor that started it */
+		move_target_keeper_ready(n, app);
 		return;
 	}
 	err = keepers_spawn(apps_keepers(n->apps), desc);

@@ -13,6 +13,8 @@
 #include "move.h"
 #include "userland/lib/log.h"
 
+#define IMAGE_DIR NETD_RUN_DIR "/images"
+
 /* ---- records ------------------------------------------------------------------ */
 
 bool move_read(struct netd *n, const char *app, struct move_value *out,
@@ -55,6 +57,14 @@ const char *move_why(int status, json_t *error)
 		 status == -EHOSTDOWN	 ? "the node cannot be reached" :
 					   strerror(-status));
 	return text;
+}
+
+json_t *move_image_request(const char *op, const char *app)
+{
+	char dir[sizeof(IMAGE_DIR) + APP_NAME_MAX + 1];
+
+	snprintf(dir, sizeof(dir), IMAGE_DIR "/%s", app);
+	return json_pack("{ss ss}", "op", op, "dir", dir);
 }
 
 int move_step(struct kddm_batch *b, struct netd *n, const char *app, enum move_step step,

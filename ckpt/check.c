@@ -323,7 +323,7 @@ static void check_ns(struct check *c, pid_t pid)
 	}
 }
 
-static void check_status(struct check *c, pid_t pid)
+static int tracer_of(pid_t pid)
 {
 	char path[64], line[256];
 	int tracer = 0;
@@ -336,8 +336,12 @@ static void check_status(struct check *c, pid_t pid)
 			break;
 	if (f)
 		fclose(f);
-	if (tracer)
-		refuse(c, pid, -1, "", "a debugger holds it", "end gdb or strace first");
+	return tracer;
+}
+
+bool ckpt_traced(const pid_t *pids)
+{
+	return pids && *pids && tracer_of(*pids) != 0;
 }
 
 /* Memory that is shared with a device or with processes outside. */
@@ -374,7 +378,8 @@ json_t *ckpt_check(const pid_t *pids, const uint64_t pipes[3], bool ipc_host)
 	fds_each(pids, check_fd, &c);
 	for (const pid_t *p = pids; p && *p; p++) {
 		check_ns(&c, *p);
-		check_status(&c, *p);
+		if (tracer_of(*p))
+			refuse(&c, *p, -1, "", "a debugger holds it", "end gdb or strace first");
 		check_maps(&c, *p);
 	}
 	free(c.unix_sockets);

@@ -79,6 +79,9 @@ int ckpt_connections(const pid_t *pids);
 /* Take TCP sockets out of repair mode: CRIU went away without doing so. */
 void ckpt_repair_off(const pid_t *pids);
 
+/* Does someone, CRIU, hold the first of them? */
+bool ckpt_traced(const pid_t *pids);
+
 /* Keep one perf event open around a dump: the kernel's first and last cost 10 ms. */
 int ckpt_perf_open(void);
 

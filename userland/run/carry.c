@@ -386,6 +386,7 @@ void carry_dump(struct keeper_request rq, json_t *args, int fd)
 void carry_thaw(struct keeper_request rq, json_t *args, int fd)
 {
 	_free_ pid_t *pids = NULL;
+	bool held;
 
 	(void)args;
 	(void)fd;
@@ -397,10 +398,13 @@ void carry_thaw(struct keeper_request rq, json_t *args, int fd)
 	now.busy = false;
 	if (!begin(rq, run.state == RUN_FROZEN, "a frozen application"))
 		return;
-	stop_all(SIGCONT); /* takes the pending stop away */
-	if (worker_tell(&now.holder, "undo") == 0)
-		return;
 	pids = space_pids(&run.space);
+	held = ckpt_traced(pids);
+	if (held)
+		stop_all(SIGCONT); /* takes the pending stop away, while they are still held */
+	if (held && worker_tell(&now.holder, "undo") == 0)
+		return;
+	worker_stop(&now.holder);
 	ckpt_repair_off(pids);
 	thawed();
 	answer_ok(NULL);

@@ -38,15 +38,12 @@ static void check_member(struct netd *n, const struct member_cluster *c, json_t 
 	if (s == MEMBER_JOINING)
 		problem(problems, "warning", "wait; when it lasts, check the network to the other nodes",
 			"this node is still catching up with the cluster");
-	if (s == MEMBER_FENCED && c->voters_up * 2 > c->voters)
-		problem(problems, "error", "check the network between this node and the others",
-			"this node holds no lease and stays silent on the cluster addresses");
-	else if (s == MEMBER_FENCED)
-		problem(problems, "error", "bring back voters: `netctl nodes` shows which are missing",
-			"no quorum as seen from here: %u of %u voters can be reached, so this node stays "
-			"silent "
-			"on the cluster addresses",
-			c->voters_up, c->voters);
+	if (s == MEMBER_FENCED)
+		problem(problems, "error",
+			"bring back the missing nodes or the network to them: `netctl nodes` shows what this "
+			"node last heard",
+			"no quorum as seen from this node: it holds no lease and is silent on the cluster "
+			"addresses");
 	if (c->nodes_min > c->up)
 		problem(problems, "warning", "start the missing nodes",
 			"%u nodes are up, at least %u are wanted", c->up, c->nodes_min);
@@ -160,8 +157,10 @@ json_t *ctl_status_object(struct netd *n)
 		check_datapath(n, datapath, problems);
 		json_object_set_new(o, "datapath", datapath);
 	}
-	member_each(n->member, check_node, problems);
-	check_safety(n, &c, problems);
+	if (s != MEMBER_FENCED) { /* else all that is old news */
+		member_each(n->member, check_node, problems);
+		check_safety(n, &c, problems);
+	}
 	judge(o, problems);
 	return o;
 }

@@ -170,6 +170,7 @@ static void source_abort(struct move_source *s)
 		return;
 	s->aborting = true;
 	log_warn("move of %s: %s", s->app, s->why);
+	datapath_hold_defer(n->datapath, s->app); /* until it runs on */
 	b = kddm_batch_new(n->kddm, true);
 	if (b)
 		err = move_step(b, n, s->app, MOVE_ABORTED, s->why);
@@ -246,6 +247,7 @@ static void source_thawed(void *arg, int status, json_t *ok, json_t *error)
 		log_err("move of %s: it does not run on: %s", s->app, move_why(status, error));
 	if (status == -ENOTCONN)
 		apps_release(s->netd, s->app);
+	datapath_hold_release(s->netd->datapath, s->app);
 	move_record_remove(s->netd, s->app);
 	source_end(s, move_error(NULL, "not moved, it runs on where it was: %s", s->why));
 	source_put(s);
@@ -253,6 +255,7 @@ static void source_thawed(void *arg, int status, json_t *ok, json_t *error)
 
 static void source_aborted(struct move_source *s, const struct move_value *m)
 {
+	datapath_hold_defer(s->netd->datapath, s->app);
 	if (!*s->why)
 		snprintf(s->why, sizeof(s->why), "%s", m->reason);
 	if (s->frozen)

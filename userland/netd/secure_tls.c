@@ -210,6 +210,8 @@ void secure_tls_shutdown(struct secure_conn *c)
 
 ssize_t secure_net_read(struct secure_conn *c, void *buf, size_t len)
 {
+	/* A write that waits for room goes on waiting, whatever the read says. */
+	bool waits = c->want_write && c->out.len;
 	ssize_t n;
 
 	errno = 0;
@@ -219,7 +221,9 @@ ssize_t secure_net_read(struct secure_conn *c, void *buf, size_t len)
 	}
 	ERR_clear_error();
 	n = SSL_read(c->ssl, buf, (int)len);
-	return n > 0 ? n : tls_error(c, (int)n);
+	n = n > 0 ? n : tls_error(c, (int)n);
+	c->want_write |= waits;
+	return n;
 }
 
 ssize_t secure_net_write(struct secure_conn *c, const void *buf, size_t len)

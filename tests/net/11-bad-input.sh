@@ -21,16 +21,16 @@ bad()
 step "without a daemon, without a cluster"
 cluster netd n3 stop
 bad 4 n3 'systemctl start netd' netctl status
-bad 4 n3 'netd' ssi-run true
+bad 125 n3 'systemctl start netd' ssi-run true
 cluster netd n3 start
 bad 4 n3 'netctl (init|join)' netctl vip add $VIP/24
-bad 4 n3 'netctl (init|join)' ssi-run true
+bad 125 n3 'netctl (init|join)' ssi-run true
 
 step "a wrong key"
 cluster_form 2
-on n3 sh -c 'head -c 32 /dev/urandom | base64 >/tmp/wrong'
+on n3 sh -c 'head -c 32 /dev/urandom | od -An -v -tx1 | tr -d " \n" >/tmp/wrong; echo word >/tmp/word'
 bad 1 n3 '(key|token)' netctl join 10.77.0.1 --key-file /tmp/wrong
-bad 1 n3 'token' netctl join 10.77.0.1 --token-file /tmp/wrong
+bad 2 n3 'netctl token' netctl join 10.77.0.1 --token-file /tmp/word
 bad 1 n3 '/tmp/none' netctl join 10.77.0.1 --token-file /tmp/none
 wait_get n1 nodes length 2
 
@@ -59,8 +59,8 @@ bad 2 n1 '' netctl nodes --frob
 bad 2 n1 '' netctl vip add
 bad 2 n1 '' netctl ports extra words
 bad 2 n1 '' netctl migrate
-bad 2 n1 '' ssi-run --frob true
-bad 2 n1 '' ssi-run
+bad 125 n1 'frob' ssi-run --frob true
+bad 125 n1 '' ssi-run
 bad 2 n1 '' netd --frob
 
 step "applications"
@@ -68,7 +68,7 @@ bad 127 n1 'no-such-program' ssi-run no-such-program
 bad 126 n1 '/etc/hostname' ssi-run /etc/hostname
 on n1 ssi-run --detach --name twice sleep 1000
 wait_get n2 apps length 1
-bad 1 n2 'twice.*n1' ssi-run --detach --name twice sleep 1000
+bad 125 n2 'twice.*n1' ssi-run --detach --name twice sleep 1000
 bad 1 n1 'nobody' netctl migrate nobody n2
 bad 1 n1 'n9' netctl migrate twice n9
 bad 1 n1 'nobody' netctl signal nobody TERM

@@ -17,7 +17,7 @@ on n2 ssi-run --detach --name quiet2 nc -lk 127.0.0.1 7000
 wait_get n1 "ports :7000" '[.[].node] | sort | join(" ")' "n1 n2"
 
 step "UDP: bound to the wildcard is a claim, an ephemeral one is not"
-on n1 ssi-run --detach --name echo socat udp-recvfrom:5353,fork exec:cat
+on n1 ssi-run --detach --name echo socat udp-recvfrom:5353,bind=$VIP,fork exec:cat
 wait_get n2 "ports :5353" '.[0] | "\(.proto) \(.node)"' "udp n1"
 assert_eq "$(on client sh -c "echo hello | socat -t 1 - udp:$VIP:5353")" hello
 out=$(on n2 timeout 10 ssi-run --name echo2 socat udp-recvfrom:5353 exec:cat 2>&1) && fail "bound twice" || :

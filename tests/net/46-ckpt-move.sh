@@ -22,7 +22,7 @@ take_address()
 {
 	on "$1" ip addr del $ADDR/24 dev eth0 2>/dev/null || :
 	on "$2" ip addr add $ADDR/24 dev eth0
-	on "$2" arping -q -c 1 -U -I eth0 $ADDR || :
+	on client ip neigh flush dev eth0
 }
 
 # carry APP FROM TO: up to restored and stopped on TO. There must be a keeper on TO.

@@ -123,6 +123,21 @@ static void write_lease(struct datapath *dp)
 	dip_lease_set(dip_bpf_mem(dp->bpf), jiffies);
 }
 
+static void free_parts(struct datapath *dp)
+{
+	rtnl_close(dp->rtnl);
+	rtnl_close(dp->watch);
+	sockdiag_close(dp->diag);
+	free(dp);
+}
+
+/* Handles of the loop and a load under way keep the memory. */
+static void put(struct datapath *dp)
+{
+	if (!--dp->handles)
+		free_parts(dp);
+}
+
 static void open_hold(struct datapath *dp)
 {
 	int err = hold_open(&dp->hold, dp->netd->loop);
@@ -134,30 +149,104 @@ static void open_hold(struct datapath *dp)
 	dip_tables_set_hold(dip_bpf_mem(dp->bpf), dp->hold ? hold_ifindex(dp->hold) : 0);
 }
 
-int datapath_load(struct datapath *dp)
-{
-	bool reused = false;
+/* In a worker thread: the verifier takes from milliseconds to seconds, and the
+ * loop has a lease to renew. */
+struct load_job {
+	uv_work_t work;
+	struct datapath *dp; /* loop thread only */
+	struct dip_bpf *bpf;
+	uint16_t self;
+	bool reused;
 	int err;
+	char error[DATAPATH_ERROR];
+};
 
-	if (dp->bpf)
-		return 0;
-	err = check_kernel(dp);
-	if (err)
-		return err;
-	err = dip_bpf_load(&dp->bpf, NULL, datapath_self(dp), &reused);
-	if (err) {
-		dp->bpf = NULL;
-		datapath_set_error(dp, "%s", dip_bpf_error());
-		return err;
+static void load_work(uv_work_t *work)
+{
+	struct load_job *job = work->data;
+
+	job->err = dip_bpf_load(&job->bpf, NULL, job->self, &job->reused);
+	if (job->err)
+		snprintf(job->error, sizeof(job->error), "%s", dip_bpf_error());
+}
+
+static void load_take(struct datapath *dp, struct load_job *job)
+{
+	if (job->err) {
+		datapath_set_error(dp, "%s", job->error);
+		return;
 	}
+	dp->bpf = job->bpf;
+	job->bpf = NULL;
 	dip_tables_set_self(dip_bpf_mem(dp->bpf), datapath_self(dp));
 	dip_tables_set_netns(dip_bpf_mem(dp->bpf), netns_cookie());
 	open_hold(dp);
 	write_lease(dp);
 	datapath_set_error(dp, "%s", "");
-	log_info("data path loaded%s", reused ? ", tables taken over" : "");
+	log_info("data path loaded%s", job->reused ? ", tables taken over" : "");
 	claims_resync(dp->netd->claims);
+	vips_apply(dp);
+}
+
+static void load_done(uv_work_t *work, int status)
+{
+	struct load_job *job = work->data;
+	struct datapath *dp = job->dp;
+	struct load_waiter *w, *all = dp->waiters;
+
+	dp->loading = false;
+	dp->waiters = NULL;
+	if (!dp->stopped)
+		load_take(dp, job);
+	if (job->bpf)
+		dip_bpf_close(job->bpf);
+	free(job);
+	while ((w = all)) {
+		all = w->next;
+		if (!dp->stopped)
+			w->fn(w->arg);
+		free(w);
+	}
+	put(dp);
+}
+
+int datapath_load_wait(struct datapath *dp, void (*fn)(void *arg), void *arg)
+{
+	struct load_waiter *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return -ENOMEM;
+	*w = (struct load_waiter){ dp->waiters, fn, arg };
+	dp->waiters = w;
 	return 0;
+}
+
+int datapath_load(struct datapath *dp)
+{
+	struct load_job *job;
+	int err;
+
+	if (dp->bpf)
+		return 0;
+	if (dp->loading)
+		return -EINPROGRESS;
+	err = check_kernel(dp);
+	if (err)
+		return err;
+	job = calloc(1, sizeof(*job));
+	if (!job)
+		return -ENOMEM;
+	job->dp = dp;
+	job->self = datapath_self(dp);
+	job->work.data = job;
+	err = uv_queue_work(dp->netd->loop, &job->work, load_work, load_done);
+	if (err) {
+		free(job);
+		return err;
+	}
+	dp->loading = true;
+	dp->handles++;
+	return -EINPROGRESS;
 }
 
 /* ---- what is attached once -------------------------------------------------- */
@@ -227,6 +316,7 @@ void datapath_detach(struct datapath *dp)
 	dip_bpf_unpin(NULL);
 	hold_close(dp->hold, true);
 	dp->hold = NULL;
+	datapath_set_error(dp, "%s", "");
 }
 
 /* ---- following the sets ------------------------------------------------------ */
@@ -334,14 +424,6 @@ static int start_loop_parts(struct datapath *dp)
 	return 0;
 }
 
-static void free_parts(struct datapath *dp)
-{
-	rtnl_close(dp->rtnl);
-	rtnl_close(dp->watch);
-	sockdiag_close(dp->diag);
-	free(dp);
-}
-
 int datapath_start(struct netd *n)
 {
 	struct datapath *dp = calloc(1, sizeof(*dp));
@@ -362,6 +444,7 @@ int datapath_start(struct netd *n)
 		free_parts(dp);
 		return err;
 	}
+	dp->leftovers = true;
 	n->datapath = dp;
 	vips_start(dp);
 	datapath_nodes_start(dp);
@@ -374,10 +457,7 @@ int datapath_start(struct netd *n)
 
 static void on_closed(uv_handle_t *handle)
 {
-	struct datapath *dp = handle->data;
-
-	if (!--dp->handles)
-		free_parts(dp);
+	put(handle->data);
 }
 
 void datapath_stop(struct netd *n)
@@ -389,6 +469,7 @@ void datapath_stop(struct netd *n)
 		return;
 	n->datapath = NULL;
 	dp->synced = false;
+	dp->stopped = true;
 	hold_close(dp->hold, false);
 	if (dp->bpf)
 		dip_bpf_close(dp->bpf);
@@ -415,7 +496,7 @@ json_t *datapath_status(struct datapath *dp)
 		exposed += v->exposed;
 		if (v->exposed)
 			xdp = v->xdp;
-		else if (v->used && !problem)
+		else if (v->used && !problem && !dp->loading)
 			problem = v->state;
 	}
 	return json_pack("{ss,ss,ss,si,si,ss*}", "datapath", "ebpf", "xdp", xdp, "hold",

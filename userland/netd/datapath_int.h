@@ -47,6 +47,13 @@ struct deferred {
 	char app[APP_NAME_MAX];
 };
 
+/* Told when loading has ended, in dp->bpf or dp->error. */
+struct load_waiter {
+	struct load_waiter *next;
+	void (*fn)(void *arg);
+	void *arg;
+};
+
 struct datapath {
 	struct netd *netd;
 	struct dip_bpf *bpf; /* NULL: not loaded */
@@ -54,6 +61,9 @@ struct datapath {
 	struct rtnl *rtnl, *watch;
 	struct sockdiag *diag;
 	bool synced;
+	bool loading, stopped;
+	struct load_waiter *waiters;
+	bool leftovers;	   /* of an earlier netd may be pinned */
 	bool attached;	   /* what is not bound to an interface */
 	uint64_t lease_ns; /* CLOCK_MONOTONIC */
 	struct vip vips[DATAPATH_VIPS];
@@ -68,7 +78,11 @@ struct datapath {
 };
 
 /* datapath.c */
-int datapath_load(struct datapath *dp);	  /* programs and tables, nothing attached */
+/* Programs and tables, nothing attached. The verifier takes its time, so this
+ * goes on in a worker thread: 0 loaded, -EINPROGRESS, or why not (dp->error). */
+int datapath_load(struct datapath *dp);
+/* While in progress: call fn(arg) at the end. */
+int datapath_load_wait(struct datapath *dp, void (*fn)(void *arg), void *arg);
 int datapath_attach(struct datapath *dp); /* what is not bound to an interface */
 void datapath_detach(struct datapath *dp);
 uint32_t datapath_self(const struct datapath *dp);

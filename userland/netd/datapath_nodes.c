@@ -103,6 +103,7 @@ void datapath_nodes_push(struct datapath *dp)
 		return;
 	dip_peer_set(dip_bpf_mem(dp->bpf), datapath_self(dp), mac);
 	dp->push_pending = false;
+	memcpy(dp->pushed_mac, mac, sizeof(mac));
 	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3],
 		 mac[4], mac[5]);
 	req = json_pack("{ss}", "mac", text);

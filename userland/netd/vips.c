@@ -116,7 +116,7 @@ int vips_check(struct datapath *dp, __be32 addr, unsigned int prefix, const char
 	       struct rtnl_link *link, struct vips_why *why)
 {
 	struct rtnl_link found = {};
-	char dev[IFNAMSIZ], remedy[64];
+	char dev[IFNAMSIZ], remedy[64], text[INET_ADDRSTRLEN];
 	int err;
 
 	vips_dev_of(devs, datapath_node_name(dp, datapath_self(dp)), dev);
@@ -130,16 +130,10 @@ int vips_check(struct datapath *dp, __be32 addr, unsigned int prefix, const char
 		return refuse(why, "name an Ethernet interface", "interface %s is not Ethernet", found.name);
 	if (!memcmp(found.mac, mac, 6))
 		return refuse(why, "give another --mac", "the MAC is that of interface %s itself", found.name);
+	inet_ntop(AF_INET, &addr, text, sizeof(text));
 	if (rtnl_addr_exists(dp->rtnl, addr) > 0)
 		return refuse(why, "choose a free address, or `ip addr del` it there",
-			      "the address is already configured on this node");
-	err = datapath_load(dp);
-	if (err)
-		return refuse(why,
-			      err == -EPERM || err == -EACCES ?
-				      "run netd as root, with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON" :
-				      "see `netctl status` and the log of netd there",
-			      "%s", dp->error);
+			      "%s is an address of that node itself", text);
 	if (link)
 		*link = found;
 	return 0;
@@ -364,6 +358,7 @@ static void expose(struct datapath *dp, struct vip *v)
 	struct vips_why why = {};
 	bool fresh = !v->exposed;
 	char dev[IFNAMSIZ];
+	int err;
 
 	vips_dev_of(v->value.devs, self, dev);
 	if (check_link(dp, vip_addr(v), 32, dev, &link, &why) || !link.up) {
@@ -375,11 +370,13 @@ static void expose(struct datapath *dp, struct vip *v)
 	if (v->exposed && v->link.index != link.index)
 		withdraw(dp, v);
 	v->link = link;
-	if (datapath_load(dp)) {
-		snprintf(v->state, sizeof(v->state), "%s", dp->error);
+	err = datapath_load(dp);
+	if (err) {
+		snprintf(v->state, sizeof(v->state), "%s", err == -EINPROGRESS ? "starting" : dp->error);
 		return;
 	}
-	datapath_nodes_apply(dp);
+	if (fresh)
+		datapath_nodes_apply(dp);
 	if (set_table(dp, v))
 		return;
 	v->exposed = true;
@@ -393,10 +390,11 @@ static void expose(struct datapath *dp, struct vip *v)
 	}
 	snprintf(v->state, sizeof(v->state), "up");
 	datapath_set_error(dp, "%s", "");
+	if (memcmp(dp->pushed_mac, v->link.mac, 6))
+		datapath_nodes_push(dp);
 	if (!fresh)
 		return;
 	log_notice("%s exposed on %s, XDP %s", vip_text(v), v->link.name, v->xdp);
-	datapath_nodes_push(dp);
 	if (dp->lease_ns)
 		vips_announce(dp, v);
 }
@@ -447,8 +445,10 @@ void vips_apply(struct datapath *dp)
 		return;
 	}
 	rtnl_rule_local(dp->rtnl, false);
-	datapath_detach(dp);
-	datapath_set_error(dp, "%s", "");
+	/* Loaded and not attached: somebody is about to add one. */
+	if (dp->attached || dp->leftovers)
+		datapath_detach(dp);
+	dp->leftovers = false;
 }
 
 void vips_withdraw(struct datapath *dp)

@@ -19,7 +19,8 @@
 
 #include <ssi/dip_steer.h>
 
-#define CHECK_MS   8000
+#define CHECK_MS   30000 /* loading programs takes its time on slow machines */
+#define STATE_MS   5000
 #define APPLIED_MS 5000
 
 static const char *const mode_names[] = { "auto", "shared", "front" };
@@ -161,7 +162,7 @@ static void cmd_vips(void *arg, struct ctl_request *ctl, json_t *args)
 	json_t *req = json_object();
 
 	if (r)
-		datapath_ask(r->dp, 0, "vip-state", req, CHECK_MS, list_answered, r);
+		datapath_ask(r->dp, 0, "vip-state", req, STATE_MS, list_answered, r);
 	json_decref(req);
 }
 
@@ -201,7 +202,7 @@ static void answer_added(struct request *r)
 {
 	json_t *req = json_object();
 
-	datapath_ask(r->dp, 0, "vip-state", req, CHECK_MS, done_answered, r);
+	datapath_ask(r->dp, 0, "vip-state", req, STATE_MS, done_answered, r);
 	json_decref(req);
 }
 
@@ -331,6 +332,38 @@ static void add_checked(void *arg, json_t *answers)
 	add_submit(r);
 }
 
+/* The last question of a check: do the programs load here? */
+struct check {
+	struct datapath *dp;
+	struct peer_call *call;
+};
+
+static void check_loaded(void *arg)
+{
+	struct check *c = arg;
+	struct datapath *dp = c->dp;
+
+	if (dp->bpf)
+		peer_call_answer(c->call, json_object());
+	else
+		peer_call_answer(c->call, json_pack("{ss,si,ss}", "error", dp->error, "code", CTL_FAILED, "remedy",
+						    "see `netctl status` and the log of netd there"));
+	free(c);
+}
+
+static void check_load(struct datapath *dp, struct peer_call *call)
+{
+	struct check *c = malloc(sizeof(*c));
+
+	if (!c) {
+		peer_call_answer(call, json_pack("{ss,si}", "error", "out of memory", "code", CTL_FAILED));
+		return;
+	}
+	*c = (struct check){ dp, call };
+	if (datapath_load(dp) != -EINPROGRESS || datapath_load_wait(dp, check_loaded, c))
+		check_loaded(c);
+}
+
 static void on_check(void *arg, uint32_t from, json_t *request, struct peer_call *call)
 {
 	const char *addr_s, *dev, *mac_s;
@@ -352,7 +385,7 @@ static void on_check(void *arg, uint32_t from, json_t *request, struct peer_call
 		peer_call_answer(call, json_pack("{ss,si,ss}", "error", why.text, "code", CTL_FAILED,
 						 "remedy", why.remedy));
 	else
-		peer_call_answer(call, json_object());
+		check_load(dp, call);
 }
 
 /* 0: no such; 1: equal; 2: with other parameters. */

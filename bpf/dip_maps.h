@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The maps of <ssi/dip.h> as the programs see them.  Each object declares them
- * weak; linked into one, all share the same maps.
+ * The maps of <ssi/dip.h> as the programs see them, shared by all objects that
+ * are linked into one.
  */
 #ifndef SSI_BPF_DIP_MAPS_H
 #define SSI_BPF_DIP_MAPS_H
@@ -13,34 +13,22 @@
 #include <ssi/dip.h>
 #include <ssi/dip_steer.h>
 
-struct dip_ports_value {
-	struct dip_slot slot[DIP_SLOTS];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct dip_conf);
-} dip_conf __weak SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct dip_ports_value);
-} dip_ports __weak SEC(".maps");
-
-/* the loader chooses the size and tells it in dip_flow_mask */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__uint(key_size, sizeof(__u32));
-	__uint(value_size, sizeof(struct dip_bucket));
-} dip_flows __weak SEC(".maps");
+/*
+ * Global data: libbpf makes an ARRAY map of one value of each section, and the
+ * programs reach it by address, without a lookup.  One object of those that are
+ * linked together defines them (DIP_MAPS_DEFINE).
+ */
+#ifdef DIP_MAPS_DEFINE
+struct dip_conf dip_conf SEC(".bss.conf");
+struct dip_ports dip_ports SEC(".bss.ports");
+struct dip_bucket dip_flows[1] SEC(".bss.flows");	/* the loader chooses how many */
+const volatile __u32 dip_flow_mask = 0;			/* and tells it here */
+#else
+extern struct dip_conf dip_conf SEC(".bss.conf");
+extern struct dip_ports dip_ports SEC(".bss.ports");
+extern struct dip_bucket dip_flows[1] SEC(".bss.flows");
+extern const volatile __u32 dip_flow_mask;
+#endif
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -49,18 +37,19 @@ struct {
 	__type(value, struct dip_stats);
 } dip_stats __weak SEC(".maps");
 
-const volatile __u32 dip_flow_mask __weak = 0;
-
-/* Fill *t; false never happens, but the verifier wants to be told. */
-static __always_inline int dip_tables_get(struct dip_tables *t)
+static __always_inline struct dip_tables dip_tables(void)
 {
-	__u32 zero = 0;
+	const struct dip_bucket *flows = dip_flows;
+	struct dip_tables t = {
+		.conf = &dip_conf,
+		.ports = dip_ports.slot,
+		.flow_mask = dip_flow_mask,
+	};
 
-	t->conf = bpf_map_lookup_elem(&dip_conf, &zero);
-	t->ports = bpf_map_lookup_elem(&dip_ports, &zero);
-	t->flows = bpf_map_lookup_elem(&dip_flows, &zero);
-	t->flow_mask = dip_flow_mask;
-	return t->conf && t->ports && t->flows;
+	/* the compiler shall not believe in one bucket */
+	asm volatile("" : "+r"(flows));
+	t.flows = flows;
+	return t;
 }
 
 static __always_inline void dip_count(enum dip_dir dir, __u32 reason)

@@ -14,10 +14,8 @@ int dip_sk_lookup(struct bpf_sk_lookup *ctx)
 {
 	const struct dip_vip *vip;
 	struct dip_flow f = { 0 };
-	struct dip_tables t;
+	struct dip_tables t = dip_tables();
 
-	if (!dip_tables_get(&t))
-		return SK_PASS;
 	f.proto = ctx->protocol;
 	if (ctx->family == AF_INET) {
 		f.family = DIP_INET;

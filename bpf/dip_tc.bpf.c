@@ -99,8 +99,11 @@ static __always_inline int send_on(struct __sk_buff *skb, const struct dip_conf 
 				   const struct dip_flow *f, __u16 node)
 {
 	struct dip_peer to = c->peers[node & (DIP_NODES_MAX - 1)];
-	__u64 from = f->dmac;
+	__u64 from;
 
+	if (!f->eth)
+		return TC_ACT_SHOT;
+	from = dip_mac(f->eth);
 	if (bpf_skb_store_bytes(skb, 0, to.mac, 6, 0) ||
 	    bpf_skb_store_bytes(skb, 6, &from, 6, 0))
 		return TC_ACT_SHOT;
@@ -154,11 +157,9 @@ SEC("tc")
 int dip_tc_in(struct __sk_buff *skb)
 {
 	struct dip_flow f = { 0 };
-	struct dip_tables t;
+	struct dip_tables t = dip_tables();
 	struct dip_result r;
 
-	if (!dip_tables_get(&t))
-		return TC_ACT_UNSPEC;
 	if (skb->mark && skb->mark == t.conf->mark)
 		return released(skb, t.conf);
 	parse_skb(skb, &f, DIP_IN);
@@ -175,10 +176,8 @@ int dip_tc_tap(struct __sk_buff *skb)
 {
 	const struct dip_vip *vip;
 	struct dip_flow f = { 0 };
-	struct dip_tables t;
+	struct dip_tables t = dip_tables();
 
-	if (!dip_tables_get(&t))
-		return TC_ACT_SHOT;
 	parse_skb(skb, &f, DIP_IN);
 	if (!(f.flags & DIP_F_ADDR))
 		return TC_ACT_SHOT;
@@ -245,11 +244,9 @@ SEC("tc")
 int dip_tc_out(struct __sk_buff *skb)
 {
 	struct dip_flow f = { 0 };
-	struct dip_tables t;
+	struct dip_tables t = dip_tables();
 	struct dip_result r;
 
-	if (!dip_tables_get(&t))
-		return TC_ACT_UNSPEC;
 	if (skb->protocol == bpf_htons(ETHER_ARP))
 		return arp_out(skb, &t);
 	parse_skb(skb, &f, DIP_OUT);

@@ -40,13 +40,6 @@ struct {
 	__type(value, struct sock_note);
 } dip_socks SEC(".maps");
 
-static __always_inline const struct dip_conf *conf(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&dip_conf, &zero);
-}
-
 static __always_inline void event_lost(void)
 {
 	__u32 zero = 0;
@@ -158,11 +151,9 @@ static __always_inline int bind_check(struct bpf_sock_addr *ctx, struct dip_even
 	__u32 udp = ctx->protocol == DIP_PROTO_UDP;
 	struct bpf_sock *sk = ctx->sk;
 	struct sock_note *note;
-	struct dip_tables t;
+	struct dip_tables t = dip_tables();
 
 	if (ctx->protocol != DIP_PROTO_TCP && !udp)
-		return 1;
-	if (!dip_tables_get(&t))
 		return 1;
 	ev->netns_cookie = bpf_get_netns_cookie(ctx);
 	if (ev->netns_cookie != t.conf->netns_cookie)
@@ -207,13 +198,12 @@ int dip_bind6(struct bpf_sock_addr *ctx)
 
 static __always_inline int udp_bound(struct bpf_sock *sk, struct dip_event *ev)
 {
-	const struct dip_conf *c = conf();
 	struct sock_note *note;
 
-	if (sk->protocol != DIP_PROTO_UDP || !c)
+	if (sk->protocol != DIP_PROTO_UDP)
 		return 1;
 	ev->netns_cookie = bpf_get_netns_cookie(sk);
-	if (ev->netns_cookie != c->netns_cookie)
+	if (ev->netns_cookie != dip_conf.netns_cookie)
 		return 1;
 	note = bpf_sk_storage_get(&dip_socks, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!note)
@@ -299,12 +289,11 @@ static __always_inline int sockops_addr(struct bpf_sock_ops *ctx, struct dip_eve
 static __always_inline void listen_event(struct bpf_sock_ops *ctx, __u8 type)
 {
 	struct dip_event ev = { .type = type, .proto = DIP_PROTO_TCP };
-	const struct dip_conf *c = conf();
 	struct bpf_sock *sk = ctx->sk;
 	struct sock_note *note;
 
 	ev.netns_cookie = bpf_get_netns_cookie(ctx);
-	if (!c || ev.netns_cookie != c->netns_cookie || !sockops_addr(ctx, &ev))
+	if (ev.netns_cookie != dip_conf.netns_cookie || !sockops_addr(ctx, &ev))
 		return;
 	ev.port = ctx->local_port;
 	ev.cookie = bpf_get_socket_cookie(ctx);

@@ -51,7 +51,7 @@ struct dip_tables {
  */
 struct dip_flow {
 	union dip_addr raddr, laddr;
-	__u64 dmac, smac;		/* as in memory, zero extended; 0: does not matter */
+	const __u8 *eth;		/* the frame's two MACs; NULL: they do not matter */
 	__be16 rport, lport;
 	__u8 family;			/* DIP_INET, DIP_INET6 */
 	__u8 proto;
@@ -270,14 +270,23 @@ DIP_INLINE int dip_lease_valid(const struct dip_conf *c, __u64 now)
 	return now < DIP_LOAD(c->lease_expiry);
 }
 
+DIP_INLINE __u64 dip_mac(const __u8 *p)
+{
+	struct dip_peer m = { .word = 0 };
+
+	m.mac[0] = p[0];
+	m.mac[1] = p[1];
+	m.mac[2] = p[2];
+	m.mac[3] = p[3];
+	m.mac[4] = p[4];
+	m.mac[5] = p[5];
+	return m.word;
+}
+
 /* Did the frame come to one node's own MAC (and not to the one all share)? */
 DIP_INLINE int dip_unicast(const struct dip_vip *v, const struct dip_flow *f)
 {
-	struct dip_peer mac = { .word = f->dmac };
-	__u64 shared = 0;
-
-	__builtin_memcpy(&shared, v->mac, 6);
-	return f->dmac && !(mac.mac[0] & 1) && f->dmac != shared;
+	return f->eth && !(f->eth[0] & 1) && dip_mac(f->eth) != dip_mac(v->mac);
 }
 
 /*
@@ -293,7 +302,7 @@ DIP_INLINE struct dip_result dip_elsewhere(const struct dip_ctx *x, const struct
 
 	if (DIP_LIKELY(!dip_unicast(x->vip, f)) || !node)
 		return dip_say(x, DIP_DROP, reason, node);
-	from = dip_peer_find(x->c, f->smac);
+	from = dip_peer_find(x->c, dip_mac(f->eth + 6));
 	if (from && from != x->self)
 		return dip_say(x, DIP_DROP, DIP_R_FORWARD_AGAIN, node);
 	if (!(DIP_LOAD(x->c->peers[node & (DIP_NODES_MAX - 1)].word)))

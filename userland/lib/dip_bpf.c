@@ -25,8 +25,9 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
-#include "dip.skel.h"
 #include "dip_bpf.h"
+
+#include "dip.skel.h"
 
 #define FLOW_BITS	12
 #define FLOW_BITS_MAX	22
@@ -200,10 +201,29 @@ static int pin_path(const struct dip_bpf *d, const char *name, char out[PATH_MAX
 	return n > 0 && n < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
+/* The tables are global data of the programs: section .bss.X is map dip_X. */
+#define TABLE_SECTION ".bss."
+
+static bool map_is_table(const struct bpf_map *map)
+{
+	return !strncmp(bpf_map__name(map), TABLE_SECTION, strlen(TABLE_SECTION));
+}
+
 /* Maps that live as long as the node: all but the constants. */
 static bool map_is_pinned(const struct bpf_map *map)
 {
-	return !bpf_map__is_internal(map);
+	return !bpf_map__is_internal(map) || map_is_table(map);
+}
+
+static int map_pin_path(const struct dip_bpf *d, const struct bpf_map *map, char out[PATH_MAX])
+{
+	const char *name = bpf_map__name(map);
+	char table[64];
+
+	if (!map_is_table(map))
+		return pin_path(d, name, out);
+	snprintf(table, sizeof(table), "dip_%s", name + strlen(TABLE_SECTION));
+	return pin_path(d, table, out);
 }
 
 static void maps_unpin(struct dip_bpf *d)
@@ -212,8 +232,27 @@ static void maps_unpin(struct dip_bpf *d)
 	char path[PATH_MAX];
 
 	bpf_object__for_each_map(map, d->skel->obj)
-		if (map_is_pinned(map) && !pin_path(d, bpf_map__name(map), path))
+		if (map_is_pinned(map) && !map_pin_path(d, map, path))
 			unlink(path);
+}
+
+static int map_reuse(struct bpf_map *map, const char *path)
+{
+	int fd = bpf_obj_get(path), err;
+	size_t size = 0;
+
+	if (fd == -ENOENT)
+		return fail(-EPROTO, "%s is missing, its directory is incomplete; stop netd and remove it", path);
+	if (fd < 0)
+		return fail_errno(fd, path);
+	/* libbpf maps tables into memory, by the size it knows */
+	err = map_value_size(fd, &size);
+	if (!err && map_is_table(map))
+		err = bpf_map__set_value_size(map, (__u32)size);
+	if (!err)
+		err = bpf_map__reuse_fd(map, fd);
+	close(fd);
+	return err ? fail_errno(err, path) : 0;
 }
 
 /* 1: all maps stand and are used again; 0: there are none (any more). */
@@ -227,41 +266,34 @@ static int maps_reuse(struct dip_bpf *d)
 		return 0;
 	}
 	bpf_object__for_each_map(map, d->skel->obj) {
-		int fd, err;
+		int err;
 
 		if (!map_is_pinned(map))
 			continue;
-		err = pin_path(d, bpf_map__name(map), path);
-		fd = err ? err : bpf_obj_get(path);
-		if (fd == -ENOENT)
-			return fail(-EPROTO, "%s is incomplete: %s is missing; stop netd and remove it",
-				    d->dir, bpf_map__name(map));
-		if (fd < 0)
-			return fail_errno(fd, path);
-		err = bpf_map__reuse_fd(map, fd);
-		close(fd);
+		err = map_pin_path(d, map, path);
+		err = err ? err : map_reuse(map, path);
 		if (err)
-			return fail_errno(err, path);
+			return err;
 	}
 	return 1;
 }
 
 static int maps_pin(struct dip_bpf *d)
 {
-	struct bpf_map *map, *last = d->skel->maps.dip_conf;
+	struct bpf_map *map, *last = d->skel->maps.bss_conf;
 	char path[PATH_MAX];
 	int err;
 
 	bpf_object__for_each_map(map, d->skel->obj) {
 		if (!map_is_pinned(map) || map == last)
 			continue;
-		err = pin_path(d, bpf_map__name(map), path);
+		err = map_pin_path(d, map, path);
 		err = err ? err : bpf_obj_pin(bpf_map__fd(map), path);
 		if (err)
 			return fail(err, "%s cannot be pinned (%s); is %s on a bpf file system? mount -t bpf bpf /sys/fs/bpf",
 				    path, strerror(-err), d->dir);
 	}
-	err = pin_path(d, bpf_map__name(last), path);
+	err = map_pin_path(d, last, path);
 	return err ? err : bpf_obj_pin(bpf_map__fd(last), path);
 }
 
@@ -299,9 +331,9 @@ static int flows_size(struct dip_bpf *d, unsigned int bits, int reused)
 	if (bits > FLOW_BITS_MAX)
 		return fail(-EINVAL, "at most 2^%d buckets of flows", FLOW_BITS_MAX);
 	if (reused)
-		err = map_value_size(bpf_map__fd(d->skel->maps.dip_flows), &size);
+		err = map_value_size(bpf_map__fd(d->skel->maps.bss_flows), &size);
 	else
-		err = bpf_map__set_value_size(d->skel->maps.dip_flows, (__u32)size);
+		err = bpf_map__set_value_size(d->skel->maps.bss_flows, (__u32)size);
 	d->skel->rodata->dip_flow_mask = (__u32)(size / sizeof(struct dip_bucket)) - 1;
 	return err ? fail_errno(err, "dip_flows") : 0;
 }
@@ -328,9 +360,9 @@ static int load(struct dip_bpf *d, const struct dip_bpf_opts *opts, uint16_t sel
 	err = dip__load(d->skel);
 	if (err)
 		return fail_errno(err, "BPF programs do not load");
-	err = tables_map(d, bpf_map__fd(d->skel->maps.dip_conf),
-			 bpf_map__fd(d->skel->maps.dip_ports),
-			 bpf_map__fd(d->skel->maps.dip_flows), false);
+	err = tables_map(d, bpf_map__fd(d->skel->maps.bss_conf),
+			 bpf_map__fd(d->skel->maps.bss_ports),
+			 bpf_map__fd(d->skel->maps.bss_flows), false);
 	if (err)
 		return err;
 	d->stats_fd = bpf_map__fd(d->skel->maps.dip_stats);

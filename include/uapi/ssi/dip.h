@@ -18,11 +18,12 @@
  *
  * Three BPF maps of type ARRAY, each with ONE value (key 0), BPF_F_MMAPABLE,
  * pinned in /sys/fs/bpf/netssi under the names below.  One value, because then
- * the very same C walks the table by pointer in BPF (the verifier sees one
- * bounded object), in the kernel module, in netd and in the unit tests.
+ * the very same C walks the table by pointer in BPF, in the kernel module, in
+ * netd and in the unit tests; and because such a map is what global data of a
+ * BPF program is: reached by address, without a lookup.
  *
  *   dip_conf    struct dip_conf            who am I, lease, VIPs, homes, peers
- *   dip_ports   struct dip_slot[DIP_SLOTS] who owns a port
+ *   dip_ports   struct dip_ports           who owns a port
  *   dip_flows   struct dip_bucket[N]       which connections are elsewhere
  *
  * and next to them
@@ -118,6 +119,10 @@ struct dip_slot {
 			__u16 epoch;
 		};
 	};
+};
+
+struct dip_ports {
+	struct dip_slot slot[DIP_SLOTS];
 };
 
 enum dip_flow_state {

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The kernel's own clocks, read at once: netd converts lease times with them. */
+/*
+ * The tables, which all programs share, and the kernel's own clocks, read at
+ * once: netd converts lease times with them.
+ */
+#define DIP_MAPS_DEFINE
 #include "vmlinux.h"
 #include "dip_maps.h"
 

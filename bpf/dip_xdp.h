@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The XDP decision on a frame; the program around it is dip_xdp.bpf.c. */
+#ifndef SSI_BPF_DIP_XDP_H
+#define SSI_BPF_DIP_XDP_H
+
+#include "dip_maps.h"
+#include "parse.h"
+
+static __always_inline int xdp_decide(const struct dip_tables *t, const struct dip_flow *f, __u64 now)
+{
+	struct dip_result r = dip_steer(t, f, now);
+
+	if (r.verdict != DIP_DROP || (f->flags & DIP_F_FRAG) || r.reason == f->malformed)
+		return XDP_PASS;
+	dip_count(DIP_IN, r.reason);
+	return XDP_DROP;
+}
+
+/* What is not a common packet; on its own, so that the common ones stay short. */
+static __noinline int xdp_steer_any(struct xdp_md *ctx)
+{
+	const void *data = (const void *)(long)ctx->data;
+	const void *end = (const void *)(long)ctx->data_end;
+	struct dip_flow f = { 0 };
+	struct dip_tables t = dip_tables();
+
+	dip_parse(&f, data, end, end - data, DIP_IN);
+	if (!(f.flags & DIP_F_ADDR))
+		return XDP_PASS;
+	return xdp_decide(&t, &f, bpf_jiffies64());
+}
+
+/* The clock first: what is read from the packet then stays in registers. */
+static __always_inline int xdp_steer(struct xdp_md *ctx)
+{
+	__u64 now = bpf_jiffies64();
+	const void *data = (const void *)(long)ctx->data;
+	const void *end = (const void *)(long)ctx->data_end;
+	struct dip_tables t = dip_tables();
+	struct dip_flow f = { 0 };
+
+	if (dip_parse_common(&f, data, end, end - data))
+		return xdp_decide(&t, &f, now);
+	return xdp_steer_any(ctx);
+}
+
+#endif /* SSI_BPF_DIP_XDP_H */

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The steering decision with packets that differ: each run takes the next of
+ * `flows` clients in random order, writes it into the frame and decides.
+ * steer_floor_* do the same without deciding: what is measured against them is
+ * the decision alone.  steer_gen sends such frames to an interface.
+ */
+#define DIP_MAPS_DEFINE
+#include "vmlinux.h"
+#include "dip_xdp.h"
+
+#define SADDR	26
+#define SPORT	34
+
+/* one CPU runs this at a time */
+__u64 steer_seed = 88172645463325252ULL;
+const volatile __u32 steer_flows = 1;		/* a power of two */
+const volatile __u32 steer_first = 0;		/* number of the first flow */
+const volatile __u32 steer_ifindex = 0;
+
+/* Flow number n is 11.0.0.0 + n, port 1024 + n % 32768. */
+static __always_inline int next_flow(struct xdp_md *ctx)
+{
+	__u8 *data = (__u8 *)(long)ctx->data;
+	__u8 *end = (__u8 *)(long)ctx->data_end;
+	__u64 x = steer_seed;
+	__u32 n;
+
+	if (data + 54 > end)
+		return 0;
+	x = x * 6364136223846793005ULL + 1442695040888963407ULL;
+	steer_seed = x;
+	n = steer_first + ((x >> 33) & (steer_flows - 1));
+	*(__be32 *)(data + SADDR) = bpf_htonl(0x0b000000 + n);
+	*(__be16 *)(data + SPORT) = bpf_htons(1024 + (n & 32767));
+	return 1;
+}
+
+SEC("xdp")
+int steer_floor_same(struct xdp_md *ctx)
+{
+	return XDP_DROP;
+}
+
+SEC("xdp")
+int steer_floor_random(struct xdp_md *ctx)
+{
+	next_flow(ctx);
+	return XDP_DROP;
+}
+
+SEC("xdp")
+int steer_same(struct xdp_md *ctx)
+{
+	return xdp_steer(ctx);
+}
+
+SEC("xdp")
+int steer_random(struct xdp_md *ctx)
+{
+	if (!next_flow(ctx))
+		return XDP_ABORTED;
+	return xdp_steer(ctx);
+}
+
+SEC("xdp")
+int steer_gen(struct xdp_md *ctx)
+{
+	if (!next_flow(ctx))
+		return XDP_ABORTED;
+	return bpf_redirect(steer_ifindex, 0);
+}
+
+char _license[] SEC("license") = "GPL";

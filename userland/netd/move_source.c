@@ -170,7 +170,6 @@ static void source_abort(struct move_source *s)
 		return;
 	s->aborting = true;
 	log_warn("move of %s: %s", s->app, s->why);
-	datapath_hold_defer(n->datapath, s->app); /* until it runs on */
 	b = kddm_batch_new(n->kddm, true);
 	if (b)
 		err = move_step(b, n, s->app, MOVE_ABORTED, s->why);
@@ -220,6 +219,7 @@ static void source_discarded(void *arg, int status, json_t *ok, json_t *error)
 	if (status == -ETIMEDOUT || error)
 		log_err("move of %s: the old copy could not be removed: %s", s->app,
 			move_why(status, error));
+	datapath_hold_release(s->netd->datapath, s->app);
 	move_record_remove(s->netd, s->app);
 	move_stdio_connect(s->netd, s->app);
 	if (s->resumed)
@@ -255,7 +255,6 @@ static void source_thawed(void *arg, int status, json_t *ok, json_t *error)
 
 static void source_aborted(struct move_source *s, const struct move_value *m)
 {
-	datapath_hold_defer(s->netd->datapath, s->app);
 	if (!*s->why)
 		snprintf(s->why, sizeof(s->why), "%s", m->reason);
 	if (s->frozen)
@@ -372,6 +371,8 @@ static void source_held(void *arg, int status)
 		source_put(s);
 		return;
 	}
+	/* Whoever ends the hold by an abort: nothing is released to a frozen program. */
+	datapath_hold_defer(s->netd->datapath, s->app);
 	s->frozen = true;
 	s->t_freeze = uv_hrtime();
 	request = move_image_request("dump", s->app);

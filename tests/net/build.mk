@@ -5,3 +5,4 @@ $(call prog_static,count-client,tests/net/count_client.c,)
 $(call prog_static,rawsend,tests/net/rawsend.c,)
 
 NET_TESTS += $(addprefix tests/net/,05-cluster.sh)
+NET_TESTS += tests/net/12-netctl.sh

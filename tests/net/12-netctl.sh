@@ -1,0 +1,90 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# netctl against real daemons: what it prints for programs, who may do what, watching, completing, and what it
+# says about a cluster that is not well.
+# timeout: 180
+. "${TEST_TOP:?}/tests/net/lib.sh"
+cluster_up
+tmpdir
+
+json_array() { jq -e 'type == "array" and all(.[]; type == "object")' >/dev/null; }
+
+step "every list is an array of objects, and has text for people"
+on n1 groupadd -f netssi
+cluster netd n1 stop
+cluster netd n1 start
+cluster_vip 3
+for what in status nodes vips ports apps moves sets stats version help check; do
+	on n1 netctl "$what" -j >"$TMP/out" || [ "$what" = check ]
+	assert json_array <"$TMP/out"
+	[ "$(wc -l <"$TMP/out")" = 1 ] || fail "netctl $what -j is not one line"
+	on n1 netctl "$what" >"$TMP/out" || [ "$what" = check ]
+	[ -s "$TMP/out" ] || fail "netctl $what says nothing"
+	! grep -q $'\033' "$TMP/out" || fail "netctl $what prints colours into a file"
+done
+assert_match "$(on n2 netctl)" '^healthy: 3 of 3 nodes' "bare netctl"
+assert_match "$(get n1 nodes '.[0].since')" '^20[0-9-]{8}T[0-9:.]{12}Z$' "a time"
+assert_eq "$(get n3 nodes '[.[] | select(.lease_ms == null)] | length')" 0 "nodes whose lease is unknown"
+
+step "the group may look, not change"
+asgroup() { on n1 setpriv --reuid 65534 --regid "$(on n1 getent group netssi | cut -d: -f3)" --clear-groups "$@"; }
+asnobody() { on n1 setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }
+asgroup netctl nodes -j | assert json_array
+assert_fails 1 asgroup netctl vip del $VIP 2>"$TMP/err"
+assert_match "$(cat "$TMP/err")" 'root'
+assert_fails 1 asnobody netctl nodes 2>"$TMP/err"
+assert_match "$(cat "$TMP/err")" 'netssi'
+
+step "watch tells what happens, and goes on when netd is started again"
+on n1 sh -c 'netctl watch -j >/tmp/watch.json 2>/tmp/watch.err & echo $! >/tmp/watch.pid'
+seen() { on n1 cat /tmp/watch.json | jq -se "any(.[]; $1)" >/dev/null; }
+pin() { on n1 netctl port add :7777 node n2 >/dev/null; on n1 netctl port del :7777 >/dev/null; seen '.kind == "port" and .port == 7777'; }
+wait_for "an event about port 7777" 10 pin
+cluster netd n1 kill
+cluster netd n1 start
+wait_get n1 status '.[0].state' live
+on n1 netctl port add :7778 node n2
+wait_for "an event behind the restart" 10 seen '.kind == "port" and .port == 7778'
+assert seen '.kind == "lost" and .restarted'
+on n1 cat /tmp/watch.json | jq -se '[.[].seq] | . == sort and length == (unique | length)' >/dev/null ||
+	fail "sequence numbers do not grow"
+on n1 sh -c 'kill $(cat /tmp/watch.pid)'
+on n1 netctl port del :7778
+
+step "completion knows nodes and addresses"
+complete() { on n1 netctl --complete "$@" | tr '\n' ' '; }
+assert_eq "$(complete port add :1 node n)" "n1 n2 n3 "
+assert_eq "$(complete vip del 10.)" "$VIP "
+
+step "repeating is no error"
+for twice in 1 2; do on n1 netctl port add :99/udp node n3 >"$TMP/out.$twice"; done
+assert_match "$(cat "$TMP/out.2")" unchanged
+assert_eq "$(get n2 "ports :99/udp" '.[0] | .proto + " " + .node + " " + .state')" "udp n3 pinned"
+assert_eq "$(get n2 "ports :99/tcp" length)" 0 "ports :99/tcp"
+on n1 netctl port del :99/udp
+
+step "a node dies: status says so, and how to go on"
+cluster kill n3
+wait_get n1 nodes '.[] | select(.node == "n3") | .state' dead 15
+assert_fails 1 on n1 netctl status --check >"$TMP/out"
+assert_match "$(cat "$TMP/out")" 'n3 is dead; .*netctl leave n3'
+on n1 netctl leave n3
+on n1 netctl leave n3 | grep -q unchanged
+wait_get n2 nodes length 2
+
+step "without a quorum nothing is changed"
+leader=$(get n1 status '.[0].leader')
+voters=$(get n1 nodes '[.[] | select(.role == "voter") | .node] | join(" ")')
+echo "leader $leader, voters $voters"
+other=n1
+[ "$leader" = n2 ] || other=n2
+cluster cut "$leader"
+wait_get "$other" status '.[0].quorum' false 15
+assert_fails 3 on "$other" netctl status --check
+rc=0
+on "$other" netctl vip del $VIP -j >"$TMP/out" 2>"$TMP/err" || rc=$?
+assert_eq $rc 3 "exit status without a quorum"
+assert_eq "$(jq -r .code "$TMP/err")" 3 "code in the error"
+[ ! -s "$TMP/out" ] || fail "an error printed a result"
+cluster heal "$leader"
+wait_get "$other" status '.[0].quorum' true 20

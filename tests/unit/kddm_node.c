@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "kddm_node.h"
 #include "userland/lib/log.h"
 #include "userland/netd/kddm_core.h"
 #include "userland/netd/member.h"
@@ -308,7 +309,7 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 	}
 }
 
-int main(int argc, char **argv)
+int kddm_node_main(int argc, char **argv)
 {
 	char key[300];
 	struct member_params params = { .loop = &node.loop, .state_dir = node.state,

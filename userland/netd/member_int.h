@@ -4,6 +4,7 @@
  *
  *   member.c        life, the loop's hooks, this node's own state, lease holder
  *   member_lead.c   the leader's duties: leases of all, deaths, raft membership
+ *   member_change.c which raft configuration the members need
  *   member_join.c   init, join, leave: the conversations
  *   member_state.c  what is on disk: identity, key, tokens, generation
  *   member_link.c   raft's transport and dispatch of what comes in
@@ -18,6 +19,7 @@
 #include "kddm_raft.h"
 #include "lease.h"
 #include "member.h"
+#include "member_change.h"
 #include "peer_int.h"
 #include "secure.h"
 #include "transport.h"
@@ -127,18 +129,6 @@ void member_lead_tick(struct member *m);
 void member_lead_check(struct member *m); /* each loop iteration */
 void member_lead_renew(struct member *m, uint32_t from, const struct lease_renew *r);
 void member_lead_ack(struct member *m, uint32_t from, uint64_t round, uint64_t term);
-
-/* What the raft configuration should become next; pure. */
-enum member_change_kind { MEMBER_NO_CHANGE, MEMBER_ADD, MEMBER_ASSIGN, MEMBER_REMOVE };
-struct member_change {
-	enum member_change_kind kind;
-	uint64_t raft_id;
-	int role;
-	char address[TRANSPORT_ADDRESS_MAX];
-};
-struct member_change member_next_change(struct kddm_set *nodes,
-					const struct raft_configuration *conf, uint64_t self,
-					unsigned int max_voters);
 
 /* member_join.c */
 void member_join_handlers(struct member *m);

@@ -185,123 +185,6 @@ static void look_after_nodes(struct member *m)
 
 /* ---- the raft configuration ---- */
 
-static const struct raft_server *server_of(const struct raft_configuration *conf, uint64_t id)
-{
-	for (unsigned int i = 0; i < conf->n; i++)
-		if (conf->servers[i].id == id)
-			return &conf->servers[i];
-	return NULL;
-}
-
-static bool belongs(const struct node_info *info)
-{
-	return info && info->state != NODE_LEFT;
-}
-
-static bool lives(const struct node_info *info)
-{
-	return info && info->state == NODE_UP;
-}
-
-/* 1, 3 or 5: an even number only adds a way to fail. */
-static unsigned int voters_for(unsigned int members, unsigned int max)
-{
-	unsigned int n = members < max ? members : max;
-
-	return n ? n - (n % 2 ? 0 : 1) : 1;
-}
-
-struct survey {
-	unsigned int members, voters, live_voters;
-	const struct node_info *candidate;     /* live standby, lowest number */
-	const struct raft_server *dead_voter;  /* of a dead node */
-	const struct raft_server *spare_voter; /* live, highest number, not `self` */
-	const struct raft_server *stranger;    /* of no node that belongs */
-	const struct raft_server *spare;       /* added, not yet replicating */
-	const struct node_info *missing;       /* in no role yet */
-};
-
-static void survey_nodes(struct survey *s, struct kddm_set *nodes,
-			 const struct raft_configuration *conf)
-{
-	const struct kddm_object *obj;
-
-	kddm_for_each(nodes, obj) {
-		const struct node_info *info = obj->value;
-		const struct raft_server *server = server_of(conf, info->raft_id);
-
-		s->members += info->state == NODE_UP || info->state == NODE_DEAD;
-		if (!server && belongs(info) && info->state != NODE_DEAD)
-			s->missing = s->missing ? s->missing : info;
-		if (server && server->role == RAFT_STANDBY && lives(info) && !s->candidate)
-			s->candidate = info;
-	}
-}
-
-static void survey_servers(struct survey *s, struct kddm_set *nodes,
-			   const struct raft_configuration *conf, uint64_t self)
-{
-	for (unsigned int i = 0; i < conf->n; i++) {
-		const struct raft_server *server = &conf->servers[i];
-		const struct node_info *info = nodes_by_raft_id(nodes, server->id);
-
-		if (!belongs(info) && server->id != self)
-			s->stranger = server;
-		if (belongs(info) && server->role == RAFT_SPARE)
-			s->spare = server;
-		if (server->role != RAFT_VOTER)
-			continue;
-		s->voters++;
-		if (lives(info)) {
-			s->live_voters++;
-			if (server->id != self)
-				s->spare_voter = server;
-		} else if (belongs(info)) {
-			s->dead_voter = server;
-		}
-	}
-}
-
-static struct member_change change_of(enum member_change_kind kind, uint64_t id, int role)
-{
-	return (struct member_change){ .kind = kind, .raft_id = id, .role = role };
-}
-
-/*
- * One step towards: every node that belongs is at least a standby; as many
- * voters as the number of members allows, live ones first; nobody else. A dead
- * voter is replaced before it is demoted, and stays where nobody can replace it:
- * fewer voters would only move the danger to another node.
- */
-struct member_change member_next_change(struct kddm_set *nodes,
-					const struct raft_configuration *conf, uint64_t self,
-					unsigned int max_voters)
-{
-	struct survey s = { 0 };
-	unsigned int want;
-
-	survey_nodes(&s, nodes, conf);
-	survey_servers(&s, nodes, conf, self);
-	want = voters_for(s.members, max_voters);
-	if (s.missing) {
-		struct member_change c = change_of(MEMBER_ADD, s.missing->raft_id, 0);
-
-		snprintf(c.address, sizeof(c.address), "%s", s.missing->address);
-		return c;
-	}
-	if (s.spare)
-		return change_of(MEMBER_ASSIGN, s.spare->id, RAFT_STANDBY);
-	if (s.live_voters < want && s.candidate)
-		return change_of(MEMBER_ASSIGN, s.candidate->raft_id, RAFT_VOTER);
-	if (s.stranger)
-		return change_of(MEMBER_REMOVE, s.stranger->id, 0);
-	if (s.dead_voter && s.voters > want)
-		return change_of(MEMBER_ASSIGN, s.dead_voter->id, RAFT_STANDBY);
-	if (s.live_voters > want && s.spare_voter)
-		return change_of(MEMBER_ASSIGN, s.spare_voter->id, RAFT_STANDBY);
-	return change_of(MEMBER_NO_CHANGE, 0, 0);
-}
-
 static void on_changed(void *arg, int status)
 {
 	struct member *m = arg;
@@ -311,15 +194,39 @@ static void on_changed(void *arg, int status)
 		log_info("change of the voters did not succeed: %s; trying again", strerror(-status));
 }
 
+static int raft_role_of(enum member_role role)
+{
+	return role == MEMBER_VOTER ? RAFT_VOTER : RAFT_STANDBY;
+}
+
+static size_t list_servers(struct member *m, struct member_server *out)
+{
+	const struct raft_configuration *conf = kddm_raft_members(m->raft);
+	size_t n = 0;
+
+	for (unsigned int i = 0; i < conf->n && n < NODES_MAX; i++) {
+		int role = conf->servers[i].role;
+
+		out[n].raft_id = conf->servers[i].id;
+		out[n++].role = role == RAFT_VOTER   ? MEMBER_VOTER :
+				role == RAFT_STANDBY ? MEMBER_STANDBY :
+						       MEMBER_SPARE;
+	}
+	return n;
+}
+
 static void change_configuration(struct member *m)
 {
+	struct member_server servers[NODES_MAX];
 	struct member_change c;
+	size_t n;
 	int r = 0;
 
 	/* Before what former terms left is applied, the sets lag behind the servers. */
 	if (m->changing || kddm_raft_applied(m->raft) < m->lead_index)
 		return;
-	c = member_next_change(m->nodes, kddm_raft_members(m->raft), m->id.raft_id,
+	n = list_servers(m, servers);
+	c = member_next_change(m->nodes, servers, n, m->id.raft_id,
 			       member_conf_uint(m, "voters", 3));
 	if (c.kind == MEMBER_NO_CHANGE)
 		return;
@@ -327,7 +234,7 @@ static void change_configuration(struct member *m)
 	if (c.kind == MEMBER_ADD)
 		r = kddm_raft_add(m->raft, c.raft_id, c.address, on_changed, m);
 	else if (c.kind == MEMBER_ASSIGN)
-		r = kddm_raft_assign(m->raft, c.raft_id, c.role, on_changed, m);
+		r = kddm_raft_assign(m->raft, c.raft_id, raft_role_of(c.role), on_changed, m);
 	else
 		r = kddm_raft_remove(m->raft, c.raft_id, on_changed, m);
 	if (r < 0)

@@ -399,7 +399,7 @@ void datapath_fence(struct datapath *dp)
 		if (!v->used)
 			continue;
 		memcpy(&addr, v->key.addr, sizeof(addr));
-		n = sockdiag_destroy_addr(dp->diag, addr);
+		n = sockdiag_destroy_addr(dp->diag, addr, 0);
 		if (n < 0)
 			log_err("cannot end the sockets of a cluster address: %s", strerror(-n));
 		else if (n)

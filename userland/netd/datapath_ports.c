@@ -222,6 +222,25 @@ void datapath_hold_release(struct datapath *dp, const char *app)
 	}
 }
 
+void datapath_sweep(struct datapath *dp, const char *app)
+{
+	const struct kddm_object *obj;
+	struct port_value pv;
+
+	kddm_for_each(dp->netd->sets.ports, obj) {
+		const struct port_key *k = obj->key;
+		const struct vip *v = vip_of(dp, k);
+		int n;
+
+		object_read(obj, &pv, sizeof(pv));
+		if (!v || strcmp(pv.app, app) || pv.node == datapath_self(dp))
+			continue;
+		n = sockdiag_destroy_addr(dp->diag, hold_key(v, k).addr, k->port);
+		if (n < 0)
+			log_err("cannot end what is left of %s: %s", app, strerror(-n));
+	}
+}
+
 void datapath_hold_stats(struct datapath *dp, const char *app, struct hold_stats *out)
 {
 	*out = (struct hold_stats){};

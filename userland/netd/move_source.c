@@ -219,6 +219,7 @@ static void source_discarded(void *arg, int status, json_t *ok, json_t *error)
 	if (status == -ETIMEDOUT || error)
 		log_err("move of %s: the old copy could not be removed: %s", s->app,
 			move_why(status, error));
+	datapath_sweep(s->netd->datapath, s->app);
 	datapath_hold_release(s->netd->datapath, s->app);
 	move_record_remove(s->netd, s->app);
 	move_stdio_connect(s->netd, s->app);

@@ -98,6 +98,7 @@ static void target_discarded(void *arg, int status, json_t *ok, json_t *error)
 	(void)ok;
 	(void)error;
 	t->pending--;
+	datapath_sweep(t->netd->datapath, t->app);
 	target_end(t, move_error(NULL, "%s", t->why));
 	target_put(t);
 }

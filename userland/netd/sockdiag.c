@@ -174,7 +174,8 @@ int sockdiag_destroy(struct sockdiag *d, const struct sockdiag_sock *s)
 struct gather {
 	struct sockdiag_sock *sock;
 	size_t n, size;
-	__be32 addr;	 /* take these, or */
+	__be32 addr;	 /* take these, of this port (0: all), or */
+	uint16_t port;
 	uint64_t cookie; /* this one */
 	bool no_memory;
 };
@@ -184,7 +185,8 @@ static void gather_fn(void *arg, const struct sockdiag_sock *s)
 	struct gather *g = arg;
 
 	if (g->cookie ? s->cookie != g->cookie :
-			s->addr[0] != g->addr || (s->family == AF_INET6 && !s->mapped))
+			s->addr[0] != g->addr || (g->port && s->port != g->port) ||
+				(s->family == AF_INET6 && !s->mapped))
 		return;
 	if (g->n == g->size) {
 		size_t size = g->size ? 2 * g->size : 64;
@@ -228,11 +230,11 @@ int sockdiag_destroy_cookie(struct sockdiag *d, int proto, uint64_t cookie)
 	return n < 0 ? n : n ? 0 : -ENOENT;
 }
 
-int sockdiag_destroy_addr(struct sockdiag *d, __be32 addr)
+int sockdiag_destroy_addr(struct sockdiag *d, __be32 addr, uint16_t port)
 {
 	static const int protos[] = { IPPROTO_TCP, IPPROTO_UDP };
 	static const int families[] = { AF_INET, AF_INET6 };
-	struct gather g = { .addr = addr };
+	struct gather g = { .addr = addr, .port = port };
 	int total = 0, n = 0;
 
 	for (int i = 0; i < 4 && n >= 0; i++) {

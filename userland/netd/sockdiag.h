@@ -37,9 +37,10 @@ int sockdiag_dump(struct sockdiag *d, int family, int proto, uint32_t states, so
 int sockdiag_destroy(struct sockdiag *d, const struct sockdiag_sock *s);
 /* Ends the socket with this cookie among those that listen or are bound. */
 int sockdiag_destroy_cookie(struct sockdiag *d, int proto, uint64_t cookie);
-/* Ends every socket whose own address is `addr`, TIME_WAIT and half-open ones
- * included. The number of them or -errno. */
-int sockdiag_destroy_addr(struct sockdiag *d, __be32 addr);
+/* Ends every socket whose own address is `addr` and own port `port` (0: any),
+ * TIME_WAIT, half-open ones and those without a process included. The number
+ * of them or -errno. */
+int sockdiag_destroy_addr(struct sockdiag *d, __be32 addr, uint16_t port);
 
 #define SOCKDIAG_LISTEN (1u << 10)
 #define SOCKDIAG_UDP	(1u << 7 | 1u << 1)

@@ -153,6 +153,25 @@ static __always_inline int released(struct __sk_buff *skb, const struct dip_conf
 	return take(skb);
 }
 
+/*
+ * What a neighbour answers to the ARP request of a VIP comes to the MAC that all
+ * share, and the stack would not listen.
+ */
+static __always_inline void arp_in(struct __sk_buff *skb, const struct dip_tables *t)
+{
+	const __u8 *data = (const __u8 *)(long)skb->data;
+	const __u8 *end = (const __u8 *)(long)skb->data_end;
+	union dip_addr tpa = { .a64 = { 0 } };
+	const struct dip_vip *vip;
+
+	if (data + ETH_HLEN_ + ARP_LEN > end)
+		return;
+	tpa.a4 = load_be32(data + ETH_HLEN_ + 24);
+	vip = dip_vip_find(t, DIP_INET, &tpa);
+	if (vip && dip_mac(data) == dip_mac(vip->mac))
+		take(skb);
+}
+
 SEC("tc")
 int dip_tc_in(struct __sk_buff *skb)
 {
@@ -160,6 +179,8 @@ int dip_tc_in(struct __sk_buff *skb)
 	struct dip_tables t = dip_tables();
 	struct dip_result r;
 
+	if (skb->protocol == bpf_htons(ETHER_ARP))
+		arp_in(skb, &t);
 	if (skb->mark && skb->mark == t.conf->mark)
 		return released(skb, t.conf);
 	parse_skb(skb, &f, DIP_IN);

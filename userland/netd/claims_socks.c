@@ -226,7 +226,9 @@ static void sock_begin(struct claims *c, const struct dip_event *ev)
 		find_holder(c, &s, path);
 	if (six && !s.ipv6)
 		s.only6 = is_only6(c, ev->proto, ev->cookie);
-	if (sock_insert(c, s) && fresh && s.loopback && ev->proto == IPPROTO_TCP && c->local_fn)
+	/* CRIU tries what the kernel can with sockets of its own. */
+	if (sock_insert(c, s) && fresh && s.loopback && ev->proto == IPPROTO_TCP && c->local_fn &&
+	    strcmp(s.comm, "criu"))
 		c->local_fn(c->local_arg, s.app, s.proto, s.port);
 }
 

@@ -78,6 +78,8 @@ void ckpt_pipe_users(const pid_t *pids, const uint64_t pipes[3], int users[3]);
 int ckpt_connections(const pid_t *pids);
 /* Take TCP sockets out of repair mode: CRIU went away without doing so. */
 void ckpt_repair_off(const pid_t *pids);
+/* Restored and still held: let the clocks of TCP connections be ahead by so much. */
+void ckpt_advance_clock(const pid_t *pids, uint32_t ms);
 
 /* Does someone, CRIU, hold the first of them? */
 bool ckpt_traced(const pid_t *pids);

@@ -105,6 +105,28 @@ void ckpt_repair_off(const pid_t *pids)
 	fds_each(pids, repair_off, NULL);
 }
 
+/*
+ * The frozen original went on retransmitting, with timestamps that grew; a peer takes nothing older than the
+ * newest that it saw (PAWS).
+ */
+static void advance_clock(void *arg, const struct ckpt_fd *f)
+{
+	_close_ int fd = get_tcp(f);
+	struct tcp_info info;
+	int value;
+
+	if (fd < 0 || int_option(fd, IPPROTO_TCP, TCP_REPAIR) != 1 || tcp_state(fd, &info) < 0 ||
+	    !(info.tcpi_options & TCPI_OPT_TIMESTAMPS))
+		return;
+	value = int_option(fd, IPPROTO_TCP, TCP_TIMESTAMP) + (int)*(uint32_t *)arg;
+	setsockopt(fd, IPPROTO_TCP, TCP_TIMESTAMP, &value, sizeof(value));
+}
+
+void ckpt_advance_clock(const pid_t *pids, uint32_t ms)
+{
+	fds_each(pids, advance_clock, &ms);
+}
+
 struct pipe_count {
 	const uint64_t *pipes;
 	int *users;

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ckpt/ckpt.h"
@@ -30,6 +31,8 @@
 #define BACKLOG_TRIES	40
 #define BACKLOG_STEP_US 5000
 #define PROGRESS_BYTES	(8 << 20)
+#define CLOCK_SLACK_MS	100 /* of two nodes' clocks */
+#define FROZEN_MAX_MS	600000
 
 static struct {
 	struct worker holder; /* CRIU: frozen, or restored and stopped */
@@ -247,7 +250,8 @@ static json_t *app_json(json_t *stdio)
 		json_array_append_new(pipes, json_integer((json_int_t)ino[i]));
 		json_array_append_new(users, json_integer(n[i]));
 	}
-	return json_pack("{so so so}", "pipes", pipes, "users", users, "stdio", stdio);
+	return json_pack("{so so so sI}", "pipes", pipes, "users", users, "stdio", stdio, "frozen_at_ms",
+			 (json_int_t)now.frozen_at_ms);
 }
 
 static int write_log(void)
@@ -579,6 +583,21 @@ static void restore_held(void)
 			    "cgroup_id", (json_int_t)run.space.cgroup_id));
 }
 
+/* As if the connections had lived on here since the freeze. */
+static void catch_up(void)
+{
+	_free_ pid_t *pids = space_pids(&run.space);
+	int64_t frozen_at = json_integer_value(json_object_get(now.app, "frozen_at_ms"));
+	struct timespec ts;
+	int64_t ms;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ms = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000 - frozen_at;
+	if (ms < 0 || ms > FROZEN_MAX_MS)
+		ms = 0;
+	ckpt_advance_clock(pids, (uint32_t)ms + CLOCK_SLACK_MS);
+}
+
 static void resumed(void)
 {
 	run.state = RUN_RUNNING;
@@ -684,6 +703,7 @@ void carry_resume(struct keeper_request rq, json_t *args, int fd)
 	if (err < 0) /* it must run all the same: this node owns it now */
 		log_err("%s: some of its stdio was lost on the way: %s", run.opts.name, strerror(-err));
 	stdio_freeze(false);
+	catch_up();
 	err = worker_tell(&now.holder, "go");
 	if (err < 0) {
 		answer_error("try again", strerror(-err));
@@ -693,11 +713,12 @@ void carry_resume(struct keeper_request rq, json_t *args, int fd)
 
 /* ---- the end of a move on this node ------------------------------------------------------------------------- */
 
+/* The processes go first: a CRIU that outlived its worker would undo, and the kernel say goodbye to their peers. */
 static void forget(void)
 {
 	worker_stop(&now.mover);
-	worker_stop(&now.holder);
 	space_close(&run.space);
+	worker_stop(&now.holder);
 	perf_close();
 	drop_images();
 	run.pid = run.main_pid = 0;

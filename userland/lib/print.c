@@ -79,7 +79,7 @@ enum print_style print_state_style(const char *word)
 
 void print_json(FILE *f, const json_t *value, bool pretty)
 {
-	json_dumpf(value, f, pretty ? JSON_INDENT(2) : JSON_COMPACT);
+	json_dumpf(value, f, (pretty ? JSON_INDENT(2) : JSON_COMPACT) | JSON_REAL_PRECISION(8));
 	fputc('\n', f);
 }
 

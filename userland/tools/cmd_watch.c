@@ -30,7 +30,7 @@ static void print_event(struct netctl *c, json_t *event)
 	json_t *value;
 
 	if (c->json) {
-		json_dumpf(event, stdout, JSON_COMPACT);
+		json_dumpf(event, stdout, JSON_COMPACT | JSON_REAL_PRECISION(8));
 		printf("\n");
 		return;
 	}

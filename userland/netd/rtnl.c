@@ -453,8 +453,9 @@ int rtnl_purge(struct rtnl *r, bool (*keep)(void *arg, __be32 addr), void *arg)
 /* ---- watching ------------------------------------------------------------ */
 int rtnl_watch_open(struct rtnl **out)
 {
-	return open_groups(out, RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE,
-			   SOCK_NONBLOCK);
+	return open_groups(
+		out, RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE | RTMGRP_NEIGH,
+		SOCK_NONBLOCK);
 }
 
 int rtnl_watch_fd(const struct rtnl *r)
@@ -462,9 +463,20 @@ int rtnl_watch_fd(const struct rtnl *r)
 	return mnl_socket_get_fd(r->nl);
 }
 
+static bool neigh_is_ours(const struct nlmsghdr *nlh)
+{
+	const struct nlattr *a;
+
+	mnl_attr_for_each(a, nlh, sizeof(struct ndmsg))
+		if (mnl_attr_get_type(a) == NDA_PROTOCOL && mnl_attr_get_u8(a) == RTNL_PROTO)
+			return true;
+	return false;
+}
+
 static bool interesting(const struct nlmsghdr *nlh)
 {
 	const struct rtmsg *rtm = mnl_nlmsg_get_payload(nlh);
+	const struct ndmsg *ndm = mnl_nlmsg_get_payload(nlh);
 
 	switch (nlh->nlmsg_type) {
 	case RTM_NEWLINK:
@@ -475,6 +487,8 @@ static bool interesting(const struct nlmsghdr *nlh)
 		return true;
 	case RTM_DELROUTE:
 		return rtm->rtm_protocol == RTNL_PROTO;
+	case RTM_DELNEIGH:
+		return (ndm->ndm_family == PF_BRIDGE && ndm->ndm_flags & NTF_SELF) || neigh_is_ours(nlh);
 	}
 	return false;
 }

@@ -1,0 +1,50 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Others delete what a cluster address needs, and it comes back; what is not netssi's stays.
+. "${TEST_TOP:?}/tests/net/lib.sh"
+cluster_up 2
+cluster_vip 2
+mac=$(get n1 vips '.[0].mac')
+
+rule_there() { on n1 ip rule | grep -q "to $VIP iif lo"; }
+local_there() { on n1 ip route show table local | grep -q "^local $VIP "; }
+neigh_there() { on n1 ip neigh show nud permanent | grep -q "^$VIP dev eth0 lladdr $mac"; }
+filter_there() { on n1 bridge fdb show dev eth0 | grep -qi "^$mac .*self"; }
+up_on_n1() { same_value n1 vips '.[0].nodes[] | select(.node == "n1").state' up; }
+all_there() { rule_there && local_there && neigh_there && filter_there; }
+
+step "everything stands"
+assert all_there
+on n1 ip route add 192.0.2.0/24 dev eth0
+
+step "the rules vanish"
+on n1 ip rule del pref 50
+wait_for "the rule is back" 2 rule_there
+
+step "the routes vanish"
+on n1 ip route flush table local proto 77
+on n1 ip route flush table 7946
+wait_for "the local route is back" 2 local_there
+wait_for "n1 reaches the address" 2 on n1 ping -q -c 1 -W 1 $VIP
+
+step "the neighbour entry and the address filter vanish"
+on n1 ip neigh flush dev eth0 nud permanent
+wait_for "the neighbour is back" 2 neigh_there
+on n1 bridge fdb del "$mac" dev eth0 self
+wait_for "the filter is back" 2 filter_there
+
+step "the interface goes down and comes back, with another MAC"
+on n1 sh -c 'ip link set eth0 down; ip link set eth0 address 52:54:00:77:01:01; ip link set eth0 up'
+wait_for "the address is exposed again" 20 up_on_n1
+wait_for "everything is back" 5 all_there
+wait_get n2 vips '.[0].nodes[] | select(.node == "n1").mac' 52:54:00:77:01:01 10
+on client ping -q -c 2 -i 0.2 -W 2 $VIP
+
+step "the rule that the kernel had first comes back at the end, foreign routes stay"
+on n1 ip route add 192.0.2.0/24 dev eth0 2>/dev/null || :
+on n1 netctl vip del $VIP
+wait_for "the rule of table local is first again" 5 on n1 sh -c "ip rule | grep -q '^0:.*lookup local'"
+on n1 sh -c "ip rule | grep -q 'proto 77'" && fail "a rule is left" || :
+on n1 ip route | grep -q 192.0.2.0/24
+assert_eq "$(on n1 sysctl -n net.ipv4.conf.eth0.accept_local)" 0 "accept_local"
+assert_eq "$(on n1 sh -c 'ls /sys/fs/bpf/netssi 2>/dev/null | wc -l')" 0 "pins"

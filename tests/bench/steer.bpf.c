@@ -9,6 +9,7 @@
 #include "vmlinux.h"
 #include "dip_xdp.h"
 
+#define IPSUM	24
 #define SADDR	26
 #define SPORT	34
 
@@ -17,6 +18,7 @@ __u64 steer_seed = 88172645463325252ULL;
 const volatile __u32 steer_flows = 1;		/* a power of two */
 const volatile __u32 steer_first = 0;		/* number of the first flow */
 const volatile __u32 steer_ifindex = 0;
+const volatile __u32 steer_sum = 0;		/* of the IP header but for the source */
 
 /* Flow number n is 11.0.0.0 + n, port 1024 + n % 32768. */
 static __always_inline int next_flow(struct xdp_md *ctx)
@@ -63,11 +65,26 @@ int steer_random(struct xdp_md *ctx)
 	return xdp_steer(ctx);
 }
 
+/* Stacks look at the header's checksum; the decision does not. */
+static __always_inline void header_sum(struct xdp_md *ctx)
+{
+	__u8 *data = (__u8 *)(long)ctx->data;
+	__u32 sum = steer_sum;
+
+	if (data + 54 > (__u8 *)(long)ctx->data_end)
+		return;
+	sum += *(__u16 *)(data + SADDR) + *(__u16 *)(data + SADDR + 2);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	*(__u16 *)(data + IPSUM) = ~sum;
+}
+
 SEC("xdp")
 int steer_gen(struct xdp_md *ctx)
 {
 	if (!next_flow(ctx))
 		return XDP_ABORTED;
+	header_sum(ctx);
 	return bpf_redirect(steer_ifindex, 0);
 }
 

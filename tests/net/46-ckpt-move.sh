@@ -3,7 +3,6 @@
 # An application moves between nodes by the keepers' protocol alone, without netd: connections, stdio,
 # signals, exit status, the way back home, the undone move. The address 10.77.0.50 goes along by hand.
 export NETD=0
-[ -z "${TRACE-}" ] || set -x
 . "${TEST_TOP:?}/tests/net/lib.sh"
 cluster_up 3
 tmpdir
@@ -146,14 +145,22 @@ call n2 echo resume
 echo three >&7
 reconnect echo n1 n2
 wait_for "an answer from n2" 5 grep -q 'got three' "$TMP/out"
-on n1 pkill -USR1 -o -x ssi-run
-wait_for "the signal on n2" 5 grep -q caught "$TMP/out"
 
 step "the stream between them breaks and is replaced"
-on n1 ss -K dst 10.77.0.2 dport ge 9000 >/dev/null 2>&1 || on n1 ss -K sport ge 9000 >/dev/null
-for i in 4 5 6; do echo $i >&7; done
+on n2 socat TCP-LISTEN:8999,reuseaddr TCP:10.77.0.1:8998 2>/dev/null &
+call n1 echo moved node=n2 listen=8998 >"$TMP/moved" &
+call n2 echo stdio connect=10.77.0.2:8999 >/dev/null
+wait $!
+call n1 echo watch >"$TMP/events" &
+echo 4 >&7
+wait_for "an answer by way of the middleman" 5 grep -q 'got 4' "$TMP/out"
+on n2 pkill -KILL -x socat
+wait_for "word of the loss" 5 grep -q stdio-lost "$TMP/events"
+for i in 5 6; do echo $i >&7; done
 reconnect echo n1 n2
 wait_for "all answers" 5 grep -q 'got 6' "$TMP/out"
+on n1 pkill -USR1 -o -x ssi-run
+wait_for "the signal on n2" 5 grep -q caught "$TMP/out"
 exec 7>&-
 assert_fails 5 wait $supervisor
 assert_eq "$(grep ^got "$TMP/out" | tr '\n' ' ')" "got one got two got three got 4 got 5 got 6 "

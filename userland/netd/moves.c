@@ -358,6 +358,10 @@ static void ctl_migrate(void *arg, struct ctl_request *r, json_t *args)
 		ctl_fail(r, CTL_FAILED, "netctl nodes lists them", "%s: no such node", node);
 		return;
 	}
+	if (v.node == member_find(n->member, node) && v.state == APP_RUNNING) {
+		ctl_ok(r, json_pack("[{ss ss sb}]", "app", app, "node", node, "changed", 0));
+		return;
+	}
 	w = calloc(1, sizeof(*w));
 	if (!w) {
 		ctl_fail(r, CTL_FAILED, NULL, "out of memory");

@@ -316,6 +316,7 @@ static void migrate_done(void *arg, int status, json_t *answer)
 {
 	struct move_watch *w = arg, **p = &w->netd->moves->watches;
 	const char *error = json_string_value(json_object_get(answer, "error"));
+	const char *remedy = json_string_value(json_object_get(answer, "remedy"));
 
 	while (*p != w)
 		p = &(*p)->next;
@@ -326,8 +327,8 @@ static void migrate_done(void *arg, int status, json_t *answer)
 			 move_why(status, NULL));
 	else if (error)
 		ctl_fail(w->request, CTL_FAILED,
-			 json_string_value(json_object_get(answer, "remedy")), "%s: %s", w->app,
-			 error);
+			 remedy && *remedy ? remedy : "journalctl -u netd on both nodes tells more",
+			 "%s: %s", w->app, error);
 	else
 		ctl_ok(w->request, json_pack("[O]", answer));
 	free(w);

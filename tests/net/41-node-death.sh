@@ -39,6 +39,10 @@ wait_for "the client counts" 5 counting
 death n1
 wait_for "the standby answers" 10 answers
 wait_get n2 "ports :6379" '.[0].node' n3
+wait_for "the old connection is reset" 10 grep -q 'connection lost' "$TMP/err"
+lines=$(wc -l <"$TMP/count")
+again() { [ "$(wc -l <"$TMP/count")" -gt $((lines + 10)) ]; }
+wait_for "the client counts again" 10 again
 on client pkill -TERM -x count-client
 wait || :
 summary=$(tail -n 1 "$TMP/count")

@@ -270,6 +270,7 @@ int main(int argc, char **argv)
 	bool insecure = false;
 	int level = LOG_INFO, opt;
 
+	opterr = 0;
 	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		switch (opt) {
 		case 'c':
@@ -288,7 +289,7 @@ int main(int argc, char **argv)
 			puts("netd " SSI_VERSION);
 			return 0;
 		default:
-			fputs("netd: see netd --help\n", stderr);
+			fprintf(stderr, "netd: bad option \"%s\"; see netd --help\n", argv[optind - 1]);
 			return 2;
 		}
 	}

@@ -65,7 +65,7 @@ bool claims_sock_covers(const struct claims *c, const struct claims_sock *s, con
 
 void claims_sock_changed(struct claims *c, const struct claims_sock *s)
 {
-	struct port_key k = { .proto = s->proto, .port = s->port };
+	struct port_key k = {.proto = s->proto, .port = s->port};
 
 	if (s->loopback) {
 		k.vip = PORT_VIP_LOCAL;
@@ -84,11 +84,8 @@ static void mark_all(struct claims *c)
 	struct claims_sock *s;
 	int i;
 
-	claims_for_each(c, i, s)
-		claims_sock_changed(c, s);
-	kddm_for_each(c->netd->sets.ports, obj)
-		if (obj->owner == self_of(c))
-			mark(c, obj->key);
+	claims_for_each(c, i, s) claims_sock_changed(c, s);
+	kddm_for_each(c->netd->sets.ports, obj) if (obj->owner == self_of(c)) mark(c, obj->key);
 }
 
 /* ---- judging one key ---------------------------------------------------------------- */
@@ -98,7 +95,8 @@ static struct claims_sock *sock_for(struct claims *c, const struct port_key *k, 
 	struct claims_sock *s, *found = NULL;
 	int i;
 
-	claims_for_each(c, i, s) {
+	claims_for_each(c, i, s)
+	{
 		if (!claims_sock_covers(c, s, k))
 			continue;
 		if (s->pid == pid)
@@ -170,15 +168,14 @@ static void fill(struct claims *c, struct port_value *v, struct claims_sock *s)
 
 static int claim(struct claims *c, struct kddm_batch *b, const struct port_key *k, struct claims_sock *s)
 {
-	struct port_value v = { .since_ms = now_ms() };
+	struct port_value v = {.since_ms = now_ms()};
 
 	fill(c, &v, s);
 	return kddm_grab(b, c->netd->sets.ports, k, sizeof(*k), &v, sizeof(v), KDDM_ABSENT, self_of(c));
 }
 
 /* Ours already; whose socket it is may have changed. 1: nothing to do. */
-static int renew(struct claims *c, struct kddm_batch *b, const struct kddm_object *obj,
-		 struct claims_sock *s)
+static int renew(struct claims *c, struct kddm_batch *b, const struct kddm_object *obj, struct claims_sock *s)
 {
 	struct port_value v, now;
 
@@ -465,10 +462,9 @@ static void move_changed(struct claims *c, const struct kddm_object *move)
 	int i;
 
 	memcpy(app, move->key, move->key_len < sizeof(app) ? move->key_len : sizeof(app) - 1);
-	claims_for_each(c, i, s)
-		if (!strcmp(s->app, app))
-			claims_sock_changed(c, s);
-	kddm_for_each(c->netd->sets.ports, obj) {
+	claims_for_each(c, i, s) if (!strcmp(s->app, app)) claims_sock_changed(c, s);
+	kddm_for_each(c->netd->sets.ports, obj)
+	{
 		object_read(obj, &v, sizeof(v));
 		if (!strcmp(v.app, app))
 			mark(c, obj->key);

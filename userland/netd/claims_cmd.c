@@ -30,7 +30,8 @@ static json_t *vip_text(struct netd *n, uint8_t index)
 	char text[INET_ADDRSTRLEN];
 	struct vip_value v;
 
-	kddm_for_each(n->sets.vips, obj) {
+	kddm_for_each(n->sets.vips, obj)
+	{
 		object_read(obj, &v, sizeof(v));
 		if (v.index == index && index != PORT_VIP_LOCAL)
 			return json_string(inet_ntop(AF_INET, ((const struct vip_key *)obj->key)->addr, text,
@@ -50,10 +51,10 @@ json_t *claims_port_json(struct netd *n, const struct kddm_object *obj)
 	inet_ntop(AF_INET, v.addr, addr, sizeof(addr));
 	if (k->vip == PORT_VIP_LOCAL && !v.addr[0])
 		strcpy(addr, "::1");
-	o = json_pack("{ss,so,ss,si,ss,ss,si,ss,ss,si,sI}", "proto", k->proto == IPPROTO_UDP ? "udp" : "tcp", "vip",
-		      vip_text(n, k->vip), "addr", addr, "port", k->port, "node", member_name(n->member, v.node),
-		      "app", v.app, "pid", (int)v.pid, "comm", v.comm, "state", state_name(k, &v), "share",
-		      v.share, "epoch", (json_int_t)obj->epoch);
+	o = json_pack("{ss,so,ss,si,ss,ss,si,ss,ss,si,sI}", "proto", k->proto == IPPROTO_UDP ? "udp" : "tcp",
+		      "vip", vip_text(n, k->vip), "addr", addr, "port", k->port, "node",
+		      member_name(n->member, v.node), "app", v.app, "pid", (int)v.pid, "comm", v.comm,
+		      "state", state_name(k, &v), "share", v.share, "epoch", (json_int_t)obj->epoch);
 	ctl_time_set(o, "since", v.since_ms);
 	if (v.state == PORT_HOLD)
 		json_object_set_new(o, "next", json_string(member_name(n->member, v.next)));
@@ -103,9 +104,7 @@ static void cmd_ports(void *arg, struct ctl_request *ctl, json_t *args)
 		return;
 	}
 	all = calloc(kddm_count(n->sets.ports) + 1, sizeof(*all));
-	kddm_for_each(n->sets.ports, obj)
-		if (all && wanted(obj, port, number, app))
-			all[count++] = obj;
+	kddm_for_each(n->sets.ports, obj) if (all && wanted(obj, port, number, app)) all[count++] = obj;
 	if (all)
 		qsort(all, count, sizeof(*all), by_port);
 	for (size_t i = 0; i < count; i++)
@@ -131,8 +130,8 @@ static json_t *pin_result(const struct pin *p)
 
 	for (size_t i = 0; i < p->n; i++) {
 		const struct kddm_object *obj = kddm_find(n->sets.ports, &p->key[i], sizeof(p->key[i]));
-		json_t *o = obj ? claims_port_json(n, obj) :
-				  json_pack("{so,si,ss}", "vip", vip_text(n, p->key[i].vip), "port",
+		json_t *o = obj ? claims_port_json(n, obj)
+				: json_pack("{so,si,ss}", "vip", vip_text(n, p->key[i].vip), "port",
 					    p->key[i].port, "proto",
 					    p->key[i].proto == IPPROTO_UDP ? "udp" : "tcp");
 
@@ -158,7 +157,8 @@ static void pin_committed(void *arg, const struct kddm_result *res)
 	for (size_t i = 0; i < res->n_ops && !res->status; i++)
 		failed |= res->op[i] && res->op[i] != -ENOENT;
 	if (res->status)
-		ctl_fail_status(p->ctl, res->status, p->add ? "the port was not pinned" : "the port was not released");
+		ctl_fail_status(p->ctl, res->status,
+				p->add ? "the port was not pinned" : "the port was not released");
 	else if (failed)
 		ctl_fail(p->ctl, CTL_FAILED, "look at `netctl ports` and try again",
 			 "the port was taken by somebody else at the same moment");
@@ -180,11 +180,13 @@ static bool pin_keys(struct pin *p, const char *vip, uint8_t proto, uint16_t por
 
 	if (vip && inet_pton(AF_INET, vip, &addr) != 1)
 		return false;
-	kddm_for_each(n->sets.vips, obj) {
+	kddm_for_each(n->sets.vips, obj)
+	{
 		object_read(obj, &v, sizeof(v));
-		if ((vip && memcmp(((const struct vip_key *)obj->key)->addr, &addr, 4)) || p->n == DATAPATH_VIPS)
+		if ((vip && memcmp(((const struct vip_key *)obj->key)->addr, &addr, 4)) ||
+		    p->n == DATAPATH_VIPS)
 			continue;
-		p->key[p->n++] = (struct port_key){ .vip = v.index, .proto = proto, .port = port };
+		p->key[p->n++] = (struct port_key){.vip = v.index, .proto = proto, .port = port};
 	}
 	return p->n;
 }
@@ -201,8 +203,9 @@ static int pin_conflict(struct pin *p, const struct port_key *k)
 	if (v.flags & PORT_PINNED && v.node == p->node)
 		return 1;
 	if (v.flags & PORT_PINNED)
-		ctl_fail(p->ctl, CTL_FAILED, "`netctl port del` it first", "port %u is pinned to node %s already",
-			 k->port, member_name(p->c->netd->member, v.node));
+		ctl_fail(p->ctl, CTL_FAILED, "`netctl port del` it first",
+			 "port %u is pinned to node %s already", k->port,
+			 member_name(p->c->netd->member, v.node));
 	else
 		ctl_fail(p->ctl, CTL_FAILED, "stop that application, or choose another port",
 			 "port %u belongs to %s on node %s", k->port, v.app,
@@ -214,7 +217,7 @@ static void pin_submit(struct pin *p)
 {
 	struct netd *n = p->c->netd;
 	struct kddm_batch *b = kddm_batch_new(n->kddm, p->add);
-	struct port_value v = { .node = p->node, .state = PORT_OWNED, .flags = PORT_PINNED };
+	struct port_value v = {.node = p->node, .state = PORT_OWNED, .flags = PORT_PINNED};
 	struct timespec ts;
 	int err = b ? 0 : -ENOMEM, rc, ops = 0;
 
@@ -265,8 +268,8 @@ static bool all_pinned(struct pin *p)
 		object_read(obj, &v, sizeof(v));
 		if (v.flags & PORT_PINNED)
 			continue;
-		ctl_fail(p->ctl, CTL_FAILED, "stop the application instead", "port %u is not pinned, %s has it",
-			 p->key[i].port, v.app);
+		ctl_fail(p->ctl, CTL_FAILED, "stop the application instead",
+			 "port %u is not pinned, %s has it", p->key[i].port, v.app);
 		return false;
 	}
 	return true;
@@ -283,10 +286,12 @@ static bool pin_parse(struct pin *p, json_t *args)
 
 	p->node = node[0] ? member_find(m, node) : 0;
 	if (bad || !port || (strcmp(proto, "tcp") && strcmp(proto, "udp")) || (p->add && !node[0]))
-		ctl_fail(p->ctl, CTL_USAGE, "netctl port add [VIP]:PORT[/udp] node NODE", "an argument was not understood");
+		ctl_fail(p->ctl, CTL_USAGE, "netctl port add [VIP]:PORT[/udp] node NODE",
+			 "an argument was not understood");
 	else if (p->add && (!p->node || !member_alive(m, p->node)))
 		ctl_fail(p->ctl, CTL_FAILED, "`netctl nodes` lists them", "there is no living node %s", node);
-	else if (!pin_keys(p, vip && vip[0] ? vip : NULL, strcmp(proto, "udp") ? IPPROTO_TCP : IPPROTO_UDP, port))
+	else if (!pin_keys(p, vip && vip[0] ? vip : NULL, strcmp(proto, "udp") ? IPPROTO_TCP : IPPROTO_UDP,
+			   port))
 		ctl_fail(p->ctl, CTL_FAILED, "`netctl vips` lists them, `netctl vip add` adds one",
 			 vip && vip[0] ? "%s is no cluster address" : "there is no cluster address yet", vip);
 	else

@@ -15,7 +15,7 @@
 #include "hooks.h"
 
 #define CLAIMS_CHAINS 1024
-#define CLAIMS_ENDED 256
+#define CLAIMS_ENDED  256
 
 /* A socket of an application that listens or is bound. */
 struct claims_sock {
@@ -58,8 +58,8 @@ struct claims {
 void claims_socks_event(struct claims *c, const struct dip_event *ev);
 void claims_socks_scan(struct claims *c);
 void claims_socks_clear(struct claims *c);
-#define claims_for_each(c, i, s)                     \
-	for (i = 0; i < CLAIMS_CHAINS; i++)          \
+#define claims_for_each(c, i, s)            \
+	for (i = 0; i < CLAIMS_CHAINS; i++) \
 		for (s = (c)->chain[i]; s; s = s->next)
 
 /* claims.c */

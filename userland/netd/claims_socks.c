@@ -128,7 +128,7 @@ static void only6_fn(void *arg, const struct sockdiag_sock *s)
 
 static bool is_only6(struct claims *c, int proto, uint64_t cookie)
 {
-	struct only6 o = { .cookie = cookie };
+	struct only6 o = {.cookie = cookie};
 
 	sockdiag_dump(c->netd->datapath->diag, AF_INET6, proto,
 		      proto == IPPROTO_TCP ? SOCKDIAG_LISTEN : SOCKDIAG_UDP, only6_fn, &o);
@@ -138,7 +138,7 @@ static bool is_only6(struct claims *c, int proto, uint64_t cookie)
 static void set_addr(struct claims_sock *s, bool six, const void *addr)
 {
 	static const uint8_t any[16];
-	static const uint8_t loopback6[16] = { [15] = 1 };
+	static const uint8_t loopback6[16] = {[15] = 1};
 
 	if (six && memcmp(addr, any, 16)) {
 		s->ipv6 = true;
@@ -195,7 +195,7 @@ static void find_holder(struct claims *c, struct claims_sock *s, const char *gro
 {
 	uint32_t states = s->proto == IPPROTO_TCP ? SOCKDIAG_LISTEN : SOCKDIAG_UDP;
 	struct sockdiag *diag = c->netd->datapath->diag;
-	struct inode_of i = { .cookie = s->cookie };
+	struct inode_of i = {.cookie = s->cookie};
 
 	sockdiag_dump(diag, AF_INET, s->proto, states, inode_fn, &i);
 	if (!i.inode)
@@ -256,6 +256,41 @@ void claims_socks_event(struct claims *c, const struct dip_event *ev)
 }
 
 /* ---- the dump ------------------------------------------------------------------------ */
+static void close_file(FILE **f)
+{
+	if (*f)
+		fclose(*f);
+}
+
+static bool is_ephemeral(uint16_t port)
+{
+	_cleanup_(close_file) FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+	unsigned int low = 32768, high = 60999;
+
+	if (f && fscanf(f, "%u %u", &low, &high) != 2)
+		low = 32768;
+	return port >= low && port <= high;
+}
+
+/* Whether port 0 was asked for is not known of a socket that is found, but what
+ * had a claim before was no client's. */
+static bool has_claim(const struct claims *c, const struct claims_sock *s)
+{
+	struct port_key k = {.proto = s->proto, .port = s->port};
+	const struct kddm_object *obj;
+	struct port_value v;
+
+	for (k.vip = 0; k.vip < DATAPATH_VIPS; k.vip++) {
+		obj = kddm_find(c->netd->sets.ports, &k, sizeof(k));
+		if (!obj)
+			continue;
+		object_read(obj, &v, sizeof(v));
+		if (!strcmp(v.app, s->app))
+			return true;
+	}
+	return false;
+}
+
 static void scan_fn(void *arg, const struct sockdiag_sock *d)
 {
 	struct claims *c = arg;
@@ -277,9 +312,7 @@ static void scan_fn(void *arg, const struct sockdiag_sock *d)
 	if (!d->port || ended_lately(c, d->cookie) || !app_of_group(d->cgroup, s.app, path, sizeof(path)))
 		return;
 	set_addr(&s, d->family == AF_INET6 && !d->mapped, d->addr);
-	/* Whether port 0 was asked for is not known here: a connected one or one in
-	 * the range of ephemeral ports is a client's. */
-	if (d->proto == IPPROTO_UDP && (d->rport || (!s.addr && d->port >= 32768)))
+	if (d->proto == IPPROTO_UDP && !s.addr && is_ephemeral(d->port) && !has_claim(c, &s))
 		return;
 	s.pid = sockdiag_holder(path, d->inode, s.comm);
 	sock_insert(c, s);
@@ -291,17 +324,16 @@ void claims_socks_scan(struct claims *c)
 		int family, proto;
 		uint32_t states;
 	} what[] = {
-		{ AF_INET, IPPROTO_TCP, SOCKDIAG_LISTEN },
-		{ AF_INET6, IPPROTO_TCP, SOCKDIAG_LISTEN },
-		{ AF_INET, IPPROTO_UDP, SOCKDIAG_UDP },
-		{ AF_INET6, IPPROTO_UDP, SOCKDIAG_UDP },
+		{AF_INET, IPPROTO_TCP, SOCKDIAG_LISTEN},
+		{AF_INET6, IPPROTO_TCP, SOCKDIAG_LISTEN},
+		{AF_INET, IPPROTO_UDP, SOCKDIAG_UDP},
+		{AF_INET6, IPPROTO_UDP, SOCKDIAG_UDP},
 	};
 	struct sockdiag *diag = c->netd->datapath->diag;
 	struct claims_sock *s;
 	int i, err = 0;
 
-	claims_for_each(c, i, s)
-		s->seen = false;
+	claims_for_each(c, i, s) s->seen = false;
 	for (i = 0; i < 4 && !err; i++)
 		err = sockdiag_dump(diag, what[i].family, what[i].proto, what[i].states, scan_fn, c);
 	if (err) {

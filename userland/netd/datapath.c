@@ -87,7 +87,8 @@ static int ensure_bpffs(struct datapath *dp)
 		return 0;
 	if (!mount("bpf", "/sys/fs/bpf", "bpf", 0, "mode=0700"))
 		return 0;
-	datapath_set_error(dp, "cannot pin maps: /sys/fs/bpf is no BPF file system and cannot be mounted: %m");
+	datapath_set_error(dp,
+			   "cannot pin maps: /sys/fs/bpf is no BPF file system and cannot be mounted: %m");
 	return -errno;
 }
 
@@ -216,7 +217,7 @@ int datapath_load_wait(struct datapath *dp, void (*fn)(void *arg), void *arg)
 
 	if (!w)
 		return -ENOMEM;
-	*w = (struct load_waiter){ dp->waiters, fn, arg };
+	*w = (struct load_waiter){dp->waiters, fn, arg};
 	dp->waiters = w;
 	return 0;
 }
@@ -257,7 +258,8 @@ static int open_slice(struct datapath *dp)
 	int fd;
 
 	if (!root) {
-		datapath_set_error(dp, "no control groups (v2) are mounted; mount -t cgroup2 none /sys/fs/cgroup");
+		datapath_set_error(
+			dp, "no control groups (v2) are mounted; mount -t cgroup2 none /sys/fs/cgroup");
 		return -ENOENT;
 	}
 	snprintf(path, sizeof(path), "%s/" NETD_CGROUP, root);
@@ -298,8 +300,7 @@ int datapath_attach(struct datapath *dp)
 	if (!err)
 		err = attach(dp, DIP_PROG_SK_LOOKUP, netns, dip_bpf_prog_name(DIP_PROG_SK_LOOKUP));
 	if (!err && dp->hold)
-		err = attach(dp, DIP_PROG_TC_TAP, hold_ifindex(dp->hold),
-			     dip_bpf_prog_name(DIP_PROG_TC_TAP));
+		err = attach(dp, DIP_PROG_TC_TAP, hold_ifindex(dp->hold), dip_bpf_prog_name(DIP_PROG_TC_TAP));
 	dp->attached = !err;
 	return err;
 }

@@ -49,9 +49,9 @@ void datapath_hold_defer(struct datapath *dp, const char *app);
 void datapath_hold_release(struct datapath *dp, const char *app);
 
 struct hold_stats {
-	uint64_t packets;   /* queued since the hold began */
-	uint64_t dropped;   /* for want of room, duplicates, or too old */
-	uint32_t ms_max;    /* longest stay of a packet */
+	uint64_t packets; /* queued since the hold began */
+	uint64_t dropped; /* for want of room, duplicates, or too old */
+	uint32_t ms_max;  /* longest stay of a packet */
 };
 /* Of the last or current hold of this application's ports on this node. */
 void datapath_hold_stats(struct datapath *dp, const char *app, struct hold_stats *out);

@@ -68,8 +68,9 @@ void datapath_ask(struct datapath *dp, uint32_t only, const char *name, json_t *
 		done(arg, NULL);
 		return;
 	}
-	*ask = (struct ask){ .done = done, .arg = arg, .answers = json_object(), .pending = 1 };
-	kddm_for_each(nodes, obj) {
+	*ask = (struct ask){.done = done, .arg = arg, .answers = json_object(), .pending = 1};
+	kddm_for_each(nodes, obj)
+	{
 		const struct node_info *info = nodes_get(nodes, *(const uint32_t *)obj->key);
 
 		if (info && (only ? info->number == only : info->state == NODE_UP))

@@ -26,19 +26,19 @@
 #include "rtnl.h"
 #include "sockdiag.h"
 
-#define DATAPATH_VIPS 16
+#define DATAPATH_VIPS  16
 #define DATAPATH_ERROR 256
 
 /* A cluster address on this node; place in the array: vip_value.index. */
 struct vip {
-	bool used;	/* stands in the set */
-	bool exposed;	/* stands in tables and kernel */
-	int slot;	/* index in the tables of this node, while exposed */
+	bool used;    /* stands in the set */
+	bool exposed; /* stands in tables and kernel */
+	int slot;     /* index in the tables of this node, while exposed */
 	struct vip_key key;
 	struct vip_value value;
-	struct rtnl_link link;	/* where it is exposed */
-	bool set_accept_local;	/* by us, on that interface */
-	const char *xdp;	/* "native", "generic", "none" */
+	struct rtnl_link link;	    /* where it is exposed */
+	bool set_accept_local;	    /* by us, on that interface */
+	const char *xdp;	    /* "native", "generic", "none" */
 	char state[DATAPATH_ERROR]; /* "up", or what stands against it */
 };
 
@@ -68,7 +68,7 @@ struct datapath {
 	uint64_t lease_ns; /* CLOCK_MONOTONIC */
 	struct vip vips[DATAPATH_VIPS];
 	struct deferred *deferred;
-	uint8_t pushed_mac[6];	/* told to the peers */
+	uint8_t pushed_mac[6]; /* told to the peers */
 	bool push_pending;
 	uv_poll_t watch_poll;
 	uv_timer_t settle; /* netlink said something: look soon */
@@ -116,8 +116,8 @@ struct vips_why {
 	char remedy[DATAPATH_ERROR];
 };
 /* Can this node expose the address? Fills `link` (may be NULL). 0 or -errno. */
-int vips_check(struct datapath *dp, __be32 addr, unsigned int prefix, const char *devs,
-	       const uint8_t mac[6], struct rtnl_link *link, struct vips_why *why);
+int vips_check(struct datapath *dp, __be32 addr, unsigned int prefix, const char *devs, const uint8_t mac[6],
+	       struct rtnl_link *link, struct vips_why *why);
 void vips_announce(struct datapath *dp, const struct vip *v);
 
 /* vips_cmd.c, explain.c, stats.c: commands and peer handlers */

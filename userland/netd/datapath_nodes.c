@@ -57,7 +57,8 @@ void datapath_nodes_apply(struct datapath *dp)
 
 	if (!dp->synced || !dp->bpf)
 		return;
-	kddm_for_each(set, obj) {
+	kddm_for_each(set, obj)
+	{
 		const struct node_info *info = nodes_get(set, *(const uint32_t *)obj->key);
 
 		if (!info || !info->number || info->number > NODES_MAX)
@@ -88,9 +89,8 @@ static void pushed(void *arg, json_t *answers)
 	const char *name;
 	json_t *answer;
 
-	json_object_foreach(answers, name, answer)
-		if (json_object_get(answer, "error"))
-			dp->push_pending = true;
+	json_object_foreach(answers, name, answer) if (json_object_get(answer, "error"))
+		dp->push_pending = true;
 }
 
 void datapath_nodes_push(struct datapath *dp)
@@ -104,8 +104,8 @@ void datapath_nodes_push(struct datapath *dp)
 	dip_peer_set(dip_bpf_mem(dp->bpf), datapath_self(dp), mac);
 	dp->push_pending = false;
 	memcpy(dp->pushed_mac, mac, sizeof(mac));
-	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3],
-		 mac[4], mac[5]);
+	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4],
+		 mac[5]);
 	req = json_pack("{ss}", "mac", text);
 	datapath_ask(dp, 0, "vip-mac", req, PUSH_MS, pushed, dp);
 	json_decref(req);

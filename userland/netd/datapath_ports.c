@@ -22,7 +22,7 @@ static struct vip *vip_of(struct datapath *dp, const struct port_key *k)
 
 static struct hold_key hold_key(const struct vip *v, const struct port_key *k)
 {
-	struct hold_key key = { .port = k->port, .proto = k->proto };
+	struct hold_key key = {.port = k->port, .proto = k->proto};
 
 	memcpy(&key.addr, v->key.addr, sizeof(key.addr));
 	return key;
@@ -47,7 +47,7 @@ static void opened(void *arg, struct hold_key key)
 {
 	struct datapath *dp = arg;
 	struct vip *v = vips_find(dp, key.addr);
-	struct port_key k = { .proto = key.proto, .port = key.port };
+	struct port_key k = {.proto = key.proto, .port = key.port};
 	const struct kddm_object *obj;
 
 	if (!v)
@@ -137,7 +137,7 @@ static void changed_remove(void *arg, const struct kddm_object *old)
 static void free_others(struct datapath *dp, const struct vip *v)
 {
 	struct dip_mem *mem = dip_bpf_mem(dp->bpf);
-	struct port_key k = { .vip = v->value.index };
+	struct port_key k = {.vip = v->value.index};
 
 	for (uint32_t i = 0; i < 2 << 16; i++) {
 		bool udp = i >> 16;
@@ -157,7 +157,8 @@ void datapath_ports_apply(struct datapath *dp, const struct vip *only)
 
 	if (!dp->synced || !dp->bpf)
 		return;
-	kddm_for_each(dp->netd->sets.ports, obj) {
+	kddm_for_each(dp->netd->sets.ports, obj)
+	{
 		const struct port_key *k = obj->key;
 
 		if (!only || k->vip == only->value.index)
@@ -215,7 +216,8 @@ void datapath_hold_release(struct datapath *dp, const char *app)
 		*at = d->next;
 		free(d);
 	}
-	kddm_for_each(dp->netd->sets.ports, obj) {
+	kddm_for_each(dp->netd->sets.ports, obj)
+	{
 		object_read(obj, &pv, sizeof(pv));
 		if (!strcmp(pv.app, app) && pv.state == PORT_OWNED && pv.node == datapath_self(dp))
 			apply(dp, obj);
@@ -227,7 +229,8 @@ void datapath_sweep(struct datapath *dp, const char *app)
 	const struct kddm_object *obj;
 	struct port_value pv;
 
-	kddm_for_each(dp->netd->sets.ports, obj) {
+	kddm_for_each(dp->netd->sets.ports, obj)
+	{
 		const struct port_key *k = obj->key;
 		const struct vip *v = vip_of(dp, k);
 		int n;

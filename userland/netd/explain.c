@@ -25,7 +25,7 @@
 static const struct {
 	const char *name, *text;
 } reasons[DIP_REASON_COUNT] = {
-#define REASON(n, v, t) [DIP_R_##n] = { #n, t },
+#define REASON(n, v, t) [DIP_R_##n] = {#n, t},
 	DIP_REASONS(REASON)
 #undef REASON
 };
@@ -57,7 +57,7 @@ static uint64_t now_jiffies(struct datapath *dp)
 static struct dip_result steer(struct datapath *dp, const struct question *q)
 {
 	struct dip_mem *mem = dip_bpf_mem(dp->bpf);
-	struct dip_tables t = { mem->conf, mem->ports, mem->flows, mem->flow_mask };
+	struct dip_tables t = {mem->conf, mem->ports, mem->flows, mem->flow_mask};
 	struct dip_flow f = {
 		.raddr.a4 = q->client,
 		.laddr.a4 = q->vip,
@@ -83,25 +83,26 @@ static bool parse(json_t *args, struct question *q, const char **what)
 		.port = ctl_arg_int(args, "port", 0, 1, 65535, &bad),
 		.proto = strcmp(proto, "udp") ? IPPROTO_TCP : IPPROTO_UDP,
 	};
-	*what = inet_pton(AF_INET, client, &q->client) != 1 ? "the client's address" :
-		inet_pton(AF_INET, vip, &q->vip) != 1	    ? "the cluster address" :
-		bad || !q->port				    ? "a port" :
-		strcmp(proto, "tcp") && strcmp(proto, "udp") ? "the protocol" :
-							       NULL;
+	*what = inet_pton(AF_INET, client, &q->client) != 1    ? "the client's address"
+		: inet_pton(AF_INET, vip, &q->vip) != 1	       ? "the cluster address"
+		: bad || !q->port			       ? "a port"
+		: strcmp(proto, "tcp") && strcmp(proto, "udp") ? "the protocol"
+							       : NULL;
 	return !*what;
 }
 
 static void on_explain(void *arg, uint32_t from, json_t *request, struct peer_call *call)
 {
 	struct datapath *dp = arg;
-	struct dip_result r = { DIP_PASS, DIP_R_NOT_VIP, 0, 0 };
+	struct dip_result r = {DIP_PASS, DIP_R_NOT_VIP, 0, 0};
 	const struct vip *v;
 	struct question q;
 	const char *what;
 	json_t *o;
 
 	if (!parse(request, &q, &what)) {
-		peer_call_answer(call, json_pack("{ss,si}", "error", "malformed request", "code", CTL_FAILED));
+		peer_call_answer(call,
+				 json_pack("{ss,si}", "error", "malformed request", "code", CTL_FAILED));
 		return;
 	}
 	if (dp->bpf)
@@ -127,12 +128,13 @@ struct explain_request {
 /* The answer that decides: who accepts, else who queues, else our own. */
 static const char *deciding(json_t *answers, const char *own, json_t **out)
 {
-	static const char *const order[] = { "ACCEPT", "HOLD", "FORWARD" };
+	static const char *const order[] = {"ACCEPT", "HOLD", "FORWARD"};
 	const char *node;
 	json_t *answer;
 
 	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
-		json_object_foreach(answers, node, answer) {
+		json_object_foreach(answers, node, answer)
+		{
 			const char *verdict = json_string_value(json_object_get(answer, "verdict"));
 
 			if (verdict && !strcmp(verdict, order[i])) {
@@ -148,7 +150,7 @@ static const char *deciding(json_t *answers, const char *own, json_t **out)
 static void add_claim(struct datapath *dp, const struct question *q, json_t *o)
 {
 	const struct vip *v = vips_find(dp, q->vip);
-	struct port_key k = { .proto = q->proto, .port = q->port };
+	struct port_key k = {.proto = q->proto, .port = q->port};
 	const struct kddm_object *obj;
 	char addr[INET_ADDRSTRLEN];
 	struct port_value pv;
@@ -159,8 +161,9 @@ static void add_claim(struct datapath *dp, const struct question *q, json_t *o)
 		return;
 	object_read(obj, &pv, sizeof(pv));
 	inet_ntop(AF_INET, pv.addr, addr, sizeof(addr));
-	json_object_update_new(o, json_pack("{ss,ss,si,ss,ss}", "owner", datapath_node_name(dp, pv.node), "app",
-					    pv.app, "pid", (int)pv.pid, "comm", pv.comm, "addr", addr));
+	json_object_update_new(o,
+			       json_pack("{ss,ss,si,ss,ss}", "owner", datapath_node_name(dp, pv.node), "app",
+					 pv.app, "pid", (int)pv.pid, "comm", pv.comm, "addr", addr));
 }
 
 static json_t *views(json_t *answers)
@@ -168,7 +171,8 @@ static json_t *views(json_t *answers)
 	json_t *list = json_array(), *answer;
 	const char *node;
 
-	json_object_foreach(answers, node, answer) {
+	json_object_foreach(answers, node, answer)
+	{
 		json_t *o = json_pack("{ss}", "node", node);
 
 		json_object_update(o, answer);
@@ -188,8 +192,8 @@ static void answered(void *arg, json_t *answers)
 	node = deciding(answers, own, &answer);
 	inet_ntop(AF_INET, &r->q.client, client, sizeof(client));
 	inet_ntop(AF_INET, &r->q.vip, vip, sizeof(vip));
-	o = json_pack("{ss,si,ss,si,ss,ss}", "client", client, "client_port", r->q.client_port, "vip", vip, "port",
-		      r->q.port, "proto", r->q.proto == IPPROTO_UDP ? "udp" : "tcp", "node", node);
+	o = json_pack("{ss,si,ss,si,ss,ss}", "client", client, "client_port", r->q.client_port, "vip", vip,
+		      "port", r->q.port, "proto", r->q.proto == IPPROTO_UDP ? "udp" : "tcp", "node", node);
 	json_object_update_missing(o, answer);
 	json_object_del(o, "for");
 	if (!json_object_get(o, "checks"))
@@ -207,7 +211,8 @@ static void cmd_explain(void *arg, struct ctl_request *ctl, json_t *args)
 	struct question q;
 
 	if (!parse(args, &q, &what)) {
-		ctl_fail(ctl, CTL_USAGE, "netctl explain CLIENT[:PORT] VIP:PORT [tcp|udp]", "cannot read %s", what);
+		ctl_fail(ctl, CTL_USAGE, "netctl explain CLIENT[:PORT] VIP:PORT [tcp|udp]", "cannot read %s",
+			 what);
 		return;
 	}
 	if (!vips_find(arg, q.vip)) {
@@ -220,7 +225,7 @@ static void cmd_explain(void *arg, struct ctl_request *ctl, json_t *args)
 		ctl_fail(ctl, CTL_FAILED, "free some memory", "out of memory");
 		return;
 	}
-	*r = (struct explain_request){ .dp = arg, .ctl = ctl, .q = q };
+	*r = (struct explain_request){.dp = arg, .ctl = ctl, .q = q};
 	datapath_ask(r->dp, 0, "explain", args, EXPLAIN_MS, answered, r);
 }
 

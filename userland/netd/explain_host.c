@@ -44,9 +44,10 @@ static void listener_fn(void *arg, const struct sockdiag_sock *s)
 	memcpy(l->addr, s->addr, sizeof(l->addr));
 }
 
-static void check_listener(struct datapath *dp, const struct vip *v, uint8_t proto, uint16_t port, json_t *list)
+static void check_listener(struct datapath *dp, const struct vip *v, uint8_t proto, uint16_t port,
+			   json_t *list)
 {
-	struct listener l = { .port = port };
+	struct listener l = {.port = port};
 	char addr[INET6_ADDRSTRLEN], text[160];
 	uint32_t states = proto == IPPROTO_TCP ? SOCKDIAG_LISTEN : SOCKDIAG_UDP;
 
@@ -99,7 +100,8 @@ static void check_way_back(struct datapath *dp, const struct vip *v, __be32 clie
 	snprintf(text, sizeof(text), "answers leave through %s", back.name);
 	add(list, "route", back.loopback || oif == v->link.index, text,
 	    "answers leave by another interface than requests come in: check the routes");
-	snprintf(text, sizeof(text), "rp_filter of %s is %s", v->link.name, strict ? "strict (1)" : "off or loose");
+	snprintf(text, sizeof(text), "rp_filter of %s is %s", v->link.name,
+		 strict ? "strict (1)" : "off or loose");
 	snprintf(remedy, sizeof(remedy), "sysctl net.ipv4.conf.%s.rp_filter=2", v->link.name);
 	add(list, "rp_filter", !strict || oif == v->link.index, text, remedy);
 }
@@ -116,9 +118,8 @@ static int hook_of(const struct nlattr *nested)
 {
 	const struct nlattr *a;
 
-	mnl_attr_for_each_nested(a, nested)
-		if (mnl_attr_get_type(a) == NFTA_HOOK_HOOKNUM)
-			return ntohl(mnl_attr_get_u32(a));
+	mnl_attr_for_each_nested(a, nested) if (mnl_attr_get_type(a) ==
+						NFTA_HOOK_HOOKNUM) return ntohl(mnl_attr_get_u32(a));
 	return -1;
 }
 
@@ -131,7 +132,8 @@ static int chain_cb(const struct nlmsghdr *nlh, void *arg)
 	const struct nlattr *a;
 	int hook = -1, policy = NF_ACCEPT;
 
-	mnl_attr_for_each(a, nlh, sizeof(struct nfgenmsg)) {
+	mnl_attr_for_each(a, nlh, sizeof(struct nfgenmsg))
+	{
 		switch (mnl_attr_get_type(a)) {
 		case NFTA_CHAIN_TABLE:
 			table = mnl_attr_get_str(a);
@@ -185,7 +187,7 @@ static int list_chains(struct mnl_socket *nl, struct firewall *fw)
 static void check_firewall(uint8_t proto, uint16_t port, json_t *list)
 {
 	struct mnl_socket *nl = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
-	struct firewall fw = { .list = list, .proto = proto, .port = port };
+	struct firewall fw = {.list = list, .proto = proto, .port = port};
 
 	/* No nf_tables in the kernel: nothing of it can be in the way. */
 	if (nl && !list_chains(nl, &fw) && !fw.found)

@@ -106,11 +106,11 @@ static void classify_tcp(const uint8_t *l4, size_t len, size_t wire, const struc
 	payload = wire > th.doff * 4u ? wire - th.doff * 4u : 0;
 	/* Bare acknowledgements may well look alike: each counts. */
 	f->segment = payload || th.syn || th.fin;
-	f->mark = (struct segment){ .saddr = ip->saddr,
-				    .seq = th.seq,
-				    .sport = th.source,
-				    .len = payload,
-				    .flags = th.syn << 1 | th.fin };
+	f->mark = (struct segment){.saddr = ip->saddr,
+				   .seq = th.seq,
+				   .sport = th.source,
+				   .len = payload,
+				   .flags = th.syn << 1 | th.fin};
 }
 
 /* To whom the frame goes; false: it is nothing that can be held. */
@@ -134,7 +134,7 @@ static bool classify(const uint8_t *data, size_t len, struct hold_key *key, stru
 	wire = ntohs(ip.tot_len) - ihl;
 	at += ihl;
 	memcpy(&port, data + at + 2, sizeof(port));
-	*key = (struct hold_key){ .addr = ip.daddr, .port = ntohs(port), .proto = ip.protocol };
+	*key = (struct hold_key){.addr = ip.daddr, .port = ntohs(port), .proto = ip.protocol};
 	f->stranger = ip.protocol == IPPROTO_UDP;
 	f->segment = false;
 	if (ip.protocol == IPPROTO_TCP)
@@ -209,7 +209,7 @@ static void write_frame(struct hold *h, const uint8_t *data, size_t len)
 
 static void arrived(struct hold *h, const uint8_t *data, size_t len)
 {
-	static const size_t limit[2] = { HOLD_BYTES_MAX, HOLD_STRANGERS_MAX };
+	static const size_t limit[2] = {HOLD_BYTES_MAX, HOLD_STRANGERS_MAX};
 	struct frame probe = {}, *f;
 	struct hold_key key;
 	struct port *p;
@@ -420,7 +420,7 @@ static void quiet_device(void)
 static int device_open(void)
 {
 	_close_ int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI };
+	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI};
 
 	if (fd < 0)
 		return -errno;

@@ -110,7 +110,8 @@ static int link_cb(const struct nlmsghdr *nlh, void *arg)
 	l->ethernet = ifi->ifi_type == ARPHRD_ETHER;
 	l->up = ifi->ifi_flags & IFF_UP;
 	l->loopback = ifi->ifi_flags & IFF_LOOPBACK;
-	mnl_attr_for_each(a, nlh, sizeof(*ifi)) {
+	mnl_attr_for_each(a, nlh, sizeof(*ifi))
+	{
 		switch (mnl_attr_get_type(a)) {
 		case IFLA_IFNAME:
 			strncpy(l->name, mnl_attr_get_str(a), sizeof(l->name) - 1);
@@ -184,9 +185,8 @@ static int addr_cb(const struct nlmsghdr *nlh, void *arg)
 
 	if (ifa->ifa_family != AF_INET)
 		return MNL_CB_OK;
-	mnl_attr_for_each(a, nlh, sizeof(*ifa))
-		if (mnl_attr_get_type(a) == IFA_LOCAL)
-			own = mnl_attr_get_u32(a);
+	mnl_attr_for_each(a, nlh, sizeof(*ifa)) if (mnl_attr_get_type(a) == IFA_LOCAL)
+		own = mnl_attr_get_u32(a);
 	if (own == s->addr)
 		s->exact = true;
 	if (s->index && (int)ifa->ifa_index != s->index)
@@ -215,7 +215,7 @@ static int addr_search(struct rtnl *r, struct addr_search *s)
 int rtnl_addr_network(struct rtnl *r, int index, __be32 addr, int *out_index, uint8_t *out_prefix,
 		      __be32 *own)
 {
-	struct addr_search s = { .addr = addr, .index = index };
+	struct addr_search s = {.addr = addr, .index = index};
 	int err = addr_search(r, &s);
 
 	if (err)
@@ -230,7 +230,7 @@ int rtnl_addr_network(struct rtnl *r, int index, __be32 addr, int *out_index, ui
 
 int rtnl_addr_exists(struct rtnl *r, __be32 addr)
 {
-	struct addr_search s = { .addr = addr };
+	struct addr_search s = {.addr = addr};
 	int err = addr_search(r, &s);
 
 	return err ? err : s.exact;
@@ -239,8 +239,8 @@ int rtnl_addr_exists(struct rtnl *r, __be32 addr)
 static int route(struct rtnl *r, bool add, __be32 addr, unsigned char type, uint32_t table, int index)
 {
 	char buf[MNL_NLMSG_HDRLEN + 128];
-	struct nlmsghdr *nlh = request(r, buf, add ? RTM_NEWROUTE : RTM_DELROUTE,
-				       add ? NLM_F_CREATE | NLM_F_REPLACE : 0);
+	struct nlmsghdr *nlh =
+		request(r, buf, add ? RTM_NEWROUTE : RTM_DELROUTE, add ? NLM_F_CREATE | NLM_F_REPLACE : 0);
 	struct rtmsg *rtm = mnl_nlmsg_put_extra_header(nlh, sizeof(*rtm));
 
 	rtm->rtm_family = AF_INET;
@@ -270,9 +270,8 @@ static int route_get_cb(const struct nlmsghdr *nlh, void *arg)
 {
 	const struct nlattr *a;
 
-	mnl_attr_for_each(a, nlh, sizeof(struct rtmsg))
-		if (mnl_attr_get_type(a) == RTA_OIF)
-			*(int *)arg = mnl_attr_get_u32(a);
+	mnl_attr_for_each(a, nlh, sizeof(struct rtmsg)) if (mnl_attr_get_type(a) == RTA_OIF) * (int *)arg =
+		mnl_attr_get_u32(a);
 	return MNL_CB_OK;
 }
 
@@ -291,8 +290,8 @@ int rtnl_route_get(struct rtnl *r, __be32 addr, int *index)
 
 static struct nlmsghdr *rule(struct rtnl *r, char *buf, bool add, uint32_t pref, uint32_t table)
 {
-	struct nlmsghdr *nlh = request(r, buf, add ? RTM_NEWRULE : RTM_DELRULE,
-				       add ? NLM_F_CREATE | NLM_F_EXCL : 0);
+	struct nlmsghdr *nlh =
+		request(r, buf, add ? RTM_NEWRULE : RTM_DELRULE, add ? NLM_F_CREATE | NLM_F_EXCL : 0);
 	struct fib_rule_hdr *frh = mnl_nlmsg_put_extra_header(nlh, sizeof(*frh));
 
 	frh->family = AF_INET;
@@ -326,20 +325,20 @@ static int rule_local(struct rtnl *r, bool add, uint32_t pref, uint8_t proto)
 
 int rtnl_rule_local(struct rtnl *r, bool behind)
 {
-	int err = behind ? rule_local(r, true, RTNL_PREF_LOCAL, RTNL_PROTO) :
-			   rule_local(r, true, 0, RTPROT_KERNEL);
+	int err = behind ? rule_local(r, true, RTNL_PREF_LOCAL, RTNL_PROTO)
+			 : rule_local(r, true, 0, RTPROT_KERNEL);
 
 	if (err)
 		return err;
-	return behind ? rule_local(r, false, 0, RTPROT_KERNEL) :
-			rule_local(r, false, RTNL_PREF_LOCAL, RTNL_PROTO);
+	return behind ? rule_local(r, false, 0, RTPROT_KERNEL)
+		      : rule_local(r, false, RTNL_PREF_LOCAL, RTNL_PROTO);
 }
 
 int rtnl_neigh(struct rtnl *r, bool add, int index, __be32 addr, const uint8_t mac[6])
 {
 	char buf[MNL_NLMSG_HDRLEN + 128];
-	struct nlmsghdr *nlh = request(r, buf, add ? RTM_NEWNEIGH : RTM_DELNEIGH,
-				       add ? NLM_F_CREATE | NLM_F_REPLACE : 0);
+	struct nlmsghdr *nlh =
+		request(r, buf, add ? RTM_NEWNEIGH : RTM_DELNEIGH, add ? NLM_F_CREATE | NLM_F_REPLACE : 0);
 	struct ndmsg *ndm = mnl_nlmsg_put_extra_header(nlh, sizeof(*ndm));
 
 	ndm->ndm_family = AF_INET;
@@ -356,8 +355,8 @@ int rtnl_neigh(struct rtnl *r, bool add, int index, __be32 addr, const uint8_t m
 int rtnl_filter(struct rtnl *r, bool add, int index, const uint8_t mac[6])
 {
 	char buf[MNL_NLMSG_HDRLEN + 128];
-	struct nlmsghdr *nlh = request(r, buf, add ? RTM_NEWNEIGH : RTM_DELNEIGH,
-				       add ? NLM_F_CREATE | NLM_F_EXCL : 0);
+	struct nlmsghdr *nlh =
+		request(r, buf, add ? RTM_NEWNEIGH : RTM_DELNEIGH, add ? NLM_F_CREATE | NLM_F_EXCL : 0);
 	struct ndmsg *ndm = mnl_nlmsg_put_extra_header(nlh, sizeof(*ndm));
 
 	ndm->ndm_family = PF_BRIDGE;
@@ -382,7 +381,7 @@ struct purge {
 static void purge_note(struct purge *p, __be32 addr, uint32_t table)
 {
 	if (addr && !p->keep(p->arg, addr) && p->n < sizeof(p->found) / sizeof(p->found[0]))
-		p->found[p->n++] = (struct found){ addr, table };
+		p->found[p->n++] = (struct found){addr, table};
 }
 
 static int purge_route_cb(const struct nlmsghdr *nlh, void *arg)
@@ -394,7 +393,8 @@ static int purge_route_cb(const struct nlmsghdr *nlh, void *arg)
 
 	if (rtm->rtm_protocol != RTNL_PROTO || rtm->rtm_dst_len != 32)
 		return MNL_CB_OK;
-	mnl_attr_for_each(a, nlh, sizeof(*rtm)) {
+	mnl_attr_for_each(a, nlh, sizeof(*rtm))
+	{
 		if (mnl_attr_get_type(a) == RTA_DST)
 			dst = mnl_attr_get_u32(a);
 		else if (mnl_attr_get_type(a) == RTA_TABLE)
@@ -411,7 +411,8 @@ static int purge_rule_cb(const struct nlmsghdr *nlh, void *arg)
 	uint8_t proto = 0;
 	__be32 dst = 0;
 
-	mnl_attr_for_each(a, nlh, sizeof(*frh)) {
+	mnl_attr_for_each(a, nlh, sizeof(*frh))
+	{
 		if (mnl_attr_get_type(a) == FRA_DST)
 			dst = mnl_attr_get_u32(a);
 		else if (mnl_attr_get_type(a) == FRA_PROTOCOL)
@@ -434,7 +435,7 @@ static int dump(struct rtnl *r, uint16_t type, mnl_cb_t cb, void *arg)
 
 int rtnl_purge(struct rtnl *r, bool (*keep)(void *arg, __be32 addr), void *arg)
 {
-	struct purge p = { .keep = keep, .arg = arg };
+	struct purge p = {.keep = keep, .arg = arg};
 	int err = dump(r, RTM_GETROUTE, purge_route_cb, &p);
 
 	if (!err)
@@ -467,9 +468,8 @@ static bool neigh_is_ours(const struct nlmsghdr *nlh)
 {
 	const struct nlattr *a;
 
-	mnl_attr_for_each(a, nlh, sizeof(struct ndmsg))
-		if (mnl_attr_get_type(a) == NDA_PROTOCOL && mnl_attr_get_u8(a) == RTNL_PROTO)
-			return true;
+	mnl_attr_for_each(a, nlh, sizeof(struct ndmsg)) if (mnl_attr_get_type(a) == NDA_PROTOCOL &&
+							    mnl_attr_get_u8(a) == RTNL_PROTO) return true;
 	return false;
 }
 
@@ -493,18 +493,24 @@ static bool interesting(const struct nlmsghdr *nlh)
 	return false;
 }
 
-int rtnl_watch_read(struct rtnl *r)
+static bool any_interesting(const char *buf, int left)
 {
-	ssize_t n = mnl_socket_recvfrom(r->nl, r->buf, sizeof(r->buf));
-	const struct nlmsghdr *nlh = (void *)r->buf;
+	const struct nlmsghdr *nlh = (const void *)buf;
 	bool found = false;
-	int left = n;
 
-	if (n < 0 && (errno == ENOBUFS || errno == EINTR))
-		return 1; /* something was lost: look at everything */
-	if (n < 0)
-		return errno == EAGAIN ? 0 : -errno;
 	for (; mnl_nlmsg_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left))
 		found |= interesting(nlh);
-	return found ? 1 : rtnl_watch_read(r);
+	return found;
+}
+
+int rtnl_watch_read(struct rtnl *r)
+{
+	ssize_t n;
+
+	while ((n = mnl_socket_recvfrom(r->nl, r->buf, sizeof(r->buf))) >= 0)
+		if (any_interesting(r->buf, n))
+			return 1;
+	if (errno == ENOBUFS || errno == EINTR)
+		return 1; /* something was lost: look at everything */
+	return errno == EAGAIN ? 0 : -errno;
 }

@@ -86,7 +86,7 @@ struct dump {
 
 static bool copy_addr(__be32 dst[4], const __be32 src[4], int family)
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 
 	memset(dst, 0, 16);
 	if (family == AF_INET6 && memcmp(src, mapped, sizeof(mapped))) {
@@ -114,7 +114,8 @@ static int dump_cb(const struct nlmsghdr *nlh, void *arg)
 
 	s.mapped = copy_addr(s.addr, m->id.idiag_src, m->idiag_family);
 	copy_addr(s.raddr, m->id.idiag_dst, m->idiag_family);
-	mnl_attr_for_each(a, nlh, sizeof(*m)) {
+	mnl_attr_for_each(a, nlh, sizeof(*m))
+	{
 		if (mnl_attr_get_type(a) == INET_DIAG_CGROUP_ID)
 			memcpy(&s.cgroup, mnl_attr_get_payload(a), sizeof(s.cgroup));
 		else if (mnl_attr_get_type(a) == INET_DIAG_SKV6ONLY)
@@ -127,7 +128,7 @@ static int dump_cb(const struct nlmsghdr *nlh, void *arg)
 int sockdiag_dump(struct sockdiag *d, int family, int proto, uint32_t states, sockdiag_fn *fn, void *arg)
 {
 	char buf[MNL_NLMSG_HDRLEN + 256];
-	struct dump dump = { proto, fn, arg };
+	struct dump dump = {proto, fn, arg};
 	struct nlmsghdr *nlh;
 	struct inet_diag_req_v2 *req = request(d, &nlh, buf, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP);
 	int err;
@@ -174,7 +175,7 @@ int sockdiag_destroy(struct sockdiag *d, const struct sockdiag_sock *s)
 struct gather {
 	struct sockdiag_sock *sock;
 	size_t n, size;
-	__be32 addr;	 /* take these, of this port (0: all), or */
+	__be32 addr; /* take these, of this port (0: all), or */
 	uint16_t port;
 	uint64_t cookie; /* this one */
 	bool no_memory;
@@ -184,8 +185,8 @@ static void gather_fn(void *arg, const struct sockdiag_sock *s)
 {
 	struct gather *g = arg;
 
-	if (g->cookie ? s->cookie != g->cookie :
-			s->addr[0] != g->addr || (g->port && s->port != g->port) ||
+	if (g->cookie ? s->cookie != g->cookie
+		      : s->addr[0] != g->addr || (g->port && s->port != g->port) ||
 				(s->family == AF_INET6 && !s->mapped))
 		return;
 	if (g->n == g->size) {
@@ -221,7 +222,7 @@ static int destroy_gathered(struct sockdiag *d, struct gather *g, int family, in
 int sockdiag_destroy_cookie(struct sockdiag *d, int proto, uint64_t cookie)
 {
 	uint32_t states = proto == IPPROTO_TCP ? SOCKDIAG_LISTEN : SOCKDIAG_UDP;
-	struct gather g = { .cookie = cookie };
+	struct gather g = {.cookie = cookie};
 	int n = destroy_gathered(d, &g, AF_INET, proto, states);
 
 	if (!n)
@@ -232,9 +233,9 @@ int sockdiag_destroy_cookie(struct sockdiag *d, int proto, uint64_t cookie)
 
 int sockdiag_destroy_addr(struct sockdiag *d, __be32 addr, uint16_t port)
 {
-	static const int protos[] = { IPPROTO_TCP, IPPROTO_UDP };
-	static const int families[] = { AF_INET, AF_INET6 };
-	struct gather g = { .addr = addr, .port = port };
+	static const int protos[] = {IPPROTO_TCP, IPPROTO_UDP};
+	static const int families[] = {AF_INET, AF_INET6};
+	struct gather g = {.addr = addr, .port = port};
 	int total = 0, n = 0;
 
 	for (int i = 0; i < 4 && n >= 0; i++) {

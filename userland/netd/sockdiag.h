@@ -13,11 +13,11 @@
 struct sockdiag;
 
 struct sockdiag_sock {
-	uint8_t proto;	/* IPPROTO_TCP, IPPROTO_UDP */
-	uint8_t family; /* AF_INET, AF_INET6 */
-	uint8_t state;	/* TCP_LISTEN ... */
-	bool mapped;	/* an IPv6 socket whose address is IPv4 */
-	bool only6;	/* IPV6_V6ONLY */
+	uint8_t proto;	      /* IPPROTO_TCP, IPPROTO_UDP */
+	uint8_t family;	      /* AF_INET, AF_INET6 */
+	uint8_t state;	      /* TCP_LISTEN ... */
+	bool mapped;	      /* an IPv6 socket whose address is IPv4 */
+	bool only6;	      /* IPV6_V6ONLY */
 	uint16_t port, rport; /* host order */
 	uint32_t inode;
 	uint64_t cookie;

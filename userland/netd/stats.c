@@ -15,14 +15,14 @@
 static const struct {
 	const char *name, *verdict, *text;
 } reasons[DIP_REASON_COUNT] = {
-#define REASON(n, v, t) [DIP_R_##n] = { #n, #v, t },
+#define REASON(n, v, t) [DIP_R_##n] = {#n, #v, t},
 	DIP_REASONS(REASON)
 #undef REASON
 };
 
 static void on_stats(void *arg, uint32_t from, json_t *request, struct peer_call *call)
 {
-	static const char *const dir[] = { "in", "out" };
+	static const char *const dir[] = {"in", "out"};
 	struct datapath *dp = arg;
 	json_t *list = json_array();
 	struct dip_stats s = {};
@@ -33,17 +33,19 @@ static void on_stats(void *arg, uint32_t from, json_t *request, struct peer_call
 		for (int r = 0; r < DIP_REASON_COUNT; r++) {
 			if (!s.reason[d][r])
 				continue;
-			json_array_append_new(list, json_pack("{ss,ss,ss,sI,ss}", "dir", dir[d], "reason",
-							      reasons[r].name ? reasons[r].name : "NONE",
-							      "verdict", reasons[r].verdict ? reasons[r].verdict : "",
-							      "packets", (json_int_t)s.reason[d][r], "text",
-							      reasons[r].text ? reasons[r].text : ""));
+			json_array_append_new(list,
+					      json_pack("{ss,ss,ss,sI,ss}", "dir", dir[d], "reason",
+							reasons[r].name ? reasons[r].name : "NONE", "verdict",
+							reasons[r].verdict ? reasons[r].verdict : "",
+							"packets", (json_int_t)s.reason[d][r], "text",
+							reasons[r].text ? reasons[r].text : ""));
 		}
 	}
 	if (s.events_lost)
-		json_array_append_new(list, json_pack("{ss,ss,ss,sI,ss}", "dir", "", "reason", "EVENTS_LOST",
-						      "verdict", "", "packets", (json_int_t)s.events_lost, "text",
-						      "socket events that found the ring full: sockets are read anew"));
+		json_array_append_new(
+			list, json_pack("{ss,ss,ss,sI,ss}", "dir", "", "reason", "EVENTS_LOST", "verdict", "",
+					"packets", (json_int_t)s.events_lost, "text",
+					"socket events that found the ring full: sockets are read anew"));
 	peer_call_answer(call, json_pack("{so}", "stats", list));
 }
 
@@ -59,9 +61,11 @@ static void answered(void *arg, json_t *answers)
 	const char *node, *error = NULL;
 	size_t i;
 
-	json_object_foreach(answers, node, answer) {
+	json_object_foreach(answers, node, answer)
+	{
 		error = json_string_value(json_object_get(answer, "error"));
-		json_array_foreach(json_object_get(answer, "stats"), i, item) {
+		json_array_foreach(json_object_get(answer, "stats"), i, item)
+		{
 			json_t *o = json_pack("{ss}", "node", node);
 
 			json_object_update(o, item);
@@ -87,7 +91,8 @@ static void cmd_stats(void *arg, struct ctl_request *ctl, json_t *args)
 	json_t *req;
 
 	if (bad || (node && !only)) {
-		ctl_fail(ctl, CTL_FAILED, "`netctl nodes` lists them", "there is no node %s", node ? node : "of that kind");
+		ctl_fail(ctl, CTL_FAILED, "`netctl nodes` lists them", "there is no node %s",
+			 node ? node : "of that kind");
 		return;
 	}
 	r = calloc(1, sizeof(*r));

@@ -69,7 +69,7 @@ void vips_dev_of(const char *devs, const char *node, char out[IFNAMSIZ])
 }
 
 __attribute__((format(printf, 3, 4))) static int refuse(struct vips_why *why, const char *remedy,
-							 const char *fmt, ...)
+							const char *fmt, ...)
 {
 	va_list ap;
 
@@ -129,7 +129,8 @@ int vips_check(struct datapath *dp, __be32 addr, unsigned int prefix, const char
 	if (!found.ethernet || found.loopback)
 		return refuse(why, "name an Ethernet interface", "interface %s is not Ethernet", found.name);
 	if (!memcmp(found.mac, mac, 6))
-		return refuse(why, "give another --mac", "the MAC is that of interface %s itself", found.name);
+		return refuse(why, "give another --mac", "the MAC is that of interface %s itself",
+			      found.name);
 	inet_ntop(AF_INET, &addr, text, sizeof(text));
 	if (rtnl_addr_exists(dp->rtnl, addr) > 0)
 		return refuse(why, "choose a free address, or `ip addr del` it there",
@@ -207,7 +208,7 @@ static void close_dir(DIR **d)
 /* Programs on interfaces that no VIP is on, also those of an earlier netd. */
 static void detach_unused(struct datapath *dp)
 {
-	static const char *const prefix[] = { "xdp-", "in-", "out-" };
+	static const char *const prefix[] = {"xdp-", "in-", "out-"};
 	_cleanup_(close_dir) DIR *dir = opendir(NETD_BPF_DIR "/links");
 	struct dirent *e;
 
@@ -232,14 +233,14 @@ struct arp_frame {
  * that no switch ever learns the shared one. */
 void vips_announce(struct datapath *dp, const struct vip *v)
 {
-	struct sockaddr_ll to = { .sll_family = AF_PACKET,
-				  .sll_ifindex = v->link.index,
-				  .sll_halen = 6,
-				  .sll_addr = { 255, 255, 255, 255, 255, 255 } };
+	struct sockaddr_ll to = {.sll_family = AF_PACKET,
+				 .sll_ifindex = v->link.index,
+				 .sll_halen = 6,
+				 .sll_addr = {255, 255, 255, 255, 255, 255}};
 	_close_ int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 	struct arp_frame f = {
 		.eth.ether_type = htons(ETHERTYPE_ARP),
-		.arp = { htons(ARPHRD_ETHER), htons(ETHERTYPE_IP), 6, 4, htons(ARPOP_REQUEST) },
+		.arp = {htons(ARPHRD_ETHER), htons(ETHERTYPE_IP), 6, 4, htons(ARPOP_REQUEST)},
 	};
 
 	memset(f.eth.ether_dhost, 255, 6);
@@ -312,7 +313,7 @@ static int set_network(struct datapath *dp, struct vip *v)
 
 static int set_table(struct datapath *dp, struct vip *v)
 {
-	struct dip_vip_spec spec = { .family = DIP_INET, .ifindex = v->link.index };
+	struct dip_vip_spec spec = {.family = DIP_INET, .ifindex = v->link.index};
 	int slot;
 
 	spec.addr.a4 = vip_addr(v);
@@ -340,7 +341,7 @@ static void withdraw(struct datapath *dp, struct vip *v)
 	if (v->set_accept_local && !link_in_use(dp, v->link.name))
 		accept_local(v->link.name, 0);
 	if (dp->bpf) {
-		union dip_addr a = { .a4 = addr };
+		union dip_addr a = {.a4 = addr};
 
 		dip_vip_del(dip_bpf_mem(dp->bpf), DIP_INET, &a);
 		detach_unused(dp);
@@ -364,7 +365,8 @@ static void expose(struct datapath *dp, struct vip *v)
 	if (check_link(dp, vip_addr(v), 32, dev, &link, &why) || !link.up) {
 		withdraw(dp, v);
 		v->link = (struct rtnl_link){};
-		snprintf(v->state, sizeof(v->state), "%.200s", why.text[0] ? why.text : "the interface is down");
+		snprintf(v->state, sizeof(v->state), "%.200s",
+			 why.text[0] ? why.text : "the interface is down");
 		return;
 	}
 	if (v->exposed && v->link.index != link.index)
@@ -520,8 +522,7 @@ static void changed_reset(void *arg)
 		if (v->used && !kddm_find(dp->netd->sets.vips, &v->key, sizeof(v->key)))
 			drop(dp, &v->key);
 	}
-	kddm_for_each(dp->netd->sets.vips, obj)
-		take(dp, obj);
+	kddm_for_each(dp->netd->sets.vips, obj) take(dp, obj);
 	vips_apply(dp);
 }
 

@@ -23,7 +23,7 @@
 #define STATE_MS   5000
 #define APPLIED_MS 5000
 
-static const char *const mode_names[] = { "auto", "shared", "front" };
+static const char *const mode_names[] = {"auto", "shared", "front"};
 
 struct request {
 	struct datapath *dp;
@@ -91,7 +91,8 @@ static json_t *node_state(const char *node, json_t *answer, unsigned int index)
 	json_t *list = json_object_get(answer, "vips"), *item, *out;
 	size_t i;
 
-	json_array_foreach(list, i, item) {
+	json_array_foreach(list, i, item)
+	{
 		if (json_integer_value(json_object_get(item, "index")) != index)
 			continue;
 		out = json_deep_copy(item);
@@ -111,7 +112,8 @@ static json_t *vip_json(struct datapath *dp, const struct vip_key *key, const st
 	const char *name, *state = "up", *dev = v->devs;
 	char mac[18];
 
-	json_object_foreach(answers, name, answer) {
+	json_object_foreach(answers, name, answer)
+	{
 		one = node_state(name, answer, v->index);
 		if (strcmp(json_string_value(json_object_get(one, "state")), "up"))
 			state = "degraded";
@@ -135,7 +137,8 @@ static void list_answered(void *arg, json_t *answers)
 	json_t *list = json_array();
 	struct vip_value v;
 
-	kddm_for_each(r->dp->netd->sets.vips, obj) {
+	kddm_for_each(r->dp->netd->sets.vips, obj)
+	{
 		object_read(obj, &v, sizeof(v));
 		json_array_append_new(list, vip_json(r->dp, obj->key, &v, answers));
 	}
@@ -192,8 +195,9 @@ static void done_answered(void *arg, json_t *answers)
 	json_t *o = vip_json(r->dp, &r->key, &r->value, answers);
 
 	json_object_set_new(o, "changed", json_boolean(r->changed));
-	ctl_publish(r->dp->netd->ctl, "vip", json_pack("{ss,ss}", "change", r->changed ? "add" : "unchanged",
-						       "addr", addr_text(&r->key)));
+	ctl_publish(r->dp->netd->ctl, "vip",
+		    json_pack("{ss,ss}", "change", r->changed ? "add" : "unchanged", "addr",
+			      addr_text(&r->key)));
 	ctl_ok(r->ctl, json_pack("[o]", o));
 	free(r);
 }
@@ -214,7 +218,8 @@ static void applied(void *arg, int status)
 		answer_added(r);
 		return;
 	}
-	ctl_publish(r->dp->netd->ctl, "vip", json_pack("{ss,ss}", "change", "del", "addr", addr_text(&r->key)));
+	ctl_publish(r->dp->netd->ctl, "vip",
+		    json_pack("{ss,ss}", "change", "del", "addr", addr_text(&r->key)));
 	ctl_ok(r->ctl, json_pack("[{ss,sb}]", "addr", addr_text(&r->key), "changed", 1));
 	free(r);
 }
@@ -225,7 +230,8 @@ static bool lost_index(const struct request *r)
 	const struct kddm_object *mine = kddm_find(r->dp->netd->sets.vips, &r->key, sizeof(r->key)), *obj;
 	struct vip_value v;
 
-	kddm_for_each(r->dp->netd->sets.vips, obj) {
+	kddm_for_each(r->dp->netd->sets.vips, obj)
+	{
 		object_read(obj, &v, sizeof(v));
 		if (mine && obj != mine && v.index == r->value.index && obj->version < mine->version)
 			return true;
@@ -250,8 +256,8 @@ static void committed(void *arg, const struct kddm_result *res)
 	struct request *r = arg;
 
 	if (res->status) {
-		ctl_fail_status(r->ctl, res->status, r->add ? "the address was not added" :
-							      "the address was not removed");
+		ctl_fail_status(r->ctl, res->status,
+				r->add ? "the address was not added" : "the address was not removed");
 		free(r);
 		return;
 	}
@@ -278,7 +284,8 @@ static int free_index(struct datapath *dp)
 	uint32_t used = 0;
 	struct vip_value v;
 
-	kddm_for_each(dp->netd->sets.vips, obj) {
+	kddm_for_each(dp->netd->sets.vips, obj)
+	{
 		object_read(obj, &v, sizeof(v));
 		used |= 1u << v.index;
 	}
@@ -303,8 +310,8 @@ static void add_submit(struct request *r)
 	r->value.index = index;
 	r->value.since_ms = now_ms();
 	err = b ? kddm_put(b, r->dp->netd->sets.vips, &r->key, sizeof(r->key), &r->value, sizeof(r->value),
-			   KDDM_ABSENT) :
-		  -ENOMEM;
+			   KDDM_ABSENT)
+		: -ENOMEM;
 	if (err) {
 		ctl_fail_status(r->ctl, err, "the address was not added");
 		kddm_batch_free(b);
@@ -320,7 +327,8 @@ static void add_checked(void *arg, json_t *answers)
 	const char *node;
 	json_t *answer, *error;
 
-	json_object_foreach(answers, node, answer) {
+	json_object_foreach(answers, node, answer)
+	{
 		error = json_object_get(answer, "error");
 		if (!error)
 			continue;
@@ -346,8 +354,9 @@ static void check_loaded(void *arg)
 	if (dp->bpf)
 		peer_call_answer(c->call, json_object());
 	else
-		peer_call_answer(c->call, json_pack("{ss,si,ss}", "error", dp->error, "code", CTL_FAILED, "remedy",
-						    "see `netctl status` and the log of netd there"));
+		peer_call_answer(c->call,
+				 json_pack("{ss,si,ss}", "error", dp->error, "code", CTL_FAILED, "remedy",
+					   "see `netctl status` and the log of netd there"));
 	free(c);
 }
 
@@ -359,7 +368,7 @@ static void check_load(struct datapath *dp, struct peer_call *call)
 		peer_call_answer(call, json_pack("{ss,si}", "error", "out of memory", "code", CTL_FAILED));
 		return;
 	}
-	*c = (struct check){ dp, call };
+	*c = (struct check){dp, call};
 	if (datapath_load(dp) != -EINPROGRESS || datapath_load_wait(dp, check_loaded, c))
 		check_loaded(c);
 }
@@ -408,8 +417,7 @@ static bool addr_usable(__be32 addr, unsigned int prefix)
 {
 	uint32_t a = ntohl(addr), host = prefix >= 31 ? 1 : a & ~(~0u << (32 - prefix));
 
-	return a >> 24 && a >> 24 != 127 && a >> 28 < 14 && host &&
-	       (prefix >= 31 || host != (~0u >> prefix));
+	return a >> 24 && a >> 24 != 127 && a >> 28 < 14 && host && (prefix >= 31 || host != (~0u >> prefix));
 }
 
 static bool dev_wellformed(const char *devs)
@@ -441,7 +449,7 @@ static bool parse_addr(struct ctl_request *ctl, json_t *args, struct vip_key *ke
 	const char *text = ctl_arg_string(args, "addr", NULL, &bad);
 	struct in6_addr six;
 
-	*key = (struct vip_key){ .family = 4 };
+	*key = (struct vip_key){.family = 4};
 	if (!bad && text && inet_pton(AF_INET, text, key->addr) == 1)
 		return true;
 	if (!bad && text && inet_pton(AF_INET6, text, &six) == 1)
@@ -466,7 +474,8 @@ static bool parse_add(struct request *r, json_t *args, bool *mac_given)
 	if (!parse_addr(r->ctl, args, &r->key))
 		return false;
 	if (bad)
-		ctl_fail(r->ctl, CTL_USAGE, "say ADDR/LEN with LEN from 1 to 32", "an argument is out of range");
+		ctl_fail(r->ctl, CTL_USAGE, "say ADDR/LEN with LEN from 1 to 32",
+			 "an argument is out of range");
 	else if (!addr_usable(key_addr(&r->key), prefix))
 		ctl_fail(r->ctl, CTL_FAILED, "choose a free host address of the network",
 			 "%s is no address of a host", addr_text(&r->key));
@@ -480,7 +489,8 @@ static bool parse_add(struct request *r, json_t *args, bool *mac_given)
 		ctl_fail(r->ctl, CTL_USAGE, "use --datapath ebpf", "datapath %s is not known", datapath);
 	else if (mac[0] && (!mac_parse(mac, r->value.mac) || !memcmp(r->value.mac, "\0\0\0\0\0\0", 6) ||
 			    !memcmp(r->value.mac, "\xff\xff\xff\xff\xff\xff", 6)))
-		ctl_fail(r->ctl, CTL_USAGE, "say it like 02:00:5e:00:00:01", "%s is no usable MAC address", mac);
+		ctl_fail(r->ctl, CTL_USAGE, "say it like 02:00:5e:00:00:01", "%s is no usable MAC address",
+			 mac);
 	else
 		goto good;
 	return false;
@@ -513,7 +523,8 @@ static void cmd_add(void *arg, struct ctl_request *ctl, json_t *args)
 		answer_added(r);
 		return;
 	case 2:
-		ctl_fail(ctl, CTL_FAILED, "`netctl vip del` it first, or repeat the parameters that `netctl vips` shows",
+		ctl_fail(ctl, CTL_FAILED,
+			 "`netctl vip del` it first, or repeat the parameters that `netctl vips` shows",
 			 "%s is already exposed with other parameters", addr_text(&r->key));
 		free(r);
 		return;
@@ -534,7 +545,8 @@ static struct kddm_batch *del_batch(struct request *r)
 	int err = b ? kddm_remove(b, sets->vips, &r->key, sizeof(r->key), KDDM_ANY) : -ENOMEM;
 	const struct kddm_object *obj;
 
-	kddm_for_each(sets->ports, obj) {
+	kddm_for_each(sets->ports, obj)
+	{
 		const struct port_key *k = obj->key;
 
 		if (!err && k->vip == r->value.index)
@@ -551,7 +563,8 @@ static bool moving_on(const struct request *r)
 	const struct kddm_object *obj;
 	struct port_value v;
 
-	kddm_for_each(r->dp->netd->sets.ports, obj) {
+	kddm_for_each(r->dp->netd->sets.ports, obj)
+	{
 		object_read(obj, &v, sizeof(v));
 		if (((const struct port_key *)obj->key)->vip == r->value.index && v.state == PORT_HOLD)
 			return true;
@@ -594,6 +607,7 @@ void vips_cmd_start(struct datapath *dp)
 	ctl_register(n->ctl, "vips", CTL_MEMBER, cmd_vips, dp);
 	ctl_register(n->ctl, "vip-add", CTL_ROOT | CTL_MEMBER | CTL_QUORUM, cmd_add, dp);
 	ctl_register(n->ctl, "vip-del", CTL_ROOT | CTL_MEMBER | CTL_QUORUM, cmd_del, dp);
-	if (peer_handle(n->peers, "vip-check", on_check, dp) || peer_handle(n->peers, "vip-state", on_state, dp))
+	if (peer_handle(n->peers, "vip-check", on_check, dp) ||
+	    peer_handle(n->peers, "vip-state", on_state, dp))
 		log_err("cannot answer the peers about cluster addresses");
 }

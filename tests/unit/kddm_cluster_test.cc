@@ -140,6 +140,8 @@ class Node
 		dup2(in, 0);
 		dup2(out, 1);
 		dup2(log, 2);
+		/* the pipes of other nodes: held open here they would never end */
+		close_range(3, ~0U, 0);
 		exit(kddm_node_main(2, argv));
 	}
 	int reap()

@@ -861,7 +861,7 @@ void member_join_tick(struct member *m)
 	}
 	if (j->kind == JOB_LEAVE && m->running && !m->leaving_ms)
 		ask_to_leave(m);
-	if (member_now_ms() < j->deadline_ms)
+	if (m->job != j || member_now_ms() < j->deadline_ms)
 		return;
 	if (j->kind == JOB_JOIN)
 		job_fail(m, 1, "open the port there and here, then try again",

@@ -332,17 +332,21 @@ void secure_on_timeout(uv_timer_t *t)
 		secure_conn_fail(c, -ETIMEDOUT);
 }
 
-static int finish_connect(struct secure_conn *c)
+static int socket_error(const struct secure_conn *c)
 {
 	int err = 0;
 	socklen_t len = sizeof(err);
 
-	if (getsockopt(c->net_fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
-		return -errno;
-	if (err)
-		return -err;
-	c->state = SECURE_HANDSHAKE;
-	return 0;
+	return getsockopt(c->net_fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 ? -errno : -err;
+}
+
+static int finish_connect(struct secure_conn *c)
+{
+	int r = socket_error(c);
+
+	if (!r)
+		c->state = SECURE_HANDSHAKE;
+	return r;
 }
 
 static int handshake(struct secure_conn *c)
@@ -420,12 +424,15 @@ static int advance(struct secure_conn *c)
 static void on_net(uv_poll_t *p, int status, int events)
 {
 	struct secure_conn *c = p->data;
+	int err;
 
 	(void)events;
-	if (status < 0)
-		secure_conn_fail(c, status);
-	else
+	if (status < 0) { /* which error it is the socket knows */
+		err = socket_error(c);
+		secure_conn_fail(c, err ? err : status);
+	} else {
 		secure_step(c);
+	}
 }
 
 void secure_step(struct secure_conn *c)

@@ -170,8 +170,10 @@ static int hold_inside(void *arg)
 	int err = jsonline_send(&inside, line, NULL, 0), undo = 1;
 
 	json_decref(line);
+	/* Without word nothing may run: the end of the supervisor is the end of all in here. */
 	if (err < 0 || jsonline_recv(&inside, &line) <= 0)
-		return 1;
+		for (;;)
+			pause();
 	what = json_string_value(json_object_get(line, "do"));
 	if (what && strcmp(what, "go") == 0)
 		undo = 0;

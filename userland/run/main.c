@@ -238,8 +238,10 @@ static void daemonise(void)
 		exit(RUN_EXIT);
 	}
 	if (pid == 0) {
-		close(p[0]);
-		run.report = p[1];
+		/* Of whoever started us nothing but stdio and the report stays open. */
+		run.report = dup2(p[1], 3);
+		fcntl(run.report, F_SETFD, FD_CLOEXEC);
+		close_range(4, ~0U, 0);
 		setsid();
 		return;
 	}

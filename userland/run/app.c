@@ -184,6 +184,7 @@ void app_ended(int status)
 		return;
 	}
 	run.state = RUN_EXITED;
+	stdio_freeze(false);
 	space_close(&run.space);
 	keeper_event(event);
 	stdio_finish(status, finished);

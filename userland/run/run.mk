@@ -9,4 +9,4 @@ INSTALL_BIN += $(O)/bin/ssi-run
 INSTALL_LIBEXEC += $(O)/bin/ssi-init
 # Speaks to it as netd would, in tests.
 $(call prog,keeper-call,tests/net/keeper_call.c,$(RUN_LIB_OBJS) -ljansson)
-NET_TESTS += tests/net/45-ssi-run.sh
+NET_TESTS += tests/net/45-ssi-run.sh tests/net/46-ckpt-move.sh

@@ -606,7 +606,7 @@ static void prepare_app(void)
 	for (int i = 1; i < 3; i++) {
 		if (chans[i].closed)
 			watch_close(&app[i]);
-		app[i].events = chan_room(&chans[i]) ? POLLIN : 0;
+		app[i].events = chan_room(&chans[i]) && !frozen ? POLLIN : 0;
 		app[i].always = app[i].events;
 	}
 	app[0].events = chans[0].len && !frozen ? POLLOUT : 0;
@@ -663,29 +663,18 @@ void stdio_finish(int status, void (*done)(void))
 
 void stdio_leave(void)
 {
-	for (int i = 1; i < 3; i++) {
-		while (app[i].fd >= 0 && !chans[i].closed) {
-			size_t before = chans[i].len;
-
-			if (chan_room(&chans[i]) == 0)
-				break;
-			source_read(i, &app[i]);
-			if (chans[i].len == before)
-				break;
-		}
-		chans[i].eof = false;
-		watch_close(&app[i]);
-	}
-	watch_close(&app[0]);
 	for (int i = 0; i < 3; i++) {
+		watch_close(&app[i]);
 		if (opath[i] >= 0)
 			close(opath[i]);
 		opath[i] = -1;
+		if (i > 0)
+			chans[i].eof = false;
 	}
 }
 
-/* Copies what waits in the pipe of stdin, leaving it there: the freeze may be undone. */
-static ssize_t peek_stdin(char **out)
+/* Copies what waits in a pipe, leaving it there: the freeze may be undone. */
+static ssize_t peek_pipe(int i, char **out)
 {
 	_close_ int from = -1;
 	_close_ int r = -1;
@@ -694,7 +683,7 @@ static ssize_t peek_stdin(char **out)
 	int p[2], size;
 	ssize_t n, got = 0;
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", opath[0]);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", opath[i]);
 	from = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (from < 0 || pipe2(p, O_NONBLOCK | O_CLOEXEC) < 0)
 		return -errno;
@@ -724,139 +713,166 @@ static int write_file(const char *dir, const char *name, const char *a, size_t a
 
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0 || write(fd, a, a_len) != (ssize_t)a_len || write(fd, b, b_len) != (ssize_t)b_len)
+	if (fd < 0 || (a_len && write(fd, a, a_len) != (ssize_t)a_len) ||
+	    (b_len && write(fd, b, b_len) != (ssize_t)b_len))
 		return -EIO;
 	return 0;
 }
 
+static const char *const names[] = { "stdin", "stdout", "stderr" };
+
+/*
+ * A channel's file holds its bytes in order: of stdin what waits in the pipe, then what this process
+ * holds; of the others the reverse. What this process holds stays when the user is here. `at` is where
+ * the file lies in the stream: its end for stdin, its beginning for the others.
+ */
+static json_t *export_chan(const char *dir, int i)
+{
+	struct chan *c = &chans[i];
+	bool take = user_side == STDIO_AWAY;
+	size_t own = take ? c->len : 0;
+	uint64_t at = c->base + (take == (i == 0) ? c->len : 0);
+	_free_ char *unread = NULL;
+	ssize_t n = peek_pipe(i, &unread);
+	bool end = i == 0 && (app[0].fd < 0 || (take && c->eof));
+	int err;
+
+	if (n < 0)
+		return NULL;
+	err = i == 0 ? write_file(dir, names[i], unread, (size_t)n, c->buf, own) :
+		       write_file(dir, names[i], c->buf, own, unread, (size_t)n);
+	return err < 0 ? NULL : json_pack("{s:I s:b s:b}", "at", (json_int_t)at, "closed", c->closed, "end", end);
+}
+
 json_t *stdio_export(const char *dir)
 {
-	static const char *const names[] = { "stdin", "stdout", "stderr" };
-	bool stays = user_side == STDIO_REAL; /* the user's side of the buffers is here */
-	_free_ char *unread = NULL;
 	json_t *state = json_object();
-	ssize_t n = peek_stdin(&unread);
-	int err = n < 0 ? (int)n : 0;
 
-	for (int i = 1; i < 3 && !err; i++)
-		for (size_t before = ~0UL; app[i].fd >= 0 && before != chans[i].len && chan_room(&chans[i]);) {
-			before = chans[i].len;
-			source_read(i, &app[i]);
+	prepare_user(); /* a log takes what there is */
+	for (int i = 0; i < 3; i++) {
+		json_t *chan = export_chan(dir, i);
+
+		if (!chan) {
+			json_decref(state);
+			return NULL;
 		}
-	for (int i = 0; i < 3 && !err; i++) {
-		struct chan *c = &chans[i];
-		bool take = !stays && user_side == STDIO_AWAY;
-		uint64_t at = c->base;
-
-		if (i == 0 ? take : !take)
-			at += c->len;
-		err = write_file(dir, names[i], i == 0 && n > 0 ? unread : "", i == 0 ? (size_t)n : 0, c->buf,
-				 take ? c->len : 0);
-		json_object_set_new(state, names[i],
-				    json_pack("{s:I s:b s:b}", "at", (json_int_t)at, "closed", c->closed,
-					      "end", i == 0 ? app[0].fd < 0 || (take && c->eof) : 0));
-	}
-	if (err < 0) {
-		json_decref(state);
-		return NULL;
+		json_object_set_new(state, names[i], chan);
 	}
 	return state;
 }
 
-static int read_file(const char *dir, const char *name, char *buf, size_t size, size_t *len)
+#define CARRIED_MAX (2 << 20) /* a pipe's greatest size and two buffers */
+
+static int read_file(const char *dir, const char *name, char **out, size_t *len)
 {
 	char path[PATH_MAX];
 	_close_ int fd = -1;
 	ssize_t n;
 
 	*len = 0;
+	*out = malloc(CARRIED_MAX);
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
+	if (fd < 0 || !*out)
 		return -errno;
-	while (*len < size && (n = read(fd, buf + *len, size - *len)) > 0)
+	while (*len < CARRIED_MAX && (n = read(fd, *out + *len, CARRIED_MAX - *len)) > 0)
 		*len += (size_t)n;
 	return 0;
 }
 
-#define STDIN_MAX (2 << 20) /* a pipe's greatest size and a buffer */
-
-static int import_stdin(const char *dir, uint64_t at)
+/* Puts bytes into the pipe of channel i, as if they waited there. Returns how many. */
+static size_t fill_pipe(int i, const char *data, size_t len)
 {
-	_free_ char *data = malloc(STDIN_MAX);
-	size_t len = 0, done = 0;
-	int err = data ? read_file(dir, "stdin", data, STDIN_MAX, &len) : -ENOMEM;
+	char path[32];
+	_close_ int fd = -1;
+	size_t done = 0;
 
-	if (err < 0)
-		return err;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", opath[i]);
+	fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
 	if (len > CHAN_SIZE)
-		fcntl(app[0].fd, F_SETPIPE_SZ, (int)len);
+		fcntl(fd, F_SETPIPE_SZ, (int)len + CHAN_SIZE);
 	while (done < len) {
-		ssize_t n = write(app[0].fd, data + done, len - done);
+		ssize_t n = write(fd, data + done, len - done);
 
 		if (n <= 0)
 			break;
 		done += (size_t)n;
 	}
-	if (len - done > CHAN_SIZE)
-		return -EFBIG;
-	chans[0].base = at - (len - done);
-	chans[0].len = 0;
-	chan_add(&chans[0], data + done, len - done);
+	return done;
+}
+
+static int import_stdin(const char *data, size_t len, uint64_t at, bool home)
+{
+	struct chan *c = &chans[0];
+	struct chan kept = *c;
+	size_t done;
+
+	if (home && take_have(&kept, at) < 0)
+		return -EPROTO;
+	if (!home)
+		kept.len = 0;
+	done = fill_pipe(0, data, len);
+	if (len - done + kept.len > CHAN_SIZE)
+		return -ENOBUFS;
+	c->base = at - (len - done);
+	c->acked = c->base;
+	c->len = 0;
+	chan_add(c, data + done, len - done);
+	chan_add(c, kept.buf, kept.len);
 	return 0;
+}
+
+static int import_output(int i, const char *data, size_t len, uint64_t at, bool home)
+{
+	struct chan *c = &chans[i];
+	uint64_t have = c->base + c->len;
+	size_t part;
+
+	if (home && (at > have || have - at > len))
+		return -EPROTO;
+	if (home) {
+		data += have - at;
+		len -= (size_t)(have - at);
+	} else {
+		c->base = c->acked = at;
+		c->len = 0;
+	}
+	part = len < CHAN_SIZE - c->len ? len : CHAN_SIZE - c->len;
+	chan_add(c, data, part);
+	return fill_pipe(i, data + part, len - part) == len - part ? 0 : -ENOBUFS;
+}
+
+static int import_chan(const char *dir, int i, json_t *state, bool home)
+{
+	uint64_t at = (uint64_t)json_integer_value(json_object_get(state, "at"));
+	_free_ char *data = NULL;
+	size_t len;
+	int err;
+
+	chans[i].sent = 0;
+	chans[i].closed |= json_is_true(json_object_get(state, "closed"));
+	if (chans[i].closed)
+		return 0;
+	err = read_file(dir, names[i], &data, &len);
+	if (err == 0)
+		err = i == 0 ? import_stdin(data, len, at, home) : import_output(i, data, len, at, home);
+	if (i == 0 && !home)
+		chans[0].eof |= json_is_true(json_object_get(state, "end"));
+	return err;
 }
 
 int stdio_import(const char *dir, json_t *state)
 {
-	static const char *const names[] = { "stdin", "stdout", "stderr" };
 	bool home = user_side == STDIO_REAL; /* it comes back to where its user is */
+	int err = 0;
 
-	for (int i = 0; i < 3; i++) {
-		json_t *o = json_object_get(state, names[i]);
-		uint64_t at = (uint64_t)json_integer_value(json_object_get(o, "at"));
-		struct chan *c = &chans[i];
-		int err = 0;
-
-		if (home && i == 0 && take_have(c, at) < 0)
-			return -EPROTO;
-		if (home && i > 0 && (at > c->base + c->len))
-			return -EPROTO;
-		if (!home) {
-			memset(c, 0, sizeof(*c));
-			c->base = c->acked = at;
-		}
-		c->closed |= json_is_true(json_object_get(o, "closed"));
-		if (i == 0) {
-			struct chan kept = *c;
-
-			err = import_stdin(dir, at);
-			if (home) { /* behind what waits in the pipe comes what waits here */
-				size_t over = c->len;
-
-				if (over + kept.len > CHAN_SIZE)
-					return -EFBIG;
-				memcpy(c->buf + over, kept.buf, kept.len);
-				c->len = over + kept.len;
-				c->eof = kept.eof;
-			} else {
-				c->eof = json_is_true(json_object_get(o, "end"));
-			}
-		} else if (home) {
-			char tail[CHAN_SIZE];
-			size_t len, have = (size_t)(c->base + c->len - at);
-
-			err = read_file(dir, names[i], tail, sizeof(tail), &len);
-			if (!err && len > have && len - have <= chan_room(c))
-				chan_add(c, tail + have, len - have);
-		} else {
-			err = read_file(dir, names[i], c->buf, CHAN_SIZE, &c->len);
-		}
-		if (err < 0)
-			return err;
-	}
+	for (int i = 0; i < 3 && !err; i++)
+		err = import_chan(dir, i, json_object_get(state, names[i]), home);
 	if (home) {
 		stream_close(false);
 		app_away = false;
 	}
-	return 0;
+	return err;
 }

@@ -41,14 +41,13 @@ void stdio_stream_app(int fd);
 /* The user is gone for good: to the log. */
 void stdio_user_log(void);
 
-/* Frozen: nothing more goes into the application's stdin. */
+/* Frozen: nothing goes into or comes out of the application's pipes. */
 void stdio_freeze(bool frozen);
 /* What is on its way: files stdin, stdout, stderr in dir, counters in the object. */
 json_t *stdio_export(const char *dir);
 /* On the next node, after stdio_pipes(): fills the pipe of stdin. */
 int stdio_import(const char *dir, json_t *state);
-/* The application left or ended: takes what its pipes still hold, closes them.
- * all: up to their ends (there are no writers any more). */
+/* The application left, with what its pipes held. */
 void stdio_leave(void);
 
 /* Signals and notifications travel along the stream. -ENOTCONN: there is none. */

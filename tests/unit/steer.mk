@@ -16,3 +16,4 @@ $(O)/tests/$1: $(call objs,asan,$2) $(O)/asan/ssi.a
 endef
 $(eval $(call steer_root_test,steer_bpf_test,tests/unit/steer_bpf_test.cc tests/unit/steer_vectors.cc))
 $(eval $(call steer_root_test,steer_hooks_test,tests/unit/steer_hooks_test.cc))
+$(eval $(call steer_root_test,steer_path_test,tests/unit/steer_path_test.cc tests/unit/steer_vectors.cc))

@@ -276,6 +276,9 @@ TEST(Tables, FlowsAreFoundByReaderAndWriter)
 	dip_flow_state state;
 	uint16_t node;
 
+	dip_flow_spec zero{};
+	zero.family = DIP_INET;
+	EXPECT_FALSE(reader_finds(w, zero, &node)) << "an empty way is no flow";
 	EXPECT_EQ(dip_flow_get(&w.mem, &f, &state, &node), -ENOENT);
 	EXPECT_EQ(dip_flow_del(&w.mem, &f), -ENOENT);
 	EXPECT_EQ(dip_flow_put(&w.mem, &f, DIP_FLOW_NONE, 3), -EINVAL);

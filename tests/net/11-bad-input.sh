@@ -65,7 +65,7 @@ bad 2 n1 '' netd --frob
 
 step "applications"
 bad 127 n1 'no-such-program' ssi-run no-such-program
-bad 126 n1 '/etc/hostname' ssi-run /etc/hostname
+bad 126 n1 '/etc/passwd' ssi-run /etc/passwd
 on n1 ssi-run --detach --name twice sleep 1000
 wait_get n2 apps length 1
 bad 125 n2 'twice.*n1' ssi-run --detach --name twice sleep 1000

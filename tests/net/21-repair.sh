@@ -14,7 +14,7 @@ up_on_n1() { same_value n1 vips '.[0].nodes[] | select(.node == "n1").state' up;
 all_there() { rule_there && local_there && neigh_there && filter_there; }
 
 step "everything stands"
-assert all_there
+wait_for "all of it" 5 all_there
 on n1 ip route add 192.0.2.0/24 dev eth0
 
 step "the rules vanish"

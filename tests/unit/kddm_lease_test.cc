@@ -115,6 +115,18 @@ TEST(Lease, NodeThatComesUpLateIsNotOverdueAtOnce)
 	EXPECT_FALSE(lease_keeper_overdue(keeper.k.get(), &n, LEASE, 200000 * MS));
 }
 
+TEST(Lease, JoiningTakesAsLongAsItTakes)
+{
+	Keeper keeper(0);
+	node_info n = up(2);
+
+	n.state = NODE_JOINING;
+	EXPECT_EQ(lease_keeper_wanted(keeper.k.get(), &n, LEASE, 100 * MS), 0u);
+	EXPECT_FALSE(lease_keeper_overdue(keeper.k.get(), &n, LEASE, 100 * MS));
+	n.state = NODE_UP;
+	EXPECT_FALSE(lease_keeper_overdue(keeper.k.get(), &n, LEASE, 9000 * MS));
+}
+
 TEST(Lease, StoppedKeeperBlamesNobody)
 {
 	Keeper keeper(0);

@@ -214,8 +214,11 @@ bool lease_keeper_overdue(struct lease_keeper *k, const struct node_info *info, 
 uint32_t lease_keeper_wanted(struct lease_keeper *k, const struct node_info *info,
 			     uint32_t lease_ms, uint64_t now_ns)
 {
-	struct lease_node *n = node_of(k, info, now_ns);
+	struct lease_node *n;
 
+	if (info->state != NODE_UP) /* its time begins when it comes up */
+		return info->lease_ms;
+	n = node_of(k, info, now_ns);
 	if (n->want_ms > lease_ms)
 		return n->want_ms > info->lease_ms ? n->want_ms : info->lease_ms;
 	return now_ns > n->long_until_ns ? 0 : info->lease_ms;

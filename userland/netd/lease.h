@@ -22,7 +22,7 @@
 
 #include "nodes.h"
 
-#define LEASE_MS_DEFAULT 1500
+#define LEASE_MS_DEFAULT 2000
 #define LEASE_MS_MIN 100
 #define LEASE_MS_MAX 60000
 #define LEASE_VOTERS_MAX 16

@@ -15,6 +15,7 @@
 #include "userland/lib/log.h"
 
 #define STOP_PATIENCE_MS 3000
+#define STALL_MS 500
 
 /* ---- what the request core needs ---- */
 
@@ -407,10 +408,21 @@ static void on_check(uv_check_t *h)
 
 static void stop_tick(struct member *m);
 
+/* Who does not run cannot renew: say so before somebody wonders about a lost lease. */
+static void note_stall(struct member *m)
+{
+	uint64_t now = member_now_ms(), gap = now - m->ticked_ms;
+
+	if (m->raft && m->ticked_ms && gap > STALL_MS)
+		log_warn("netd did not get to run for %llu ms", (unsigned long long)gap);
+	m->ticked_ms = now;
+}
+
 static void on_tick(uv_timer_t *t)
 {
 	struct member *m = t->data;
 
+	note_stall(m);
 	peers_tick(m->peers);
 	if (m->raft) {
 		kddm_tick(m->kddm);

@@ -120,11 +120,13 @@ void member_lead_renew(struct member *m, uint32_t from, const struct lease_renew
 
 static void adjust_lease(struct member *m, const struct node_info *info, uint64_t now_ns)
 {
-	uint32_t wanted = lease_keeper_wanted(&m->keeper, info, member_lease_ms(m), now_ns);
 	struct node_info change = *info;
+	uint32_t wanted;
 
-	if (info->state != NODE_UP || wanted == info->lease_ms ||
-	    now_ns / 1000000 - m->lease_asked_ms < LEASE_RETRY_MS)
+	if (info->state != NODE_UP)
+		return;
+	wanted = lease_keeper_wanted(&m->keeper, info, member_lease_ms(m), now_ns);
+	if (wanted == info->lease_ms || now_ns / 1000000 - m->lease_asked_ms < LEASE_RETRY_MS)
 		return;
 	m->lease_asked_ms = now_ns / 1000000;
 	change.lease_ms = wanted;

@@ -99,9 +99,8 @@ static int bearer_up(const char *interface)
 	r = mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0 ? -errno : find_family(nl, &family);
 	if (!r)
 		r = enable(nl, family, name, TIPC_NL_BEARER_ENABLE);
-	if (r == -EEXIST)
-		r = 0;
-	if (!r)
+	/* EINVAL is also what an enabled bearer gives: then it can be set. */
+	if (!r || r == -EEXIST || r == -EINVAL)
 		r = enable(nl, family, name, TIPC_NL_BEARER_SET);
 	mnl_socket_close(nl);
 	return r;

@@ -94,7 +94,9 @@ static int ensure_bpffs(struct datapath *dp)
 
 static int check_kernel(struct datapath *dp)
 {
-	if (access("/sys/kernel/btf/vmlinux", R_OK)) {
+	struct stat st;
+
+	if (stat("/sys/kernel/btf/vmlinux", &st) || !st.st_size) {
 		datapath_set_error(dp, "this kernel has no BTF (CONFIG_DEBUG_INFO_BTF); boot one that has, "
 				       "such as Debian's");
 		return -ENOTSUP;
@@ -366,6 +368,7 @@ int datapath_sync(struct datapath *dp)
 	datapath_ports_apply(dp, NULL);
 	write_lease(dp);
 	claims_resync(dp->netd->claims);
+	datapath_load(dp); /* the first address need not wait for it */
 	return dp->error[0] ? -EIO : 0;
 }
 

@@ -1,0 +1,47 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# A node that cannot expose an address says why before anything is done: maps, BTF, privileges, interfaces.
+. "${TEST_TOP:?}/tests/net/lib.sh"
+cluster_up 2
+tmpdir
+
+# A fresh netd on n2 has not loaded its programs: with a cause against it, vip add fails.
+refused()
+{
+	local regex=$1 rc=0
+	on n1 netctl vip add $VIP/24 >"$TMP/out" 2>"$TMP/err" || rc=$?
+	assert_eq $rc 1 "exit status"
+	assert_eq "$(wc -l <"$TMP/err")" 1 "lines of error"
+	cat "$TMP/err"
+	assert_match "$(cat "$TMP/err")" "$regex"
+	assert_eq "$(get n1 vips length)" 0 "addresses"
+	for n in n1 n2; do
+		on $n sh -c 'ip rule | grep -q "proto 77" || ip route show table all | grep -q "proto 77"' && fail "a trace on $n" || :
+	done
+}
+
+step "a kernel without BTF"
+on n2 sh -c ': >/run/empty; mount --bind /run/empty /sys/kernel/btf/vmlinux'
+cluster_form 2
+refused 'n2.*BTF'
+on n2 umount /sys/kernel/btf/vmlinux
+
+step "maps cannot be pinned: something else has their place"
+cluster netd n2 stop
+on n2 sh -c 'rm -rf /sys/fs/bpf/netssi; mkdir -p /sys/fs/bpf/netssi/dip_conf'
+cluster netd n2 start
+wait_get n2 nodes '[.[] | select(.state == "up")] | length' 2 20
+refused 'n2.*/sys/fs/bpf/netssi'
+on n2 rmdir /sys/fs/bpf/netssi/dip_conf
+
+step "no interface on that network, on one node only"
+on n2 ip addr del 10.77.0.2/24 dev eth0
+on n2 ip addr add 10.77.0.2/32 dev eth0
+on n2 ip route add 10.77.0.0/24 dev eth0
+refused 'n2.*10.77.0.100'
+on n2 ip addr add 10.77.0.2/24 dev eth0
+
+step "and then it works"
+on n1 netctl vip add $VIP/24
+wait_get n2 vips '.[0].state' up
+on client ping -q -c 2 -i 0.2 -W 2 $VIP

@@ -184,6 +184,8 @@ void move_target_record(struct netd *n, const char *app, const struct move_value
 {
 	struct move_target *t = target_find(n, app);
 
+	if (!t && m->step == MOVE_FLIPPED && !member_alive(n->member, m->src))
+		move_record_remove(n, app); /* it runs; the source died before it said so */
 	if (!t || t->id != m->id)
 		return;
 	if (m->step == MOVE_FLIPPED) {
@@ -431,6 +433,8 @@ void move_target_reconcile(struct netd *n, const char *app, const struct move_va
 	if (t->restored && t->flipped) {
 		target_resume(t);
 	} else if (strcmp(keeper_state(k), "running") == 0) {
+		if (t->flipped && !member_alive(n->member, t->src))
+			move_record_remove(n, app);
 		target_end(t, NULL);
 		target_put(t);
 	} else {

@@ -74,8 +74,11 @@ static __always_inline void frag_remember(const struct dip_flow *f, const struct
 	bpf_map_update_elem(&dip_frags, &k, &v, BPF_ANY);
 }
 
-/* Parse, pulling the headers into the linear part when they are not there. */
-static __noinline int parse_skb(struct __sk_buff *skb, struct dip_flow *f, __u32 dir)
+/*
+ * Parse, pulling the headers into the linear part when they are not there.  A
+ * global function: the verifier looks at it once, not once for each way on.
+ */
+__noinline int parse_skb(struct __sk_buff *skb, struct dip_flow *f, __u32 dir)
 {
 	const void *data, *end;
 	__u32 want;
@@ -99,11 +102,8 @@ static __always_inline int send_on(struct __sk_buff *skb, const struct dip_conf 
 				   const struct dip_flow *f, __u16 node)
 {
 	struct dip_peer to = c->peers[node & (DIP_NODES_MAX - 1)];
-	__u64 from;
+	__u64 from = f->dmac;
 
-	if (!f->eth)
-		return TC_ACT_SHOT;
-	from = dip_mac(f->eth);
 	if (bpf_skb_store_bytes(skb, 0, to.mac, 6, 0) ||
 	    bpf_skb_store_bytes(skb, 6, &from, 6, 0))
 		return TC_ACT_SHOT;

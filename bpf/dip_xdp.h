@@ -16,15 +16,25 @@ static __always_inline int xdp_decide(const struct dip_tables *t, const struct d
 	return XDP_DROP;
 }
 
-/* What is not a common packet; on its own, so that the common ones stay short. */
-static __noinline int xdp_steer_any(struct xdp_md *ctx)
+/* A global function: the verifier looks at it once, not once for each way on. */
+__noinline int parse_xdp(struct xdp_md *ctx, struct dip_flow *f)
 {
 	const void *data = (const void *)(long)ctx->data;
 	const void *end = (const void *)(long)ctx->data_end;
-	struct dip_flow f = { 0 };
-	struct dip_tables t = dip_tables();
 
-	dip_parse(&f, data, end, end - data, DIP_IN);
+	if (!f)
+		return 0;
+	dip_parse(f, data, end, end - data, DIP_IN);
+	return f->malformed;
+}
+
+/* What is not a common packet; on its own, so that the common ones stay short. */
+static __noinline int xdp_steer_any(struct xdp_md *ctx)
+{
+	struct dip_tables t = dip_tables();
+	struct dip_flow f = { 0 };
+
+	parse_xdp(ctx, &f);
 	if (!(f.flags & DIP_F_ADDR))
 		return XDP_PASS;
 	return xdp_decide(&t, &f, bpf_jiffies64());

@@ -17,6 +17,7 @@
 #define ETHER_IPV6		0x86dd
 #define ETHER_VLAN		0x8100
 #define ETHER_QINQ		0x88a8
+#define EXT_MAX			4	/* IPv6 extension headers, and what ends them */
 
 #ifdef __clang__
 #define DIP_UNROLL _Pragma("unroll")
@@ -28,8 +29,8 @@
 struct dip_cursor {
 	const __u8 *p;
 	const __u8 *end;
-	__u32 left;		/* bytes of the frame from p on, by len */
-	__u32 check;		/* is left meaningful? */
+	__u32 left;		/* bytes of the frame from p on */
+	__u32 check;		/* do they come from len? */
 	__u32 out;		/* DIP_OUT: the source is the VIP's side */
 };
 
@@ -57,6 +58,17 @@ DIP_INLINE __be32 load_be32(const __u8 *p)
 DIP_INLINE __u16 load_u16(const __u8 *p)
 {
 	return DIP_NTOH16(load_be16(p));
+}
+
+DIP_INLINE __u64 load_mac(const __u8 *p)
+{
+	struct dip_peer m = { .word = 0 };
+	__be32 head = load_be32(p);
+	__be16 tail = load_be16(p + 4);
+
+	__builtin_memcpy(m.mac, &head, 4);
+	__builtin_memcpy(m.mac + 4, &tail, 2);
+	return m.word;
 }
 
 DIP_INLINE void load_addr6(union dip_addr *a, const __u8 *p)
@@ -235,12 +247,12 @@ DIP_INLINE int parse_ipv4(struct dip_cursor *c, struct dip_flow *f)
 	hlen = (p[0] & 15) * 4;
 	if (hlen < 20)
 		return DIP_R_IP_HLEN;
-	total = load_u16(p + 2);
-	if (c->check && total < hlen)
+	total = c->check ? load_u16(p + 2) : c->left;
+	if (total < hlen)
 		return DIP_R_IP_LEN;
-	if (c->check && total > c->left)
+	if (total > c->left)
 		return DIP_R_IP_TRUNCATED;
-	c->left = c->check ? total - hlen : ~0U;
+	c->left = total - hlen;
 	c->p = p + hlen;
 	frag = load_u16(p + 6) & 0x3fff;
 	if (DIP_UNLIKELY(frag)) {
@@ -287,8 +299,7 @@ DIP_INLINE int parse_ext(struct dip_cursor *c, struct dip_flow *f)
 		return -DIP_R_IP_TRUNCATED;
 	f->proto = p[0];
 	c->p = p + size;
-	if (c->check)
-		c->left -= size;
+	c->left -= size;
 	return !(f->flags & DIP_F_LATER);
 }
 
@@ -307,13 +318,13 @@ DIP_INLINE int parse_ipv6(struct dip_cursor *c, struct dip_flow *f)
 	f->flags = DIP_F_ADDR;
 	load_addr6(&f->raddr, c->out ? p + 24 : p + 8);
 	load_addr6(&f->laddr, c->out ? p + 8 : p + 24);
-	total = load_u16(p + 4);
-	if (c->check && total + 40 > c->left)
+	total = c->check ? load_u16(p + 4) : c->left - 40;
+	if (total + 40 > c->left)
 		return DIP_R_IP_TRUNCATED;
-	c->left = c->check ? total : ~0U;
+	c->left = total;
 	c->p = p + 40;
 	DIP_UNROLL
-	for (i = 0; i < 5; i++) {
+	for (i = 0; i < EXT_MAX; i++) {
 		more = parse_ext(c, f);
 		if (more <= 0)
 			break;
@@ -341,7 +352,10 @@ DIP_INLINE int parse_frame(struct dip_cursor *c, struct dip_flow *f)
 
 	if (p + ETH_HLEN_ > c->end)
 		return DIP_R_ETH_SHORT;
-	f->eth = c->out ? (const __u8 *)0 : p;
+	if (!c->out) {
+		f->dmac = load_mac(p);
+		f->smac = load_mac(p + 6);
+	}
 	proto = load_u16(p + 12);
 	DIP_UNROLL
 	for (i = 0; i < 2; i++) {
@@ -355,7 +369,7 @@ DIP_INLINE int parse_frame(struct dip_cursor *c, struct dip_flow *f)
 	if (ether_is_tag(proto))
 		return DIP_R_VLAN_DEEP;
 	c->p = p + off;
-	c->left = c->check > off ? c->check - off : 0;
+	c->left = c->left > off ? c->left - off : 0;
 	if (DIP_LIKELY(proto == ETHER_IPV4))
 		return parse_ipv4(c, f);
 	if (proto == ETHER_IPV6)
@@ -373,8 +387,8 @@ DIP_INLINE void dip_parse(struct dip_flow *f, const void *data, const void *end,
 	struct dip_cursor c = {
 		.p = (const __u8 *)data,
 		.end = (const __u8 *)end,
-		.left = len,
-		.check = len,
+		.left = len ? len : 1U << 20,
+		.check = len != 0,
 		.out = dir == DIP_OUT,
 	};
 
@@ -408,7 +422,8 @@ DIP_INLINE int dip_parse_common(struct dip_flow *f, const void *data, const void
 	total = load_u16(ip + 2);
 	if (total < 20 + hlen || total > len - ETH_HLEN_)
 		return 0;
-	f->eth = p;
+	f->dmac = load_mac(p);
+	f->smac = load_mac(p + 6);
 	f->family = DIP_INET;
 	f->flags = DIP_F_ADDR;
 	f->raddr.a4 = load_be32(ip + 12);

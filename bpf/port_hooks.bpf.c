@@ -16,7 +16,6 @@
 #define AF_INET6	10
 #define TCP_LISTEN_	10
 #define EADDRINUSE_	98
-#define ANY_NODE	0xffff
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -123,15 +122,20 @@ static __always_inline __u8 unmap(union dip_addr *a)
 	return DIP_INET;
 }
 
-static __always_inline __u16 taken(const struct dip_tables *t, __u8 family,
-				   const union dip_addr *addr, __u32 udp, __u16 port)
+/* A global function, so that the verifier looks at it once. */
+__noinline int taken(const union dip_addr *addr, __u32 family, __u32 udp, __u32 port)
 {
+	struct dip_tables t = dip_tables();
 	const struct dip_vip *vip;
+	union dip_addr a;
 
-	if (is_any(addr))
-		return taken_any(t, udp, port);
-	vip = dip_vip_find(t, family, addr);
-	return vip ? taken_by(t, vip->index, udp, port) : DIP_NOBODY;
+	if (!addr)
+		return DIP_NOBODY;
+	a = *addr;
+	if (is_any(&a))
+		return taken_any(&t, udp, (__u16)port);
+	vip = dip_vip_find(&t, (__u8)family, &a);
+	return vip ? taken_by(&t, vip->index, udp, (__u16)port) : DIP_NOBODY;
 }
 
 static __always_inline void refuse(struct bpf_sock_addr *ctx, struct dip_event *ev)
@@ -151,12 +155,11 @@ static __always_inline int bind_check(struct bpf_sock_addr *ctx, struct dip_even
 	__u32 udp = ctx->protocol == DIP_PROTO_UDP;
 	struct bpf_sock *sk = ctx->sk;
 	struct sock_note *note;
-	struct dip_tables t = dip_tables();
 
 	if (ctx->protocol != DIP_PROTO_TCP && !udp)
 		return 1;
 	ev->netns_cookie = bpf_get_netns_cookie(ctx);
-	if (ev->netns_cookie != t.conf->netns_cookie)
+	if (ev->netns_cookie != dip_conf.netns_cookie)
 		return 1;
 	if (!port && sk) {
 		note = bpf_sk_storage_get(&dip_socks, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
@@ -165,7 +168,7 @@ static __always_inline int bind_check(struct bpf_sock_addr *ctx, struct dip_even
 		return 1;
 	}
 	ev->port = port;
-	ev->owner = taken(&t, ev->family, &ev->addr, udp, port);
+	ev->owner = (__u16)taken(&ev->addr, ev->family, udp, port);
 	if (!ev->owner)
 		return 1;
 	refuse(ctx, ev);

@@ -51,7 +51,7 @@ struct dip_tables {
  */
 struct dip_flow {
 	union dip_addr raddr, laddr;
-	const __u8 *eth;		/* the frame's two MACs; NULL: they do not matter */
+	__u64 dmac, smac;		/* as in memory, zero extended; 0: do not matter */
 	__be16 rport, lport;
 	__u8 family;			/* DIP_INET, DIP_INET6 */
 	__u8 proto;
@@ -292,7 +292,9 @@ DIP_INLINE __u64 dip_mac(const __u8 *p)
 /* Did the frame come to one node's own MAC (and not to the one all share)? */
 DIP_INLINE int dip_unicast(const struct dip_vip *v, const struct dip_flow *f)
 {
-	return f->eth && !(f->eth[0] & 1) && dip_mac(f->eth) != dip_mac(v->mac);
+	struct dip_peer mac = { .word = f->dmac };
+
+	return f->dmac && !(mac.mac[0] & 1) && f->dmac != dip_mac(v->mac);
 }
 
 /*
@@ -308,7 +310,7 @@ DIP_INLINE struct dip_result dip_elsewhere(const struct dip_ctx *x, const struct
 
 	if (DIP_LIKELY(!dip_unicast(x->vip, f)) || !node)
 		return dip_say(x, DIP_DROP, reason, node);
-	from = dip_peer_find(x->c, dip_mac(f->eth + 6));
+	from = dip_peer_find(x->c, f->smac);
 	if (from && from != x->self)
 		return dip_say(x, DIP_DROP, DIP_R_FORWARD_AGAIN, node);
 	if (!(DIP_LOAD(x->c->peers[node & (DIP_NODES_MAX - 1)].word)))

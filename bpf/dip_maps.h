@@ -21,8 +21,8 @@
 #ifdef DIP_MAPS_DEFINE
 struct dip_conf dip_conf SEC(".bss.conf");
 struct dip_ports dip_ports SEC(".bss.ports");
-struct dip_bucket dip_flows[1] SEC(".bss.flows");	/* the loader chooses how many */
-const volatile __u32 dip_flow_mask = 0;			/* and tells it here */
+struct dip_bucket dip_flows[1] SEC(".bss.flows"); /* the loader chooses how many */
+const volatile __u32 dip_flow_mask = 0;		  /* and tells it here */
 #else
 extern struct dip_conf dip_conf SEC(".bss.conf");
 extern struct dip_ports dip_ports SEC(".bss.ports");

@@ -7,13 +7,13 @@
 #include "vmlinux.h"
 #include "dip_maps.h"
 
-#define AF_INET		2
+#define AF_INET 2
 
 SEC("sk_lookup")
 int dip_sk_lookup(struct bpf_sk_lookup *ctx)
 {
 	const struct dip_vip *vip;
-	struct dip_flow f = { 0 };
+	struct dip_flow f = {0};
 	struct dip_tables t = dip_tables();
 
 	f.proto = ctx->protocol;

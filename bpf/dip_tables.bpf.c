@@ -9,7 +9,7 @@
 
 struct dip_clock {
 	__u64 jiffies;
-	__u64 monotonic;	/* ns, read before */
+	__u64 monotonic; /* ns, read before */
 };
 
 SEC("syscall")

@@ -15,10 +15,10 @@
 #include "dip_maps.h"
 #include "parse.h"
 
-#define ETHER_ARP	0x0806
-#define ARP_LEN		28
-#define HEADERS		128		/* enough for all but the oddest packets */
-#define FRAG_AGE_NS	1000000000ULL	/* ids come back after 65536 packets */
+#define ETHER_ARP   0x0806
+#define ARP_LEN	    28
+#define HEADERS	    128		  /* enough for all but the oddest packets */
+#define FRAG_AGE_NS 1000000000ULL /* ids come back after 65536 packets */
 
 struct frag_key {
 	union dip_addr raddr, laddr;
@@ -27,7 +27,7 @@ struct frag_key {
 };
 
 struct frag_value {
-	__u64 born;		/* ktime */
+	__u64 born; /* ktime */
 	__u8 verdict;
 	__u8 pad;
 	__u16 node;
@@ -45,7 +45,9 @@ struct {
 static __always_inline struct frag_key frag_key(const struct dip_flow *f)
 {
 	struct frag_key k = {
-		.raddr = f->raddr, .laddr = f->laddr, .id = f->frag_id,
+		.raddr = f->raddr,
+		.laddr = f->laddr,
+		.id = f->frag_id,
 		/* IPv6: what follows is known to the first fragment only */
 		.proto = f->family == DIP_INET ? f->proto : 0,
 	};
@@ -68,7 +70,9 @@ static __always_inline void frag_remember(const struct dip_flow *f, const struct
 {
 	struct frag_key k = frag_key(f);
 	struct frag_value v = {
-		.born = bpf_ktime_get_ns(), .verdict = r->verdict, .node = r->node,
+		.born = bpf_ktime_get_ns(),
+		.verdict = r->verdict,
+		.node = r->node,
 	};
 
 	bpf_map_update_elem(&dip_frags, &k, &v, BPF_ANY);
@@ -98,14 +102,13 @@ __noinline int parse_skb(struct __sk_buff *skb, struct dip_flow *f, __u32 dir)
 }
 
 /* Rewrite the MACs: from this node (to whose MAC it came) to a peer, and out. */
-static __always_inline int send_on(struct __sk_buff *skb, const struct dip_conf *c,
-				   const struct dip_flow *f, __u16 node)
+static __always_inline int send_on(struct __sk_buff *skb, const struct dip_conf *c, const struct dip_flow *f,
+				   __u16 node)
 {
 	struct dip_peer to = c->peers[node & (DIP_NODES_MAX - 1)];
 	__u64 from = f->dmac;
 
-	if (bpf_skb_store_bytes(skb, 0, to.mac, 6, 0) ||
-	    bpf_skb_store_bytes(skb, 6, &from, 6, 0))
+	if (bpf_skb_store_bytes(skb, 0, to.mac, 6, 0) || bpf_skb_store_bytes(skb, 6, &from, 6, 0))
 		return TC_ACT_SHOT;
 	return bpf_redirect(skb->ifindex, 0);
 }
@@ -117,8 +120,8 @@ static __always_inline int take(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
-static __always_inline int act(struct __sk_buff *skb, const struct dip_conf *c,
-			       const struct dip_flow *f, struct dip_result r)
+static __always_inline int act(struct __sk_buff *skb, const struct dip_conf *c, const struct dip_flow *f,
+			       struct dip_result r)
 {
 	__u32 tap = c->hold_ifindex;
 
@@ -161,7 +164,7 @@ static __always_inline void arp_in(struct __sk_buff *skb, const struct dip_table
 {
 	const __u8 *data = (const __u8 *)(long)skb->data;
 	const __u8 *end = (const __u8 *)(long)skb->data_end;
-	union dip_addr tpa = { .a64 = { 0 } };
+	union dip_addr tpa = {.a64 = {0}};
 	const struct dip_vip *vip;
 
 	if (data + ETH_HLEN_ + ARP_LEN > end)
@@ -175,7 +178,7 @@ static __always_inline void arp_in(struct __sk_buff *skb, const struct dip_table
 SEC("tc")
 int dip_tc_in(struct __sk_buff *skb)
 {
-	struct dip_flow f = { 0 };
+	struct dip_flow f = {0};
 	struct dip_tables t = dip_tables();
 	struct dip_result r;
 
@@ -196,7 +199,7 @@ SEC("tc")
 int dip_tc_tap(struct __sk_buff *skb)
 {
 	const struct dip_vip *vip;
-	struct dip_flow f = { 0 };
+	struct dip_flow f = {0};
 	struct dip_tables t = dip_tables();
 
 	parse_skb(skb, &f, DIP_IN);
@@ -218,7 +221,7 @@ static __always_inline int arp_out(struct __sk_buff *skb, const struct dip_table
 {
 	const __u8 *p = (const __u8 *)(long)skb->data + ETH_HLEN_;
 	const __u8 *end = (const __u8 *)(long)skb->data_end;
-	union dip_addr spa = { .a64 = { 0 } };
+	union dip_addr spa = {.a64 = {0}};
 	const struct dip_vip *vip;
 
 	if (p + ARP_LEN > end)
@@ -248,7 +251,7 @@ static __always_inline int arp_out(struct __sk_buff *skb, const struct dip_table
 static __always_inline int to_vip(struct __sk_buff *skb, const struct dip_tables *t)
 {
 	__u32 tap = t->conf->hold_ifindex;
-	struct dip_flow f = { 0 };
+	struct dip_flow f = {0};
 	struct dip_result r;
 
 	parse_skb(skb, &f, DIP_IN);
@@ -264,7 +267,7 @@ static __always_inline int to_vip(struct __sk_buff *skb, const struct dip_tables
 SEC("tc")
 int dip_tc_out(struct __sk_buff *skb)
 {
-	struct dip_flow f = { 0 };
+	struct dip_flow f = {0};
 	struct dip_tables t = dip_tables();
 	struct dip_result r;
 

@@ -32,7 +32,7 @@ __noinline int parse_xdp(struct xdp_md *ctx, struct dip_flow *f)
 static __noinline int xdp_steer_any(struct xdp_md *ctx)
 {
 	struct dip_tables t = dip_tables();
-	struct dip_flow f = { 0 };
+	struct dip_flow f = {0};
 
 	parse_xdp(ctx, &f);
 	if (!(f.flags & DIP_F_ADDR))
@@ -47,7 +47,7 @@ static __always_inline int xdp_steer(struct xdp_md *ctx)
 	const void *data = (const void *)(long)ctx->data;
 	const void *end = (const void *)(long)ctx->data_end;
 	struct dip_tables t = dip_tables();
-	struct dip_flow f = { 0 };
+	struct dip_flow f = {0};
 
 	if (dip_parse_common(&f, data, end, end - data))
 		return xdp_decide(&t, &f, now);

@@ -12,12 +12,12 @@
 
 #include <ssi/dip_steer.h>
 
-#define ETH_HLEN_		14
-#define ETHER_IPV4		0x0800
-#define ETHER_IPV6		0x86dd
-#define ETHER_VLAN		0x8100
-#define ETHER_QINQ		0x88a8
-#define EXT_MAX			4	/* IPv6 extension headers, and what ends them */
+#define ETH_HLEN_  14
+#define ETHER_IPV4 0x0800
+#define ETHER_IPV6 0x86dd
+#define ETHER_VLAN 0x8100
+#define ETHER_QINQ 0x88a8
+#define EXT_MAX	   4 /* IPv6 extension headers, and what ends them */
 
 #ifdef __clang__
 #define DIP_UNROLL _Pragma("unroll")
@@ -29,14 +29,20 @@
 struct dip_cursor {
 	const __u8 *p;
 	const __u8 *end;
-	__u32 left;		/* bytes of the frame from p on */
-	__u32 check;		/* do they come from len? */
-	__u32 out;		/* DIP_OUT: the source is the VIP's side */
+	__u32 left;  /* bytes of the frame from p on */
+	__u32 check; /* do they come from len? */
+	__u32 out;   /* DIP_OUT: the source is the VIP's side */
 };
 
 #ifdef __bpf__
-DIP_INLINE __be16 load_be16(const __u8 *p) { return *(const __be16 *)p; }
-DIP_INLINE __be32 load_be32(const __u8 *p) { return *(const __be32 *)p; }
+DIP_INLINE __be16 load_be16(const __u8 *p)
+{
+	return *(const __be16 *)p;
+}
+DIP_INLINE __be32 load_be32(const __u8 *p)
+{
+	return *(const __be32 *)p;
+}
 #else
 DIP_INLINE __be16 load_be16(const __u8 *p)
 {
@@ -62,7 +68,7 @@ DIP_INLINE __u16 load_u16(const __u8 *p)
 
 DIP_INLINE __u64 load_mac(const __u8 *p)
 {
-	struct dip_peer m = { .word = 0 };
+	struct dip_peer m = {.word = 0};
 	__be32 head = load_be32(p);
 	__be16 tail = load_be16(p + 4);
 
@@ -95,8 +101,8 @@ DIP_INLINE void load_ports(struct dip_flow *f, const __u8 *p, __u32 from_local)
  * What an ICMP error quotes is a packet of the opposite direction; the error
  * belongs to that packet's connection.  src and dst are the quoted addresses.
  */
-DIP_INLINE int quote_sides(const struct dip_cursor *c, struct dip_flow *f,
-			   const union dip_addr *src, const union dip_addr *dst)
+DIP_INLINE int quote_sides(const struct dip_cursor *c, struct dip_flow *f, const union dip_addr *src,
+			   const union dip_addr *dst)
 {
 	const union dip_addr *local = c->out ? dst : src;
 
@@ -107,8 +113,7 @@ DIP_INLINE int quote_sides(const struct dip_cursor *c, struct dip_flow *f,
 	return DIP_R_NONE;
 }
 
-DIP_INLINE int quote_l4(const struct dip_cursor *c, struct dip_flow *f, const __u8 *p,
-			__u8 proto, __u8 icmp)
+DIP_INLINE int quote_l4(const struct dip_cursor *c, struct dip_flow *f, const __u8 *p, __u8 proto, __u8 icmp)
 {
 	f->proto = proto;
 	if (proto == icmp)
@@ -123,7 +128,7 @@ DIP_INLINE int quote_l4(const struct dip_cursor *c, struct dip_flow *f, const __
 
 DIP_INLINE int parse_quote4(const struct dip_cursor *c, struct dip_flow *f, const __u8 *p)
 {
-	union dip_addr src = { .a64 = { 0 } }, dst = { .a64 = { 0 } };
+	union dip_addr src = {.a64 = {0}}, dst = {.a64 = {0}};
 	__u32 hlen;
 	int why;
 
@@ -166,11 +171,11 @@ DIP_INLINE int parse_icmp4(const struct dip_cursor *c, struct dip_flow *f)
 	if (p + 8 > c->end || c->left < 8)
 		return DIP_R_ICMP_SHORT;
 	switch (p[0]) {
-	case 3:		/* unreachable */
-	case 4:		/* source quench */
-	case 5:		/* redirect */
-	case 11:	/* time exceeded */
-	case 12:	/* parameter problem */
+	case 3:	 /* unreachable */
+	case 4:	 /* source quench */
+	case 5:	 /* redirect */
+	case 11: /* time exceeded */
+	case 12: /* parameter problem */
 		return parse_quote4(c, f, p + 8);
 	}
 	f->flags |= DIP_F_ICMP;
@@ -276,10 +281,10 @@ DIP_INLINE int parse_ext(struct dip_cursor *c, struct dip_flow *f)
 	__u32 size;
 
 	switch (f->proto) {
-	case 0:		/* hop by hop */
-	case 43:	/* routing */
-	case 60:	/* destination options */
-	case 44:	/* fragment */
+	case 0:	 /* hop by hop */
+	case 43: /* routing */
+	case 60: /* destination options */
+	case 44: /* fragment */
 		break;
 	default:
 		return 0;
@@ -381,8 +386,7 @@ DIP_INLINE int parse_frame(struct dip_cursor *c, struct dip_flow *f)
  * Fill *f (zeroed by the caller) from a frame.  dir says on which side the VIP
  * is.  What could not be read stands in f->malformed.
  */
-DIP_INLINE void dip_parse(struct dip_flow *f, const void *data, const void *end, __u32 len,
-			  enum dip_dir dir)
+DIP_INLINE void dip_parse(struct dip_flow *f, const void *data, const void *end, __u32 len, enum dip_dir dir)
 {
 	struct dip_cursor c = {
 		.p = (const __u8 *)data,

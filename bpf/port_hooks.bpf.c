@@ -12,10 +12,10 @@
 #include "dip_maps.h"
 #include <bpf/bpf_core_read.h>
 
-#define AF_INET		2
-#define AF_INET6	10
-#define TCP_LISTEN_	10
-#define EADDRINUSE_	98
+#define AF_INET	    2
+#define AF_INET6    10
+#define TCP_LISTEN_ 10
+#define EADDRINUSE_ 98
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -27,8 +27,8 @@ struct sock_note {
 	__u64 cgroup;
 	__u16 port;
 	__u8 family;
-	__u8 bound;		/* UDP: BIND was told */
-	__u8 ephemeral;		/* port 0 was asked for */
+	__u8 bound;	/* UDP: BIND was told */
+	__u8 ephemeral; /* port 0 was asked for */
 	__u8 pad[3];
 };
 
@@ -178,7 +178,7 @@ static __always_inline int bind_check(struct bpf_sock_addr *ctx, struct dip_even
 SEC("cgroup/bind4")
 int dip_bind4(struct bpf_sock_addr *ctx)
 {
-	struct dip_event ev = { .family = DIP_INET };
+	struct dip_event ev = {.family = DIP_INET};
 
 	ev.addr.a4 = ctx->user_ip4;
 	return bind_check(ctx, &ev);
@@ -187,7 +187,7 @@ int dip_bind4(struct bpf_sock_addr *ctx)
 SEC("cgroup/bind6")
 int dip_bind6(struct bpf_sock_addr *ctx)
 {
-	struct dip_event ev = { .family = DIP_INET6 };
+	struct dip_event ev = {.family = DIP_INET6};
 
 	ev.addr.a32[0] = ctx->user_ip6[0];
 	ev.addr.a32[1] = ctx->user_ip6[1];
@@ -231,7 +231,7 @@ static __always_inline int udp_bound(struct bpf_sock *sk, struct dip_event *ev)
 SEC("cgroup/post_bind4")
 int dip_post_bind4(struct bpf_sock *sk)
 {
-	struct dip_event ev = { .family = DIP_INET };
+	struct dip_event ev = {.family = DIP_INET};
 
 	ev.addr.a4 = sk->src_ip4;
 	return udp_bound(sk, &ev);
@@ -240,7 +240,7 @@ int dip_post_bind4(struct bpf_sock *sk)
 SEC("cgroup/post_bind6")
 int dip_post_bind6(struct bpf_sock *sk)
 {
-	struct dip_event ev = { .family = DIP_INET6 };
+	struct dip_event ev = {.family = DIP_INET6};
 
 	ev.addr.a32[0] = sk->src_ip6[0];
 	ev.addr.a32[1] = sk->src_ip6[1];
@@ -255,7 +255,7 @@ SEC("cgroup/sock_release")
 int dip_sock_release(struct bpf_sock *sk)
 {
 	struct sock_note *note = bpf_sk_storage_get(&dip_socks, sk, 0, 0);
-	struct dip_event ev = { .type = DIP_EV_UNBIND, .proto = DIP_PROTO_UDP };
+	struct dip_event ev = {.type = DIP_EV_UNBIND, .proto = DIP_PROTO_UDP};
 
 	if (!note || !note->bound)
 		return 1;
@@ -291,7 +291,7 @@ static __always_inline int sockops_addr(struct bpf_sock_ops *ctx, struct dip_eve
 
 static __always_inline void listen_event(struct bpf_sock_ops *ctx, __u8 type)
 {
-	struct dip_event ev = { .type = type, .proto = DIP_PROTO_TCP };
+	struct dip_event ev = {.type = type, .proto = DIP_PROTO_TCP};
 	struct bpf_sock *sk = ctx->sk;
 	struct sock_note *note;
 
@@ -315,8 +315,7 @@ int dip_sockops(struct bpf_sock_ops *ctx)
 {
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
-		bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags |
-						       BPF_SOCK_OPS_STATE_CB_FLAG);
+		bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 		listen_event(ctx, DIP_EV_LISTEN);
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
@@ -325,8 +324,7 @@ int dip_sockops(struct bpf_sock_ops *ctx)
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
 		/* children inherit the flag and have nothing to tell */
-		bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags &
-						       ~BPF_SOCK_OPS_STATE_CB_FLAG);
+		bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags & ~BPF_SOCK_OPS_STATE_CB_FLAG);
 		break;
 	}
 	return 1;

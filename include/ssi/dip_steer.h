@@ -13,9 +13,9 @@
 #include <ssi/dip.h>
 #include <ssi/dip_reasons.h>
 
-#define DIP_INLINE static inline __attribute__((always_inline, unused))
-#define DIP_LOAD(x) (*(const volatile __typeof__(x) *)&(x))
-#define DIP_LIKELY(x) __builtin_expect(!!(x), 1)
+#define DIP_INLINE	static inline __attribute__((always_inline, unused))
+#define DIP_LOAD(x)	(*(const volatile __typeof__(x) *)&(x))
+#define DIP_LIKELY(x)	__builtin_expect(!!(x), 1)
 #define DIP_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
@@ -29,7 +29,7 @@
 #define DIP_PROTO_ICMP	1
 #define DIP_PROTO_TCP	6
 #define DIP_PROTO_UDP	17
-#define DIP_PROTO_ICMP6	58
+#define DIP_PROTO_ICMP6 58
 
 struct dip_tables {
 	const struct dip_conf *conf;
@@ -38,12 +38,12 @@ struct dip_tables {
 	__u32 flow_mask;
 };
 
-#define DIP_F_ADDR	0x01	/* addresses are known (malformed only later) */
-#define DIP_F_FRAG	0x02	/* a fragment, frag_id names the packet */
-#define DIP_F_LATER	0x04	/* not the first one: no ports */
-#define DIP_F_ICMP	0x08	/* ICMP that quotes nothing */
-#define DIP_F_ND	0x10	/* neighbour discovery */
-#define DIP_F_ERROR	0x20	/* ICMP error: fields are those of the quoted packet */
+#define DIP_F_ADDR  0x01 /* addresses are known (malformed only later) */
+#define DIP_F_FRAG  0x02 /* a fragment, frag_id names the packet */
+#define DIP_F_LATER 0x04 /* not the first one: no ports */
+#define DIP_F_ICMP  0x08 /* ICMP that quotes nothing */
+#define DIP_F_ND    0x10 /* neighbour discovery */
+#define DIP_F_ERROR 0x20 /* ICMP error: fields are those of the quoted packet */
 
 /*
  * A packet seen from the cluster: local is the VIP's side, remote the client's,
@@ -51,22 +51,22 @@ struct dip_tables {
  */
 struct dip_flow {
 	union dip_addr raddr, laddr;
-	__u64 dmac, smac;		/* as in memory, zero extended; 0: do not matter */
+	__u64 dmac, smac; /* as in memory, zero extended; 0: do not matter */
 	__be16 rport, lport;
-	__u8 family;			/* DIP_INET, DIP_INET6 */
+	__u8 family; /* DIP_INET, DIP_INET6 */
 	__u8 proto;
-	__u8 flags;			/* DIP_F_* */
-	__u8 malformed;			/* enum dip_reason or DIP_R_NONE */
-	__u8 frag_known;		/* 1 + verdict of the first fragment */
-	__u16 frag_node;		/* and its node */
+	__u8 flags;	 /* DIP_F_* */
+	__u8 malformed;	 /* enum dip_reason or DIP_R_NONE */
+	__u8 frag_known; /* 1 + verdict of the first fragment */
+	__u16 frag_node; /* and its node */
 	__u32 frag_id;
 };
 
 struct dip_result {
-	__u8 verdict;			/* enum dip_verdict */
-	__u8 reason;			/* enum dip_reason */
-	__u16 node;			/* who takes it, as far as known */
-	__u32 vip;			/* index, when it is a VIP's */
+	__u8 verdict; /* enum dip_verdict */
+	__u8 reason;  /* enum dip_reason */
+	__u16 node;   /* who takes it, as far as known */
+	__u32 vip;    /* index, when it is a VIP's */
 };
 
 /* ---- hashes: equal on all nodes, so never change one alone ---- */
@@ -125,7 +125,7 @@ DIP_INLINE __u64 dip_flow_addr(__u8 family, const union dip_addr *a, __u64 key)
 /* The part of way.word that names the flow; the rest is state and node. */
 DIP_INLINE __u64 dip_flow_word(__be16 rport, __be16 lport, __u8 key)
 {
-	struct dip_way w = { .word = 0 };
+	struct dip_way w = {.word = 0};
 
 	w.rport = rport;
 	w.lport = lport;
@@ -168,14 +168,12 @@ DIP_INLINE const struct dip_vip *dip_vip_find(const struct dip_tables *t, __u8 f
 
 	if (v->family != family || v->addr.a32[0] != a->a32[0])
 		return (const struct dip_vip *)0;
-	if (family == DIP_INET6 && (v->addr.a32[1] != a->a32[1] ||
-				    v->addr.a64[1] != a->a64[1]))
+	if (family == DIP_INET6 && (v->addr.a32[1] != a->a32[1] || v->addr.a64[1] != a->a64[1]))
 		return (const struct dip_vip *)0;
 	return v;
 }
 
-DIP_INLINE struct dip_slot dip_slot_find(const struct dip_tables *t, __u32 vip,
-					 __u32 udp, __u16 port)
+DIP_INLINE struct dip_slot dip_slot_find(const struct dip_tables *t, __u32 vip, __u32 udp, __u16 port)
 {
 	struct dip_slot s;
 	__u32 number = port;
@@ -192,7 +190,7 @@ DIP_INLINE struct dip_slot dip_slot_find(const struct dip_tables *t, __u32 vip,
 /* The node that has this MAC, 0 when it is no node's. */
 DIP_INLINE __u16 dip_peer_find(const struct dip_conf *c, __u64 mac)
 {
-	struct dip_peer want = { .word = mac };
+	struct dip_peer want = {.word = mac};
 	__u16 a, b;
 
 	want.flags = DIP_PEER_PRESENT;
@@ -209,8 +207,7 @@ DIP_INLINE __u16 dip_peer_find(const struct dip_conf *c, __u64 mac)
  * One way of a bucket.  The word is read again after the address: a way that
  * is being reused for another flow never matches half and half.
  */
-DIP_INLINE int dip_way_match(const struct dip_way *w, __u64 addr, __u64 word,
-			     __u64 mask, struct dip_way *hit)
+DIP_INLINE int dip_way_match(const struct dip_way *w, __u64 addr, __u64 word, __u64 mask, struct dip_way *hit)
 {
 	__u64 seen = DIP_LOAD(w->word);
 
@@ -222,8 +219,8 @@ DIP_INLINE int dip_way_match(const struct dip_way *w, __u64 addr, __u64 word,
 	return (hit->state & DIP_WAY_STATE) != DIP_FLOW_NONE;
 }
 
-DIP_INLINE int dip_bucket_match(const struct dip_bucket *b, __u64 addr, __u64 word,
-				__u64 mask, struct dip_way *hit)
+DIP_INLINE int dip_bucket_match(const struct dip_bucket *b, __u64 addr, __u64 word, __u64 mask,
+				struct dip_way *hit)
 {
 	return dip_way_match(&b->way[0], addr, word, mask, hit) ||
 	       dip_way_match(&b->way[1], addr, word, mask, hit) ||
@@ -232,14 +229,14 @@ DIP_INLINE int dip_bucket_match(const struct dip_bucket *b, __u64 addr, __u64 wo
 }
 
 /* 1 and *hit when the exact flow has an exception. */
-DIP_INLINE int dip_flow_find(const struct dip_tables *t, const struct dip_flow *f,
-			     __u32 vip, __u32 udp, struct dip_way *hit)
+DIP_INLINE int dip_flow_find(const struct dip_tables *t, const struct dip_flow *f, __u32 vip, __u32 udp,
+			     struct dip_way *hit)
 {
 	__u64 key = t->conf->flow_key, mask = dip_flow_word_mask();
 	__u64 addr = dip_flow_addr(f->family, &f->raddr, key);
 	__u64 word = dip_flow_word(f->rport, f->lport,
 				   (vip & DIP_KEY_VIP) | (udp ? DIP_KEY_UDP : 0) |
-				   (f->family == DIP_INET6 ? DIP_KEY_IPV6 : 0));
+					   (f->family == DIP_INET6 ? DIP_KEY_IPV6 : 0));
 	__u64 h = dip_flow_hash(addr, word, key);
 	const struct dip_bucket *b = &t->flows[(__u32)h & t->flow_mask];
 
@@ -259,14 +256,13 @@ struct dip_ctx {
 	const struct dip_tables *t;
 	const struct dip_conf *c;
 	const struct dip_vip *vip;
-	__u32 index;			/* of the VIP */
+	__u32 index; /* of the VIP */
 	__u16 self;
 };
 
-DIP_INLINE struct dip_result dip_say(const struct dip_ctx *x, __u8 verdict, __u8 reason,
-				     __u16 node)
+DIP_INLINE struct dip_result dip_say(const struct dip_ctx *x, __u8 verdict, __u8 reason, __u16 node)
 {
-	struct dip_result r = { verdict, reason, node, x->index };
+	struct dip_result r = {verdict, reason, node, x->index};
 
 	return r;
 }
@@ -278,7 +274,7 @@ DIP_INLINE int dip_lease_valid(const struct dip_conf *c, __u64 now)
 
 DIP_INLINE __u64 dip_mac(const __u8 *p)
 {
-	struct dip_peer m = { .word = 0 };
+	struct dip_peer m = {.word = 0};
 
 	m.mac[0] = p[0];
 	m.mac[1] = p[1];
@@ -292,7 +288,7 @@ DIP_INLINE __u64 dip_mac(const __u8 *p)
 /* Did the frame come to one node's own MAC (and not to the one all share)? */
 DIP_INLINE int dip_unicast(const struct dip_vip *v, const struct dip_flow *f)
 {
-	struct dip_peer mac = { .word = f->dmac };
+	struct dip_peer mac = {.word = f->dmac};
 
 	return f->dmac && !(mac.mac[0] & 1) && f->dmac != dip_mac(v->mac);
 }
@@ -303,8 +299,8 @@ DIP_INLINE int dip_unicast(const struct dip_vip *v, const struct dip_flow *f)
  * node of the cluster sent it: then the two disagree for a moment, and nobody
  * passes it round in circles.
  */
-DIP_INLINE struct dip_result dip_elsewhere(const struct dip_ctx *x, const struct dip_flow *f,
-					   __u8 reason, __u16 node)
+DIP_INLINE struct dip_result dip_elsewhere(const struct dip_ctx *x, const struct dip_flow *f, __u8 reason,
+					   __u16 node)
 {
 	__u16 from;
 
@@ -318,8 +314,8 @@ DIP_INLINE struct dip_result dip_elsewhere(const struct dip_ctx *x, const struct
 	return dip_say(x, DIP_FORWARD, DIP_R_FORWARD, node);
 }
 
-DIP_INLINE struct dip_result dip_steer_home(const struct dip_ctx *x, const struct dip_flow *f,
-					    __u32 home, __u8 mine, __u8 other)
+DIP_INLINE struct dip_result dip_steer_home(const struct dip_ctx *x, const struct dip_flow *f, __u32 home,
+					    __u8 mine, __u8 other)
 {
 	__u16 node = DIP_LOAD(x->c->homes[home & (DIP_HOMES - 1)]);
 
@@ -375,8 +371,8 @@ DIP_INLINE struct dip_result dip_steer_slot(const struct dip_ctx *x, const struc
 			return dip_say(x, DIP_HOLD, DIP_R_HOLD, s.owner);
 		return dip_elsewhere(x, f, DIP_R_HOLD_OTHER, s.owner);
 	}
-	return dip_steer_home(x, f, dip_home_hash(f->proto, DIP_NTOH16(f->lport)),
-			      DIP_R_HOME, DIP_R_NOT_HOME);
+	return dip_steer_home(x, f, dip_home_hash(f->proto, DIP_NTOH16(f->lport)), DIP_R_HOME,
+			      DIP_R_NOT_HOME);
 }
 
 /* TCP and UDP: exact flow, then port, then home. */
@@ -384,17 +380,15 @@ DIP_INLINE struct dip_result dip_steer_port(const struct dip_ctx *x, const struc
 {
 	__u32 udp = f->proto == DIP_PROTO_UDP;
 	struct dip_slot s = dip_slot_find(x->t, x->index, udp, DIP_NTOH16(f->lport));
-	struct dip_way w = { .addr = 0 };
+	struct dip_way w = {.addr = 0};
 
-	if (DIP_UNLIKELY(s.flags & DIP_SLOT_EXCEPTIONS) &&
-	    dip_flow_find(x->t, f, x->index, udp, &w))
+	if (DIP_UNLIKELY(s.flags & DIP_SLOT_EXCEPTIONS) && dip_flow_find(x->t, f, x->index, udp, &w))
 		return dip_steer_flow(x, f, &w);
 	return dip_steer_slot(x, f, s);
 }
 
 /* What a packet between a VIP and its remote side means to this node. */
-DIP_INLINE struct dip_result dip_decide(const struct dip_ctx *x, const struct dip_flow *f,
-					__u64 now)
+DIP_INLINE struct dip_result dip_decide(const struct dip_ctx *x, const struct dip_flow *f, __u64 now)
 {
 	if (DIP_UNLIKELY(!dip_lease_valid(x->c, now)))
 		return dip_say(x, DIP_DROP, DIP_R_LEASE_EXPIRED, 0);
@@ -407,17 +401,15 @@ DIP_INLINE struct dip_result dip_decide(const struct dip_ctx *x, const struct di
 	if (f->flags & DIP_F_ND)
 		return dip_say(x, DIP_ACCEPT, DIP_R_NEIGHBOUR, x->self);
 	if (f->flags & DIP_F_ICMP)
-		return dip_steer_home(x, f, dip_home_hash_addr(f->family, &f->raddr),
-				      DIP_R_ICMP_HOME, DIP_R_ICMP_NOT_HOME);
-	return dip_steer_home(x, f, dip_home_hash(f->proto, 0),
-			      DIP_R_PROTO_HOME, DIP_R_PROTO_NOT_HOME);
+		return dip_steer_home(x, f, dip_home_hash_addr(f->family, &f->raddr), DIP_R_ICMP_HOME,
+				      DIP_R_ICMP_NOT_HOME);
+	return dip_steer_home(x, f, dip_home_hash(f->proto, 0), DIP_R_PROTO_HOME, DIP_R_PROTO_NOT_HOME);
 }
 
 /* A packet that came in for a VIP.  now is jiffies64. */
-DIP_INLINE struct dip_result dip_steer(const struct dip_tables *t, const struct dip_flow *f,
-				       __u64 now)
+DIP_INLINE struct dip_result dip_steer(const struct dip_tables *t, const struct dip_flow *f, __u64 now)
 {
-	struct dip_ctx x = { t, t->conf, (const struct dip_vip *)0, 0, (__u16)t->conf->self };
+	struct dip_ctx x = {t, t->conf, (const struct dip_vip *)0, 0, (__u16)t->conf->self};
 
 	if (DIP_UNLIKELY(!(f->flags & DIP_F_ADDR)))
 		return dip_say(&x, DIP_PASS, f->malformed, 0);
@@ -433,8 +425,7 @@ DIP_INLINE struct dip_result dip_steer(const struct dip_tables *t, const struct 
  * comes back would be this node's: accepted here, or queued here (the owner
  * finishes a sentence while its port moves).
  */
-DIP_INLINE struct dip_result dip_egress(const struct dip_tables *t, const struct dip_flow *f,
-					__u64 now)
+DIP_INLINE struct dip_result dip_egress(const struct dip_tables *t, const struct dip_flow *f, __u64 now)
 {
 	struct dip_result r = dip_steer(t, f, now);
 
@@ -454,7 +445,7 @@ DIP_INLINE int dip_local(const struct dip_tables *t, const struct dip_flow *f, _
 	__u32 udp = f->proto == DIP_PROTO_UDP;
 	__u16 self = (__u16)t->conf->self;
 	struct dip_slot s = dip_slot_find(t, vip, udp, DIP_NTOH16(f->lport));
-	struct dip_way w = { .addr = 0 };
+	struct dip_way w = {.addr = 0};
 
 	if ((s.flags & DIP_SLOT_EXCEPTIONS) && dip_flow_find(t, f, vip, udp, &w) &&
 	    (w.state & DIP_WAY_STATE) == DIP_FLOW_NODE)

@@ -9,16 +9,16 @@
 #include "vmlinux.h"
 #include "dip_xdp.h"
 
-#define IPSUM	24
-#define SADDR	26
-#define SPORT	34
+#define IPSUM 24
+#define SADDR 26
+#define SPORT 34
 
 /* one CPU runs this at a time */
 __u64 steer_seed = 88172645463325252ULL;
-const volatile __u32 steer_flows = 1;		/* a power of two */
-const volatile __u32 steer_first = 0;		/* number of the first flow */
+const volatile __u32 steer_flows = 1; /* a power of two */
+const volatile __u32 steer_first = 0; /* number of the first flow */
 const volatile __u32 steer_ifindex = 0;
-const volatile __u32 steer_sum = 0;		/* of the IP header but for the source */
+const volatile __u32 steer_sum = 0; /* of the IP header but for the source */
 
 /* Flow number n is 11.0.0.0 + n, port 1024 + n % 32768. */
 static __always_inline int next_flow(struct xdp_md *ctx)

@@ -28,13 +28,13 @@
 
 #include "steer.skel.h"
 
-#define VIP		0x0a4d0064
-#define SAME_RUNS	4000000
-#define RANDOM_RUNS	4000000
-#define SEND_RUNS	(1 << 19)
-#define ROUNDS		7
-#define FLOW_BITS	19		/* 2M ways for 1M flows */
-#define BATCH		64
+#define VIP	    0x0a4d0064
+#define SAME_RUNS   4000000
+#define RANDOM_RUNS 4000000
+#define SEND_RUNS   (1 << 19)
+#define ROUNDS	    7
+#define FLOW_BITS   19 /* 2M ways for 1M flows */
+#define BATCH	    64
 
 static void die(const char *what)
 {
@@ -46,9 +46,9 @@ static void die(const char *what)
 static size_t frame(unsigned char f[64], int udp, unsigned short port)
 {
 	static const unsigned char head[] = {
-		3, 0x53, 0x53, 0x49, 0, 0x64, 2, 0, 0, 0, 0, 0xfa, 8, 0,
-		0x45, 0, 0, 46, 0, 1, 0, 0, 64, 6, 0, 0, 11, 0, 0, 0, 10, 77, 0, 100,
-		4, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0,
+		3,  0x53, 0x53, 0x49, 0, 0x64, 2, 0, 0, 0,  0, 0xfa, 8,	   0,	 0x45, 0, 0,
+		46, 0,	  1,	0,    0, 64,   6, 0, 0, 11, 0, 0,    0,	   10,	 77,   0, 100,
+		4,  0,	  0,	0,    0, 0,    0, 1, 0, 0,  0, 1,    0x50, 0x10, 1,    0,
 	};
 
 	memset(f, 0, 64);
@@ -98,9 +98,9 @@ static void *map_value(struct bpf_map *map)
 /* Programs for flows [first, first + flows), over fresh tables. */
 static struct bench bench_new(unsigned int flows, unsigned int first, unsigned int ifindex)
 {
-	struct dip_vip_spec vip = { .family = DIP_INET, .mac = { 3, 0x53, 0x53, 0x49, 0, 0x64 } };
-	unsigned short others[] = { 3 };
-	struct bench b = { .skel = steer__open() };
+	struct dip_vip_spec vip = {.family = DIP_INET, .mac = {3, 0x53, 0x53, 0x49, 0, 0x64}};
+	unsigned short others[] = {3};
+	struct bench b = {.skel = steer__open()};
 	__u32 buckets = 1U << FLOW_BITS;
 
 	if (!b.skel)
@@ -136,7 +136,7 @@ static void bench_free(struct bench *b)
 /* As the programs make it. */
 static struct dip_flow_spec flow(unsigned int n, unsigned short port)
 {
-	struct dip_flow_spec f = { .family = DIP_INET, .lport = port };
+	struct dip_flow_spec f = {.family = DIP_INET, .lport = port};
 
 	f.raddr.a4 = htonl(0x0b000000 + n);
 	f.rport = (uint16_t)(1024 + (n & 32767));
@@ -168,14 +168,14 @@ static double run(struct bpf_program *prog, const unsigned char *f, size_t size,
 		  unsigned int want)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = f, .data_size_in = (__u32)size, .repeat = repeat);
-	double start = now(CLOCK_THREAD_CPUTIME_ID);	/* others may run in between */
+	double start = now(CLOCK_THREAD_CPUTIME_ID); /* others may run in between */
 
 	if (bpf_prog_test_run_opts(bpf_program__fd(prog), &o))
 		die("BPF_PROG_TEST_RUN");
 	start = now(CLOCK_THREAD_CPUTIME_ID) - start;
 	if (o.retval != want) {
-		fprintf(stderr, "steer-bench: %s returned %u, not %u\n", bpf_program__name(prog),
-			o.retval, want);
+		fprintf(stderr, "steer-bench: %s returned %u, not %u\n", bpf_program__name(prog), o.retval,
+			want);
 		exit(1);
 	}
 	return start * 1e9 / repeat;
@@ -192,11 +192,10 @@ static int by_value(const void *a, const void *b)
  * Many short rounds, program and floor in turn: a noisy moment hits both.  The
  * medians are compared.
  */
-static void measure(struct bench *b, const char *name, int random, unsigned short port,
-		    unsigned int want)
+static void measure(struct bench *b, const char *name, int random, unsigned short port, unsigned int want)
 {
-	struct bpf_program *floor = random ? b->skel->progs.steer_floor_random :
-					     b->skel->progs.steer_floor_same;
+	struct bpf_program *floor = random ? b->skel->progs.steer_floor_random
+					   : b->skel->progs.steer_floor_same;
 	struct bpf_program *prog = random ? b->skel->progs.steer_random : b->skel->progs.steer_same;
 	int repeat = random ? RANDOM_RUNS : SAME_RUNS;
 	double base[ROUNDS], full[ROUNDS];
@@ -279,10 +278,10 @@ static int send_frames(const char *dev, double seconds)
 	unsigned long long sent = 0;
 	unsigned char f[64];
 	size_t size = frame(f, 1, 2);
-	struct xdp_md ctx = { .data_end = (__u32)size };
-	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = f, .data_size_in = (__u32)size,
-		    .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .repeat = SEND_RUNS,
-		    .flags = BPF_F_TEST_XDP_LIVE_FRAMES, .batch_size = BATCH);
+	struct xdp_md ctx = {.data_end = (__u32)size};
+	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = f, .data_size_in = (__u32)size, .ctx_in = &ctx,
+		    .ctx_size_in = sizeof(ctx), .repeat = SEND_RUNS, .flags = BPF_F_TEST_XDP_LIVE_FRAMES,
+		    .batch_size = BATCH);
 	double took = 0;
 
 	while (took < seconds) {
@@ -327,7 +326,7 @@ static int receive(const char *dev)
 /* One CPU, before everybody else: what is measured is the work, not the neighbours. */
 static void alone(void)
 {
-	struct sched_param first = { .sched_priority = 1 };
+	struct sched_param first = {.sched_priority = 1};
 	cpu_set_t one;
 
 	CPU_ZERO(&one);

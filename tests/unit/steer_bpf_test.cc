@@ -49,7 +49,7 @@ struct Loaded {
 	}
 	struct dip_tables view()
 	{
-		return { mem()->conf, mem()->ports, mem()->flows, mem()->flow_mask };
+		return {mem()->conf, mem()->ports, mem()->flows, mem()->flow_mask};
 	}
 };
 
@@ -214,7 +214,8 @@ TEST(Bpf, VectorsAndEveryReasonIsReached)
 			}
 			if (s.dir == DIP_IN && !s.released && !adapter_reason(s.reason)) {
 				dip_flow f;
-				dip_result r = a.decide(l.view(), s.dir, s.frame.data(), s.frame.size(), 1, &f);
+				dip_result r =
+					a.decide(l.view(), s.dir, s.frame.data(), s.frame.size(), 1, &f);
 
 				expect_xdp(l, s.frame, r, f);
 			}
@@ -231,18 +232,18 @@ TEST(Bpf, ArpOfAVipNamesItsMacAndNothingElseChanges)
 
 	setup(l.mem(), all.front());
 	dip_lease_set(l.mem(), FOREVER);
-	for (int op : { 1, 2 }) {
+	for (int op : {1, 2}) {
 		Bytes in = build_frame("arp 10.77.0.100 > 10.77.0.250 smac=02:00:00:00:00:02 "
 				       "dmac=02:00:00:00:00:fa op=" +
 				       std::to_string(op));
 		Bytes want = in;
-		const uint8_t mac[6] = { 3, 0x53, 0x53, 0x49, 0, 0x64 };
+		const uint8_t mac[6] = {3, 0x53, 0x53, 0x49, 0, 0x64};
 
 		memcpy(&want[14 + 8], mac, 6);
 		EXPECT_EQ(run_skb(l, DIP_PROG_TC_OUT, in).frame, want);
 	}
-	for (auto other : { "arp 10.77.0.2 > 10.77.0.100", "arp 10.77.0.100 > 10.77.0.250 hlen=8",
-			    "arp 10.77.0.100 > 10.77.0.250 cut=41" }) {
+	for (auto other : {"arp 10.77.0.2 > 10.77.0.100", "arp 10.77.0.100 > 10.77.0.250 hlen=8",
+			   "arp 10.77.0.100 > 10.77.0.250 cut=41"}) {
 		Bytes in = build_frame(other);
 		Ran r = run_skb(l, DIP_PROG_TC_OUT, in);
 
@@ -315,8 +316,8 @@ static void random_tables(dip_mem *m, std::mt19937 &rnd)
 
 static std::string random_packet(std::mt19937 &rnd, dip_dir dir)
 {
-	static const char *const macs[] = { "03:53:53:49:00:64", "02:00:00:00:00:02", "02:53:53:49:00:65" };
-	static const char *const from[] = { "02:00:00:00:00:fa", "02:00:00:00:00:01" };
+	static const char *const macs[] = {"03:53:53:49:00:64", "02:00:00:00:00:02", "02:53:53:49:00:65"};
+	static const char *const from[] = {"02:00:00:00:00:fa", "02:00:00:00:00:01"};
 	std::string client = random_addr(rnd), vip = rnd() % 2 ? "10.77.0.100" : "10.77.0.101";
 	bool udp = rnd() % 2;
 	std::string remote = client + ":" + std::to_string(1 + rnd() % 8);
@@ -329,8 +330,8 @@ static std::string random_packet(std::mt19937 &rnd, dip_dir dir)
 	case 0: {
 		std::string back = dir == DIP_IN ? local + " > " + remote : remote + " > " + local;
 
-		return "icmp-error " + (dir == DIP_IN ? "192.0.2.1 > " + vip : vip + " > " + client) + macopts +
-		       " quote " + kind + back;
+		return "icmp-error " + (dir == DIP_IN ? "192.0.2.1 > " + vip : vip + " > " + client) +
+		       macopts + " quote " + kind + back;
 	}
 	case 1:
 		return "icmp " + (dir == DIP_IN ? client + " > " + vip : vip + " > " + client) + macopts;

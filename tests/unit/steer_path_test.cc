@@ -44,7 +44,7 @@ static void sh(const std::string &cmd)
 
 static bool readable(int fd, int ms)
 {
-	pollfd p = { fd, POLLIN, 0 };
+	pollfd p = {fd, POLLIN, 0};
 
 	return poll(&p, 1, ms) == 1;
 }
@@ -76,8 +76,8 @@ static Bytes summed(Bytes f)
 // A UDP frame with a text.
 static Bytes datagram(const std::string &text, uint16_t port, const std::string &more = "")
 {
-	Bytes f = build_frame("udp 10.77.0.250:4000 > 10.77.0.100:" + std::to_string(port) + " payload=" +
-			      std::to_string(text.size()) + " " + more);
+	Bytes f = build_frame("udp 10.77.0.250:4000 > 10.77.0.100:" + std::to_string(port) +
+			      " payload=" + std::to_string(text.size()) + " " + more);
 
 	memcpy(f.data() + 42, text.data(), text.size());
 	return summed(f);
@@ -101,7 +101,8 @@ struct Path : ::testing::Test {
 		ASSERT_EQ(unshare(CLONE_NEWNET), 0);
 		node = open("/proc/thread-self/ns/net", O_RDONLY);
 		sh("ip link set lo up && ip link add e0 address 02:00:00:00:00:02 type veth peer name c0 "
-		   "address 02:00:00:00:00:fa netns " + self + std::to_string(client));
+		   "address 02:00:00:00:00:fa netns " +
+		   self + std::to_string(client));
 		sh("sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0");
 		sh("ip addr add 10.77.0.2/24 dev e0 && ip link set e0 up && "
 		   "ip route add local 10.77.0.100 dev lo && "
@@ -109,7 +110,8 @@ struct Path : ::testing::Test {
 		load();
 		enter(client);
 		sh("ip link set lo up && ip addr add 10.77.0.250/24 dev c0 && ip link set c0 up && "
-		   "ip neigh add 10.77.0.100 lladdr " + std::string(VIP_MAC) + " dev c0 nud permanent");
+		   "ip neigh add 10.77.0.100 lladdr " +
+		   std::string(VIP_MAC) + " dev c0 nud permanent");
 		wire = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL));
 		sockaddr_ll at{};
 		at.sll_family = AF_PACKET;
@@ -123,7 +125,7 @@ struct Path : ::testing::Test {
 		dip_bpf_opts o{};
 		dip_vip_spec v{};
 		int e0 = if_nametoindex("e0");
-		uint16_t live[] = { 2 };
+		uint16_t live[] = {2};
 
 		o.pin_dir = dir.c_str();
 		ASSERT_EQ(dip_bpf_load(&d, &o, 2, nullptr), 0) << dip_bpf_error();
@@ -159,7 +161,7 @@ struct Path : ::testing::Test {
 	{
 		dip_bpf_close(d);
 		EXPECT_EQ(dip_bpf_unpin(dir.c_str()), 0) << dip_bpf_error();
-		for (int fd : { wire, tap, node, client })
+		for (int fd : {wire, tap, node, client})
 			close(fd);
 	}
 	dip_mem *mem()
@@ -234,7 +236,7 @@ TEST_F(Path, WhateverMacItCameTo)
 	int s = udp(VIP, 53);
 
 	dip_slot_own(mem(), 0, true, 53, 2, 1, false);
-	for (auto mac : { VIP_MAC, "02:53:53:49:00:99", "02:00:00:00:00:02", "ff:ff:ff:ff:ff:ff" }) {
+	for (auto mac : {VIP_MAC, "02:53:53:49:00:99", "02:00:00:00:00:02", "ff:ff:ff:ff:ff:ff"}) {
 		send_frame(datagram(mac, 53, std::string("dmac=") + mac));
 		EXPECT_EQ(text(s, SOON), mac);
 	}
@@ -336,7 +338,7 @@ TEST_F(Path, FragmentsInAnyOrder)
 TEST_F(Path, ArpOfTheVipNamesTheSharedMac)
 {
 	int s = udp(VIP, 53);
-	const uint8_t vip_mac[] = { 3, 0x53, 0x53, 0x49, 0, 0x64 }, own[] = { 2, 0, 0, 0, 0, 2 };
+	const uint8_t vip_mac[] = {3, 0x53, 0x53, 0x49, 0, 0x64}, own[] = {2, 0, 0, 0, 0, 2};
 	sockaddr_in to = in4(0x0a4d00f9, 4000);
 
 	// a request of the node, because its VIP wants to talk to 10.77.0.249
@@ -367,7 +369,7 @@ TEST_F(Path, ArpOfTheVipNamesTheSharedMac)
 
 TEST_F(Path, StaleUnicastIsSentOnOnce)
 {
-	const uint8_t own[6] = { 2, 0, 0, 0, 0, 2 }, three[6] = { 2, 0, 0, 0, 0, 3 };
+	const uint8_t own[6] = {2, 0, 0, 0, 0, 2}, three[6] = {2, 0, 0, 0, 0, 3};
 
 	dip_peer_set(mem(), 2, own);
 	dip_peer_set(mem(), 3, three);
@@ -407,7 +409,7 @@ struct Tcp : Path {
 		s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 		enter(node);
 		connect(s, (sockaddr *)&a, sizeof(a));
-		pollfd p = { s, POLLOUT, 0 };
+		pollfd p = {s, POLLOUT, 0};
 		if (poll(&p, 1, ms) != 1)
 			err = ETIMEDOUT;
 		else
@@ -455,7 +457,7 @@ TEST_F(Tcp, AStreamSurvivesHolds)
 			if (n > 0)
 				done += n;
 			else if (!readable(c, 0)) {
-				pollfd p = { c, POLLOUT, 0 };
+				pollfd p = {c, POLLOUT, 0};
 				poll(&p, 1, SOON);
 			}
 		}

@@ -18,7 +18,7 @@ using namespace steer;
 static dip_vip_spec vip4(unsigned n, uint8_t last = 0x64)
 {
 	dip_vip_spec s{};
-	uint8_t mac[6] = { 3, 0, 0, 0, 0, last };
+	uint8_t mac[6] = {3, 0, 0, 0, 0, last};
 
 	s.family = DIP_INET;
 	s.addr.a4 = htonl(0x0a4d0000 | n);
@@ -93,6 +93,27 @@ TEST(Tables, VipsAreFoundWhateverTheirNumber)
 	EXPECT_EQ(dip_vip_add(&w.mem, &more), -ENOSPC);
 	EXPECT_EQ(dip_vip_get(&w.mem, more.family, &more.addr, nullptr), -ENOENT);
 	EXPECT_EQ(dip_vip_del(&w.mem, more.family, &more.addr), -ENOENT);
+}
+
+TEST(Tables, NoOtherAddressIsTakenForAVip)
+{
+	Fresh w;
+	dip_vip_spec six = vip6(1), four = vip4(1);
+
+	ASSERT_EQ(dip_vip_add(&w.mem, &six), 0);
+	ASSERT_EQ(dip_vip_add(&w.mem, &four), 1);
+	for (uint32_t n = 1; n < 3000; n++) {
+		for (int word = 0; word < 4; word++) {
+			dip_vip_spec other = vip6(1);
+
+			other.addr.a32[word] ^= n;
+			ASSERT_EQ(dip_vip_get(&w.mem, DIP_INET6, &other.addr, nullptr), -ENOENT);
+		}
+		dip_vip_spec other = vip4(1);
+		other.addr.a4 ^= n;
+		ASSERT_EQ(dip_vip_get(&w.mem, DIP_INET, &other.addr, nullptr), -ENOENT);
+	}
+	EXPECT_EQ(dip_vip_get(&w.mem, DIP_INET6, &four.addr, nullptr), -ENOENT);
 }
 
 TEST(Tables, AVipKeepsItsIndexAndItsNeighboursPorts)
@@ -174,7 +195,7 @@ TEST(Tables, SlotsKeepTheExceptionsFlag)
 TEST(Tables, HomesAreEvenStableAndTheSameEverywhere)
 {
 	Fresh a, b;
-	std::vector<uint16_t> live = { 1, 2, 3, 4, 5 }, other = { 5, 3, 1, 2, 4 }, less = { 1, 2, 4, 5 };
+	std::vector<uint16_t> live = {1, 2, 3, 4, 5}, other = {5, 3, 1, 2, 4}, less = {1, 2, 4, 5};
 	std::map<uint16_t, int> share;
 	std::vector<uint16_t> before;
 
@@ -222,7 +243,7 @@ TEST(Tables, PeersAreFoundByTheirMac)
 	};
 	for (auto &[n, m] : macs)
 		EXPECT_EQ(find(m), n);
-	EXPECT_EQ(find({ 2, 0, 0, 0, 0, 0 }), DIP_NOBODY);
+	EXPECT_EQ(find({2, 0, 0, 0, 0, 0}), DIP_NOBODY);
 
 	auto [gone, mac] = *macs.begin();
 	EXPECT_EQ(dip_peer_set(&w.mem, gone, nullptr), 0);
@@ -237,13 +258,13 @@ TEST(Tables, ATableFullOfPeers)
 	Fresh w;
 
 	for (uint16_t n = 1; n < DIP_NODES_MAX; n++) {
-		uint8_t mac[6] = { 2, 0, 0, 0, (uint8_t)(n >> 8), (uint8_t)n };
+		uint8_t mac[6] = {2, 0, 0, 0, (uint8_t)(n >> 8), (uint8_t)n};
 
 		// only the last one pays for the whole index
 		memcpy(w.mem.conf->peers[n].mac, mac, 6);
 		w.mem.conf->peers[n].flags = DIP_PEER_PRESENT;
 	}
-	uint8_t last[6] = { 2, 1, 1, 1, 1, 1 };
+	uint8_t last[6] = {2, 1, 1, 1, 1, 1};
 	ASSERT_EQ(dip_peer_set(&w.mem, 1023, last), 0);
 	for (uint16_t n = 1; n < DIP_NODES_MAX; n++) {
 		dip_peer p = w.mem.conf->peers[n];

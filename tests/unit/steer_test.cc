@@ -3,9 +3,11 @@
 // that nobody meant to be a packet.
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <random>
 #include <set>
 
+#include "bpf/parse.h"
 #include "tests/unit/steer_vectors.h"
 
 using namespace steer;
@@ -57,10 +59,9 @@ TEST(Steer, VectorsAndEveryReasonIsReached)
 // The table of reasons promises one verdict each (on the way in).
 TEST(Steer, ReasonsKeepTheirVerdict)
 {
-	static const int promised[] = {
-		-1,
+	static const int promised[] = {-1,
 #define V(name, verdict, text) DIP_##verdict,
-		DIP_REASONS(V)
+				       DIP_REASONS(V)
 #undef V
 	};
 
@@ -138,6 +139,50 @@ TEST(Steer, EveryFrameCutAtEveryByte)
 				ASSERT_LT(r.reason, DIP_REASON_COUNT);
 			}
 	}
+}
+
+// The same where the frame goes on behind what can be read (tc: the rest is not
+// linear), and where its lengths are not to be looked at (GSO).
+TEST(Steer, OnlyTheReadablePartIsRead)
+{
+	for (auto &v : load_all()) {
+		for (auto &s : v.steps) {
+			for (size_t n = 0; n < s.frame.size(); n++) {
+				Bytes cut(s.frame.begin(), s.frame.begin() + n);
+
+				for (size_t len : {s.frame.size(), (size_t)0}) {
+					dip_flow f{};
+
+					dip_parse(&f, cut.data(), cut.data() + n, len, s.dir);
+					ASSERT_LT(f.malformed, DIP_REASON_COUNT);
+				}
+			}
+		}
+	}
+}
+
+// The short way for common packets says what the long way says, or nothing.
+TEST(Steer, TheShortParserAgreesWithTheLongOne)
+{
+	auto all = load_all();
+	std::mt19937 rnd(2);
+	int common = 0;
+
+	for (int i = 0; i < 50000; i++) {
+		auto &v = all[rnd() % all.size()];
+		Bytes b = v.steps[rnd() % v.steps.size()].frame;
+		dip_flow f{}, g{};
+
+		b.resize(b.size() + rnd() % 3 * 8);
+		if (b.size() > 14 && rnd() % 2)
+			b[12 + rnd() % (b.size() - 12)] ^= 1 << rnd() % 8;
+		if (!dip_parse_common(&f, b.data(), b.data() + b.size(), b.size()))
+			continue;
+		dip_parse(&g, b.data(), b.data() + b.size(), b.size(), DIP_IN);
+		ASSERT_EQ(memcmp(&f, &g, sizeof(f)), 0);
+		common++;
+	}
+	EXPECT_GT(common, 5000);
 }
 
 TEST(Steer, RandomBytesAndMutations)

@@ -50,10 +50,9 @@ static const char *const verdicts[] = {
 #undef NAME
 };
 
-static const char *const reasons[] = {
-	"NONE",
+static const char *const reasons[] = {"NONE",
 #define NAME(name, verdict, text) #name,
-	DIP_REASONS(NAME)
+				      DIP_REASONS(NAME)
 #undef NAME
 };
 
@@ -89,8 +88,7 @@ bool adapter_reason(int r)
 
 struct Addr {
 	uint8_t family = 0;
-	union dip_addr a {
-	};
+	union dip_addr a{};
 	uint16_t port = 0;
 };
 
@@ -105,7 +103,8 @@ static Addr address(std::string s)
 		if (close != std::string::npos && s.substr(close + 1, 1) == ":")
 			r.port = number(s.substr(close + 2));
 		s = s.substr(1, close - 1);
-	} else if ((colon = s.find(':')) != std::string::npos && s.find(':', colon + 1) == std::string::npos) {
+	} else if ((colon = s.find(':')) != std::string::npos &&
+		   s.find(':', colon + 1) == std::string::npos) {
 		r.port = number(s.substr(colon + 1));
 		s = s.substr(0, colon);
 	}
@@ -185,7 +184,7 @@ static Spec parse_spec(const std::string &text)
 	for (size_t i = 4; i < w.size(); i++) {
 		size_t eq = w[i].find('=');
 
-		s.opt.insert({ w[i].substr(0, eq), eq == std::string::npos ? "1" : w[i].substr(eq + 1) });
+		s.opt.insert({w[i].substr(0, eq), eq == std::string::npos ? "1" : w[i].substr(eq + 1)});
 	}
 	if (q != std::string::npos)
 		s.quote = text.substr(q + 7);
@@ -262,8 +261,7 @@ static Bytes build_ipv4(const Spec &s)
 static Bytes build_ext(const Spec &s, unsigned proto, unsigned *first)
 {
 	static const std::map<std::string, unsigned> number_of = {
-		{ "hbh", 0 }, { "dst", 60 }, { "rt", 43 }, { "frag", 44 }
-	};
+		{"hbh", 0}, {"dst", 60}, {"rt", 43}, {"frag", 44}};
 	auto it = s.opt.find("ext");
 	std::vector<unsigned> chain;
 	Bytes b;
@@ -380,8 +378,7 @@ Bytes build_frame(const std::string &text)
 
 // ---- tables ----
 
-World::World(unsigned flow_bits)
-	: conf_(sizeof(dip_conf) / 8), ports_(DIP_SLOTS), flows_(1u << flow_bits)
+World::World(unsigned flow_bits) : conf_(sizeof(dip_conf) / 8), ports_(DIP_SLOTS), flows_(1u << flow_bits)
 {
 	mem.conf = reinterpret_cast<dip_conf *>(conf_.data());
 	mem.ports = reinterpret_cast<dip_slot *>(ports_.data());
@@ -391,7 +388,7 @@ World::World(unsigned flow_bits)
 
 struct dip_tables World::view() const
 {
-	return { mem.conf, mem.ports, mem.flows, mem.flow_mask };
+	return {mem.conf, mem.ports, mem.flows, mem.flow_mask};
 }
 
 static unsigned vip_index(const dip_mem *m, const std::string &s)
@@ -424,8 +421,7 @@ static void set_home(dip_mem *m, const Words &w)
 static void set_flow(dip_mem *m, const Words &w)
 {
 	static const std::map<std::string, dip_flow_state> states = {
-		{ "node", DIP_FLOW_NODE }, { "hold", DIP_FLOW_HOLD }, { "drop", DIP_FLOW_DROP }
-	};
+		{"node", DIP_FLOW_NODE}, {"hold", DIP_FLOW_HOLD}, {"drop", DIP_FLOW_DROP}};
 	Addr remote = address(w.at(4));
 	dip_flow_spec f{};
 
@@ -551,7 +547,7 @@ std::vector<Vector> load_all()
 	const char *top = getenv("TEST_TOP");
 	Reader r;
 
-	for (const char *name : { "ipv4", "ipv6", "malformed", "arp" }) {
+	for (const char *name : {"ipv4", "ipv6", "malformed", "arp"}) {
 		std::string file = std::string(top ? top : ".") + "/tests/unit/vectors/" + name + ".txt";
 		std::ifstream in(file);
 		std::string text;

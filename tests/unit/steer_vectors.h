@@ -23,7 +23,7 @@ struct World {
 	struct dip_tables view() const;
 	dip_mem mem{};
 
-private:
+      private:
 	std::vector<uint64_t> conf_, ports_;
 	std::vector<dip_bucket> flows_;
 };
@@ -62,10 +62,10 @@ bool adapter_reason(int r);
 
 // The user-space adapter: parse, remember first fragments, decide.
 struct Adapter {
-	dip_result decide(const struct dip_tables &t, dip_dir dir, const uint8_t *frame,
-			  size_t len, uint64_t now, dip_flow *out = nullptr);
+	dip_result decide(const struct dip_tables &t, dip_dir dir, const uint8_t *frame, size_t len,
+			  uint64_t now, dip_flow *out = nullptr);
 
-private:
+      private:
 	std::map<std::string, dip_result> frags_;
 };
 

@@ -29,14 +29,14 @@
 
 #include "dip.skel.h"
 
-#define FLOW_BITS	12
-#define FLOW_BITS_MAX	22
-#define LINKS		"links"
-#define BTF_PATH	"/sys/kernel/btf/vmlinux"
-#define TC_PRIORITY	0x5351		/* ours on a clsact shared with others */
+#define FLOW_BITS     12
+#define FLOW_BITS_MAX 22
+#define LINKS	      "links"
+#define BTF_PATH      "/sys/kernel/btf/vmlinux"
+#define TC_PRIORITY   0x5351 /* ours on a clsact shared with others */
 
 struct dip_bpf {
-	struct dip *skel;		/* NULL: opened read-only */
+	struct dip *skel; /* NULL: opened read-only */
 	struct dip_mem mem;
 	int stats_fd;
 	size_t flows_size;
@@ -77,18 +77,18 @@ static const struct prog_info {
 	enum bpf_attach_type type;
 	enum target target;
 } progs[DIP_PROGS] = {
-	[DIP_PROG_XDP] = { "dip_xdp", BPF_XDP, TO_DEVICE },
-	[DIP_PROG_TC_IN] = { "dip_tc_in", BPF_TCX_INGRESS, TO_DEVICE },
-	[DIP_PROG_TC_OUT] = { "dip_tc_out", BPF_TCX_EGRESS, TO_DEVICE },
-	[DIP_PROG_TC_TAP] = { "dip_tc_tap", BPF_TCX_INGRESS, TO_DEVICE },
-	[DIP_PROG_SK_LOOKUP] = { "dip_sk_lookup", BPF_SK_LOOKUP, TO_NETNS },
-	[DIP_PROG_SOCK_CREATE] = { "dip_sock_create", BPF_CGROUP_INET_SOCK_CREATE, TO_CGROUP },
-	[DIP_PROG_SOCK_RELEASE] = { "dip_sock_release", BPF_CGROUP_INET_SOCK_RELEASE, TO_CGROUP },
-	[DIP_PROG_BIND4] = { "dip_bind4", BPF_CGROUP_INET4_BIND, TO_CGROUP },
-	[DIP_PROG_BIND6] = { "dip_bind6", BPF_CGROUP_INET6_BIND, TO_CGROUP },
-	[DIP_PROG_POST_BIND4] = { "dip_post_bind4", BPF_CGROUP_INET4_POST_BIND, TO_CGROUP },
-	[DIP_PROG_POST_BIND6] = { "dip_post_bind6", BPF_CGROUP_INET6_POST_BIND, TO_CGROUP },
-	[DIP_PROG_SOCKOPS] = { "dip_sockops", BPF_CGROUP_SOCK_OPS, TO_CGROUP },
+	[DIP_PROG_XDP] = {"dip_xdp", BPF_XDP, TO_DEVICE},
+	[DIP_PROG_TC_IN] = {"dip_tc_in", BPF_TCX_INGRESS, TO_DEVICE},
+	[DIP_PROG_TC_OUT] = {"dip_tc_out", BPF_TCX_EGRESS, TO_DEVICE},
+	[DIP_PROG_TC_TAP] = {"dip_tc_tap", BPF_TCX_INGRESS, TO_DEVICE},
+	[DIP_PROG_SK_LOOKUP] = {"dip_sk_lookup", BPF_SK_LOOKUP, TO_NETNS},
+	[DIP_PROG_SOCK_CREATE] = {"dip_sock_create", BPF_CGROUP_INET_SOCK_CREATE, TO_CGROUP},
+	[DIP_PROG_SOCK_RELEASE] = {"dip_sock_release", BPF_CGROUP_INET_SOCK_RELEASE, TO_CGROUP},
+	[DIP_PROG_BIND4] = {"dip_bind4", BPF_CGROUP_INET4_BIND, TO_CGROUP},
+	[DIP_PROG_BIND6] = {"dip_bind6", BPF_CGROUP_INET6_BIND, TO_CGROUP},
+	[DIP_PROG_POST_BIND4] = {"dip_post_bind4", BPF_CGROUP_INET4_POST_BIND, TO_CGROUP},
+	[DIP_PROG_POST_BIND6] = {"dip_post_bind6", BPF_CGROUP_INET6_POST_BIND, TO_CGROUP},
+	[DIP_PROG_SOCKOPS] = {"dip_sockops", BPF_CGROUP_SOCK_OPS, TO_CGROUP},
 };
 
 const char *dip_bpf_prog_name(enum dip_prog prog)
@@ -121,7 +121,7 @@ static size_t page_round(size_t n)
 
 static int map_value_size(int fd, size_t *size)
 {
-	struct bpf_map_info info = { 0 };
+	struct bpf_map_info info = {0};
 	__u32 len = sizeof(info);
 
 	if (bpf_map_get_info_by_fd(fd, &info, &len))
@@ -132,8 +132,7 @@ static int map_value_size(int fd, size_t *size)
 
 static int map_memory(int fd, size_t size, bool ro, void **out)
 {
-	void *p = mmap(NULL, page_round(size), PROT_READ | (ro ? 0 : PROT_WRITE), MAP_SHARED, fd,
-		       0);
+	void *p = mmap(NULL, page_round(size), PROT_READ | (ro ? 0 : PROT_WRITE), MAP_SHARED, fd, 0);
 
 	if (p == MAP_FAILED)
 		return -errno;
@@ -159,11 +158,9 @@ static int tables_map(struct dip_bpf *d, int conf, int ports, int flows, bool ro
 	err = err ? err : map_value_size(flows, &d->flows_size);
 	if (err)
 		return fail_errno(err, "BPF maps");
-	if (conf_size != sizeof(struct dip_conf) ||
-	    ports_size != sizeof(struct dip_slot) * DIP_SLOTS ||
+	if (conf_size != sizeof(struct dip_conf) || ports_size != sizeof(struct dip_slot) * DIP_SLOTS ||
 	    d->flows_size % sizeof(struct dip_bucket) || (d->flows_size & (d->flows_size - 1)))
-		return fail(-EPROTO,
-			    "%s holds tables of another netssi version; stop netd and remove it",
+		return fail(-EPROTO, "%s holds tables of another netssi version; stop netd and remove it",
 			    d->dir);
 	err = map_memory(conf, conf_size, ro, &p);
 	if (err)
@@ -231,9 +228,8 @@ static void maps_unpin(struct dip_bpf *d)
 	struct bpf_map *map;
 	char path[PATH_MAX];
 
-	bpf_object__for_each_map(map, d->skel->obj)
-		if (map_is_pinned(map) && !map_pin_path(d, map, path))
-			unlink(path);
+	bpf_object__for_each_map(map, d->skel->obj) if (map_is_pinned(map) && !map_pin_path(d, map, path))
+		unlink(path);
 }
 
 static int map_reuse(struct bpf_map *map, const char *path)
@@ -242,7 +238,8 @@ static int map_reuse(struct bpf_map *map, const char *path)
 	size_t size = 0;
 
 	if (fd == -ENOENT)
-		return fail(-EPROTO, "%s is missing, its directory is incomplete; stop netd and remove it", path);
+		return fail(-EPROTO, "%s is missing, its directory is incomplete; stop netd and remove it",
+			    path);
 	if (fd < 0)
 		return fail_errno(fd, path);
 	/* libbpf maps tables into memory, by the size it knows */
@@ -265,7 +262,8 @@ static int maps_reuse(struct dip_bpf *d)
 		maps_unpin(d);
 		return 0;
 	}
-	bpf_object__for_each_map(map, d->skel->obj) {
+	bpf_object__for_each_map(map, d->skel->obj)
+	{
 		int err;
 
 		if (!map_is_pinned(map))
@@ -284,13 +282,16 @@ static int maps_pin(struct dip_bpf *d)
 	char path[PATH_MAX];
 	int err;
 
-	bpf_object__for_each_map(map, d->skel->obj) {
+	bpf_object__for_each_map(map, d->skel->obj)
+	{
 		if (!map_is_pinned(map) || map == last)
 			continue;
 		err = map_pin_path(d, map, path);
 		err = err ? err : bpf_obj_pin(bpf_map__fd(map), path);
 		if (err)
-			return fail(err, "%s cannot be pinned (%s); is %s on a bpf file system? mount -t bpf bpf /sys/fs/bpf",
+			return fail(err,
+				    "%s cannot be pinned (%s); is %s on a bpf file system? mount -t bpf bpf "
+				    "/sys/fs/bpf",
 				    path, strerror(-err), d->dir);
 	}
 	err = map_pin_path(d, last, path);
@@ -314,8 +315,7 @@ static int new_handle(struct dip_bpf **out, const char *pin_dir)
 	if (!d)
 		return -ENOMEM;
 	d->stats_fd = -1;
-	if (snprintf(d->dir, sizeof(d->dir), "%s", pin_dir ? pin_dir : DIP_PIN_DIR) >=
-	    (int)sizeof(d->dir)) {
+	if (snprintf(d->dir, sizeof(d->dir), "%s", pin_dir ? pin_dir : DIP_PIN_DIR) >= (int)sizeof(d->dir)) {
 		free(d);
 		return fail(-ENAMETOOLONG, "%s: path too long", pin_dir);
 	}
@@ -343,8 +343,7 @@ static int load(struct dip_bpf *d, const struct dip_bpf_opts *opts, uint16_t sel
 	int err, again = 0;
 
 	if (access(BTF_PATH, R_OK))
-		return fail(-ENOENT, "this kernel has no BTF (%s); it needs CONFIG_DEBUG_INFO_BTF",
-			    BTF_PATH);
+		return fail(-ENOENT, "this kernel has no BTF (%s); it needs CONFIG_DEBUG_INFO_BTF", BTF_PATH);
 	d->skel = dip__open();
 	if (!d->skel)
 		return fail_errno(-errno, "BPF object");
@@ -360,8 +359,7 @@ static int load(struct dip_bpf *d, const struct dip_bpf_opts *opts, uint16_t sel
 	err = dip__load(d->skel);
 	if (err)
 		return fail_errno(err, "BPF programs do not load");
-	err = tables_map(d, bpf_map__fd(d->skel->maps.bss_conf),
-			 bpf_map__fd(d->skel->maps.bss_ports),
+	err = tables_map(d, bpf_map__fd(d->skel->maps.bss_conf), bpf_map__fd(d->skel->maps.bss_ports),
 			 bpf_map__fd(d->skel->maps.bss_flows), false);
 	if (err)
 		return err;
@@ -371,8 +369,10 @@ static int load(struct dip_bpf *d, const struct dip_bpf_opts *opts, uint16_t sel
 	else
 		err = dip_tables_init(&d->mem, self);
 	if (err)
-		return fail(err, again ? "%s holds tables of another netssi version; stop netd and remove it"
-				       : "%s: node number out of range", d->dir);
+		return fail(err,
+			    again ? "%s holds tables of another netssi version; stop netd and remove it"
+				  : "%s: node number out of range",
+			    d->dir);
 	if (again)
 		dip_tables_set_self(&d->mem, self);
 	*reused = again;
@@ -386,8 +386,7 @@ static int quiet(enum libbpf_print_level level, const char *fmt, va_list ap)
 	return 0;
 }
 
-int dip_bpf_load(struct dip_bpf **out, const struct dip_bpf_opts *opts, uint16_t self,
-		 bool *reused)
+int dip_bpf_load(struct dip_bpf **out, const struct dip_bpf_opts *opts, uint16_t self, bool *reused)
 {
 	struct dip_bpf *d;
 	static const struct dip_bpf_opts defaults;
@@ -483,7 +482,7 @@ static int link_path(const struct dip_bpf *d, const char *name, char out[PATH_MA
 /* Is the pinned link still where it should be? (a device that goes takes it along) */
 static bool link_fits(int link, enum dip_prog prog, int target)
 {
-	struct bpf_link_info info = { 0 };
+	struct bpf_link_info info = {0};
 	__u32 len = sizeof(info);
 	struct stat st;
 
@@ -563,8 +562,7 @@ static void clsact_forget(int ifindex, int prog)
 	bpf_tc_detach(&hook, &opts);
 }
 
-int dip_bpf_attach(struct dip_bpf *d, enum dip_prog prog, int target, uint32_t flags,
-		   const char *name)
+int dip_bpf_attach(struct dip_bpf *d, enum dip_prog prog, int target, uint32_t flags, const char *name)
 {
 	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = flags);
 	int fd = dip_bpf_prog_fd(d, prog), link, err;
@@ -709,7 +707,7 @@ int dip_bpf_jiffies(const struct dip_bpf *d, uint64_t monotonic_ns, uint64_t *ji
 {
 	struct {
 		__u64 jiffies, monotonic;
-	} now = { 0 };
+	} now = {0};
 	LIBBPF_OPTS(bpf_test_run_opts, run, .ctx_in = &now, .ctx_size_in = sizeof(now));
 	struct timespec tick;
 	uint64_t ns;

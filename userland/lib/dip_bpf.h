@@ -23,12 +23,12 @@ struct dip_bpf;
 
 /* Where each program goes is its attach type. */
 enum dip_prog {
-	DIP_PROG_XDP,		/* BPF_XDP, on the interface of a VIP */
-	DIP_PROG_TC_IN,		/* BPF_TCX_INGRESS (or clsact), same interface */
-	DIP_PROG_TC_OUT,	/* BPF_TCX_EGRESS (or clsact), same interface */
-	DIP_PROG_TC_TAP,	/* BPF_TCX_INGRESS (or clsact), the hold TAP */
-	DIP_PROG_SK_LOOKUP,	/* BPF_SK_LOOKUP, netd's network namespace */
-	DIP_PROG_SOCK_CREATE,	/* the rest: cgroup ssi.slice */
+	DIP_PROG_XDP,	      /* BPF_XDP, on the interface of a VIP */
+	DIP_PROG_TC_IN,	      /* BPF_TCX_INGRESS (or clsact), same interface */
+	DIP_PROG_TC_OUT,      /* BPF_TCX_EGRESS (or clsact), same interface */
+	DIP_PROG_TC_TAP,      /* BPF_TCX_INGRESS (or clsact), the hold TAP */
+	DIP_PROG_SK_LOOKUP,   /* BPF_SK_LOOKUP, netd's network namespace */
+	DIP_PROG_SOCK_CREATE, /* the rest: cgroup ssi.slice */
 	DIP_PROG_SOCK_RELEASE,
 	DIP_PROG_BIND4,
 	DIP_PROG_BIND6,
@@ -40,7 +40,7 @@ enum dip_prog {
 
 struct dip_bpf_opts {		/* NULL: all defaults */
 	const char *pin_dir;	/* NULL: DIP_PIN_DIR; must lie on a bpffs */
-	unsigned int flow_bits;	/* log2 of buckets of a fresh table; 0: 12 */
+	unsigned int flow_bits; /* log2 of buckets of a fresh table; 0: 12 */
 	bool no_pin;		/* private maps (tests, bench) */
 };
 
@@ -51,17 +51,16 @@ struct dip_bpf_opts {		/* NULL: all defaults */
  * -EPROTO: maps of another ABI are pinned there; the rest is errno of the
  * kernel.  A line that names the remedy is in dip_bpf_error().
  */
-int dip_bpf_load(struct dip_bpf **out, const struct dip_bpf_opts *opts,
-		 uint16_t self, bool *reused);
+int dip_bpf_load(struct dip_bpf **out, const struct dip_bpf_opts *opts, uint16_t self, bool *reused);
 /* Tables only, read-only (mmap PROT_READ), for tools; works without netd. */
 int dip_bpf_open(struct dip_bpf **out, const char *pin_dir);
-void dip_bpf_close(struct dip_bpf *d);	/* pins stay */
+void dip_bpf_close(struct dip_bpf *d); /* pins stay */
 const char *dip_bpf_error(void);
 
 struct dip_mem *dip_bpf_mem(struct dip_bpf *d);
 int dip_bpf_prog_fd(const struct dip_bpf *d, enum dip_prog prog);
 const char *dip_bpf_prog_name(enum dip_prog prog);
-int dip_bpf_events_fd(const struct dip_bpf *d);	/* of the ring buffer map */
+int dip_bpf_events_fd(const struct dip_bpf *d); /* of the ring buffer map */
 
 /*
  * Attach by a pinned link PIN_DIR/links/NAME, or swap this program into the
@@ -69,8 +68,7 @@ int dip_bpf_events_fd(const struct dip_bpf *d);	/* of the ring buffer map */
  * gone is replaced.  target: ifindex, or fd of the cgroup or namespace.
  * The attach type follows from prog; flags are BPF_XDP's (XDP_FLAGS_*) or 0.
  */
-int dip_bpf_attach(struct dip_bpf *d, enum dip_prog prog, int target,
-		   uint32_t flags, const char *name);
+int dip_bpf_attach(struct dip_bpf *d, enum dip_prog prog, int target, uint32_t flags, const char *name);
 int dip_bpf_detach(struct dip_bpf *d, const char *name);
 /* Detach all links and remove every pin: the node leaves. */
 int dip_bpf_unpin(const char *pin_dir);
@@ -82,8 +80,7 @@ int dip_bpf_stats(const struct dip_bpf *d, struct dip_stats *out);
  * jiffies64 of a moment of CLOCK_MONOTONIC (ns), rounded down: what is passed
  * to dip_lease_set() never lies later than the moment asked for.
  */
-int dip_bpf_jiffies(const struct dip_bpf *d, uint64_t monotonic_ns,
-		    uint64_t *jiffies);
+int dip_bpf_jiffies(const struct dip_bpf *d, uint64_t monotonic_ns, uint64_t *jiffies);
 
 #ifdef __cplusplus
 }

@@ -13,9 +13,9 @@
 
 #include "dip_tables.h"
 
-#define SEEDS		100000
-#define KICKS		200
-#define KICK_DEPTH	3
+#define SEEDS	   100000
+#define KICKS	   200
+#define KICK_DEPTH 3
 
 static void put64(__u64 *p, __u64 v)
 {
@@ -30,7 +30,9 @@ static __u64 get64(const __u64 *p)
 static struct dip_tables view(const struct dip_mem *m)
 {
 	struct dip_tables t = {
-		.conf = m->conf, .ports = m->ports, .flows = m->flows,
+		.conf = m->conf,
+		.ports = m->ports,
+		.flows = m->flows,
 		.flow_mask = m->flow_mask,
 	};
 
@@ -119,8 +121,8 @@ static int vips_place(struct dip_vip *side, const struct dip_vip *list, size_t n
 {
 	memset(side, 0, sizeof(*side) * DIP_VIP_SLOTS);
 	for (size_t i = 0; i < n; i++) {
-		struct dip_vip *v = &side[dip_vip_hash(list[i].family, &list[i].addr, seed) &
-					  (DIP_VIP_SLOTS - 1)];
+		struct dip_vip *v =
+			&side[dip_vip_hash(list[i].family, &list[i].addr, seed) & (DIP_VIP_SLOTS - 1)];
 		if (v->family)
 			return -EEXIST;
 		*v = list[i];
@@ -148,8 +150,7 @@ static int vips_publish(struct dip_mem *m, const struct dip_vip *list, size_t n)
 	return -ENOSPC;
 }
 
-static struct dip_vip *vips_find(struct dip_vip *list, size_t n, uint8_t family,
-				 const union dip_addr *addr)
+static struct dip_vip *vips_find(struct dip_vip *list, size_t n, uint8_t family, const union dip_addr *addr)
 {
 	for (size_t i = 0; i < n; i++)
 		if (list[i].family == family && !memcmp(&list[i].addr, addr, sizeof(*addr)))
@@ -243,8 +244,7 @@ int dip_vip_del(struct dip_mem *m, uint8_t family, const union dip_addr *addr)
 	return 0;
 }
 
-int dip_vip_get(const struct dip_mem *m, uint8_t family, const union dip_addr *addr,
-		struct dip_vip *out)
+int dip_vip_get(const struct dip_mem *m, uint8_t family, const union dip_addr *addr, struct dip_vip *out)
 {
 	struct dip_tables t = view(m);
 	const struct dip_vip *v = dip_vip_find(&t, family, addr);
@@ -275,19 +275,17 @@ int dip_vip_at(const struct dip_mem *m, unsigned int index, struct dip_vip *out)
 
 struct dip_slot dip_slot_get(const struct dip_mem *m, unsigned int vip, bool udp, uint16_t port)
 {
-	struct dip_slot s = { .word = get64(&m->ports[DIP_SLOT_INDEX(vip, udp, port)].word) };
+	struct dip_slot s = {.word = get64(&m->ports[DIP_SLOT_INDEX(vip, udp, port)].word)};
 
 	return s;
 }
 
-void dip_slot_set(struct dip_mem *m, unsigned int vip, bool udp, uint16_t port,
-		  struct dip_slot slot)
+void dip_slot_set(struct dip_mem *m, unsigned int vip, bool udp, uint16_t port, struct dip_slot slot)
 {
 	put64(&m->ports[DIP_SLOT_INDEX(vip, udp, port)].word, slot.word);
 }
 
-static void slot_change(struct dip_mem *m, unsigned int vip, bool udp, uint16_t port,
-			struct dip_slot s)
+static void slot_change(struct dip_mem *m, unsigned int vip, bool udp, uint16_t port, struct dip_slot s)
 {
 	s.flags |= dip_slot_get(m, vip, udp, port).flags & DIP_SLOT_EXCEPTIONS;
 	dip_slot_set(m, vip, udp, port, s);
@@ -295,7 +293,7 @@ static void slot_change(struct dip_mem *m, unsigned int vip, bool udp, uint16_t 
 
 void dip_slot_free(struct dip_mem *m, unsigned int vip, bool udp, uint16_t port)
 {
-	struct dip_slot s = { .word = 0 };
+	struct dip_slot s = {.word = 0};
 
 	s.epoch = dip_slot_get(m, vip, udp, port).epoch;
 	slot_change(m, vip, udp, port, s);
@@ -304,7 +302,7 @@ void dip_slot_free(struct dip_mem *m, unsigned int vip, bool udp, uint16_t port)
 void dip_slot_own(struct dip_mem *m, unsigned int vip, bool udp, uint16_t port, uint16_t owner,
 		  uint16_t epoch, bool releasing)
 {
-	struct dip_slot s = { .word = 0 };
+	struct dip_slot s = {.word = 0};
 
 	s.state = DIP_SLOT_OWNED;
 	s.owner = owner;
@@ -316,7 +314,7 @@ void dip_slot_own(struct dip_mem *m, unsigned int vip, bool udp, uint16_t port, 
 void dip_slot_hold(struct dip_mem *m, unsigned int vip, bool udp, uint16_t port, uint16_t owner,
 		   uint16_t next, uint16_t epoch)
 {
-	struct dip_slot s = { .word = 0 };
+	struct dip_slot s = {.word = 0};
 
 	s.state = DIP_SLOT_HOLD;
 	s.owner = owner;
@@ -387,7 +385,7 @@ static int peer_place(const struct dip_conf *c, __u16 *slots, __u16 node, __u32 
 
 	for (int i = 0; i < KICKS; i++) {
 		__u64 mac = peer_mac(c, node);
-		__u32 at[2] = { dip_peer_hash(mac, seed, 0), dip_peer_hash(mac, seed, 1) };
+		__u32 at[2] = {dip_peer_hash(mac, seed, 0), dip_peer_hash(mac, seed, 1)};
 		__u16 out;
 
 		for (int j = 0; j < 2; j++) {
@@ -433,7 +431,7 @@ static int peers_index(struct dip_conf *c)
 
 int dip_peer_set(struct dip_mem *m, uint16_t node, const uint8_t mac[6])
 {
-	struct dip_peer p = { .word = 0 }, was;
+	struct dip_peer p = {.word = 0}, was;
 	int err;
 
 	if (!node || node >= DIP_NODES_MAX)
@@ -531,7 +529,7 @@ static struct dip_way *way_room(struct dip_bucket *b)
 /* Change a way; the overflow flag belongs to the bucket and stays. */
 static void way_word(struct dip_way *w, __u64 word, __u8 state, __u16 node)
 {
-	struct dip_way n = { .word = word };
+	struct dip_way n = {.word = word};
 
 	n.state = state | (w->state & DIP_WAY_OVERFLOW);
 	n.node = node;
@@ -540,7 +538,7 @@ static void way_word(struct dip_way *w, __u64 word, __u8 state, __u16 node)
 
 static void bucket_overflows(struct dip_bucket *b)
 {
-	struct dip_way n = { .word = b->way[0].word };
+	struct dip_way n = {.word = b->way[0].word};
 
 	n.state |= DIP_WAY_OVERFLOW;
 	put64(&b->way[0].word, n.word);
@@ -568,7 +566,7 @@ static int bucket_make_room(struct dip_mem *m, struct dip_bucket *b, int depth);
 /* Copy a resident to its other bucket, then clear it here. */
 static int way_move(struct dip_mem *m, struct dip_bucket *b, struct dip_way *w, int depth)
 {
-	struct flow_id id = { .addr = w->addr, .word = w->word & dip_flow_word_mask() };
+	struct flow_id id = {.addr = w->addr, .word = w->word & dip_flow_word_mask()};
 	struct dip_way was = *w, *to;
 	int other;
 
@@ -610,8 +608,7 @@ static void exceptions_flag(struct dip_mem *m, const struct dip_flow_spec *f)
 	dip_slot_set(m, f->vip, f->udp, f->lport, s);
 }
 
-int dip_flow_put(struct dip_mem *m, const struct dip_flow_spec *f, enum dip_flow_state state,
-		 uint16_t node)
+int dip_flow_put(struct dip_mem *m, const struct dip_flow_spec *f, enum dip_flow_state state, uint16_t node)
 {
 	struct flow_id id = flow_id(m, f);
 	struct dip_way *w = flow_way(&id);
@@ -646,8 +643,8 @@ int dip_flow_del(struct dip_mem *m, const struct dip_flow_spec *f)
 	return 0;
 }
 
-int dip_flow_get(const struct dip_mem *m, const struct dip_flow_spec *f,
-		 enum dip_flow_state *state, uint16_t *node)
+int dip_flow_get(const struct dip_mem *m, const struct dip_flow_spec *f, enum dip_flow_state *state,
+		 uint16_t *node)
 {
 	struct flow_id id = flow_id(m, f);
 	struct dip_way *w = flow_way(&id);
@@ -675,8 +672,8 @@ static struct dip_flow_spec way_spec(const struct dip_way *w)
 }
 
 void dip_flow_each(const struct dip_mem *m,
-		   void (*fn)(const struct dip_flow_spec *f, enum dip_flow_state state,
-			      uint16_t node, void *arg),
+		   void (*fn)(const struct dip_flow_spec *f, enum dip_flow_state state, uint16_t node,
+			      void *arg),
 		   void *arg)
 {
 	for (size_t i = 0; i <= m->flow_mask; i++) {
@@ -692,8 +689,7 @@ void dip_flow_each(const struct dip_mem *m,
 	}
 }
 
-static void count_one(const struct dip_flow_spec *f, enum dip_flow_state state, uint16_t node,
-		      void *arg)
+static void count_one(const struct dip_flow_spec *f, enum dip_flow_state state, uint16_t node, void *arg)
 {
 	(void)f;
 	(void)state;

@@ -79,23 +79,22 @@
  * rendezvous hashing over the live nodes, so that all nodes compute the same.
  */
 
-#define DIP_ABI			1
+#define DIP_ABI 1
 
-#define DIP_NODES_MAX		1024
-#define DIP_NOBODY		0
-#define DIP_VIPS_MAX		16
-#define DIP_VIP_SLOTS		256
-#define DIP_HOMES		1024
-#define DIP_PEER_SLOTS		4096
-#define DIP_SLOTS		(DIP_VIPS_MAX << 17)
-#define DIP_WAYS		4
+#define DIP_NODES_MAX  1024
+#define DIP_NOBODY     0
+#define DIP_VIPS_MAX   16
+#define DIP_VIP_SLOTS  256
+#define DIP_HOMES      1024
+#define DIP_PEER_SLOTS 4096
+#define DIP_SLOTS      (DIP_VIPS_MAX << 17)
+#define DIP_WAYS       4
 
-#define DIP_PIN_DIR		"/sys/fs/bpf/netssi"
+#define DIP_PIN_DIR "/sys/fs/bpf/netssi"
 
 /* index into dip_ports: vip << 17 | udp << 16 | port */
 #define DIP_SLOT_INDEX(vip, udp, port) \
-	((((__u32)(vip)) << 17 | ((udp) ? 1u << 16 : 0u) | (__u32)(port)) & \
-	 (DIP_SLOTS - 1))
+	((((__u32)(vip)) << 17 | ((udp) ? 1u << 16 : 0u) | (__u32)(port)) & (DIP_SLOTS - 1))
 
 enum dip_slot_state {
 	DIP_SLOT_FREE = 0,
@@ -104,8 +103,8 @@ enum dip_slot_state {
 	/* 3 is kept for groups: `owner` will number the group */
 };
 
-#define DIP_SLOT_EXCEPTIONS	0x01	/* exact flows stand in dip_flows */
-#define DIP_SLOT_RELEASING	0x02	/* the queue is being written back */
+#define DIP_SLOT_EXCEPTIONS 0x01 /* exact flows stand in dip_flows */
+#define DIP_SLOT_RELEASING  0x02 /* the queue is being written back */
 
 /* One port.  Changed only as a whole, by one store of `word`. */
 struct dip_slot {
@@ -113,9 +112,9 @@ struct dip_slot {
 		__u64 word;
 		struct {
 			__u16 owner;
-			__u16 next;	/* in HOLD: who gets it */
-			__u8 state;	/* enum dip_slot_state */
-			__u8 flags;	/* DIP_SLOT_* */
+			__u16 next; /* in HOLD: who gets it */
+			__u8 state; /* enum dip_slot_state */
+			__u8 flags; /* DIP_SLOT_* */
 			__u16 epoch;
 		};
 	};
@@ -132,22 +131,22 @@ enum dip_flow_state {
 	DIP_FLOW_DROP = 3,
 };
 
-#define DIP_WAY_STATE		0x07	/* enum dip_flow_state */
-#define DIP_WAY_OVERFLOW	0x80	/* way 0: look into the other bucket too */
+#define DIP_WAY_STATE	 0x07 /* enum dip_flow_state */
+#define DIP_WAY_OVERFLOW 0x80 /* way 0: look into the other bucket too */
 
-#define DIP_KEY_VIP		0x0f	/* index of the VIP */
-#define DIP_KEY_UDP		0x10
-#define DIP_KEY_IPV6		0x20
+#define DIP_KEY_VIP  0x0f /* index of the VIP */
+#define DIP_KEY_UDP  0x10
+#define DIP_KEY_IPV6 0x20
 
 struct dip_way {
-	__u64 addr;			/* IPv4 address or IPv6 digest */
+	__u64 addr; /* IPv4 address or IPv6 digest */
 	union {
 		__u64 word;
 		struct {
-			__be16 rport;	/* of the client */
-			__be16 lport;	/* of the VIP */
-			__u8 key;	/* DIP_KEY_* */
-			__u8 state;	/* DIP_WAY_* */
+			__be16 rport; /* of the client */
+			__be16 lport; /* of the VIP */
+			__u8 key;     /* DIP_KEY_* */
+			__u8 state;   /* DIP_WAY_* */
 			__u16 node;
 		};
 	};
@@ -165,19 +164,19 @@ union dip_addr {
 	__u8 a8[16];
 };
 
-#define DIP_INET		4
-#define DIP_INET6		6
+#define DIP_INET  4
+#define DIP_INET6 6
 
 struct dip_vip {
 	union dip_addr addr;
-	__u8 family;			/* DIP_INET, DIP_INET6; 0: empty slot */
-	__u8 index;			/* 0..15 */
-	__u8 mac[6];			/* the shared MAC, in ARP payloads */
-	__u32 ifindex;			/* where it is exposed on this node */
-	__u32 flags;			/* must be 0 */
+	__u8 family;   /* DIP_INET, DIP_INET6; 0: empty slot */
+	__u8 index;    /* 0..15 */
+	__u8 mac[6];   /* the shared MAC, in ARP payloads */
+	__u32 ifindex; /* where it is exposed on this node */
+	__u32 flags;   /* must be 0 */
 };
 
-#define DIP_PEER_PRESENT	0x01
+#define DIP_PEER_PRESENT 0x01
 
 /* A node's MAC on the segment of the VIPs.  Changed as a whole. */
 struct dip_peer {
@@ -185,7 +184,7 @@ struct dip_peer {
 		__u64 word;
 		struct {
 			__u8 mac[6];
-			__u8 flags;	/* DIP_PEER_* */
+			__u8 flags; /* DIP_PEER_* */
 			__u8 pad;
 		};
 	};
@@ -193,16 +192,16 @@ struct dip_peer {
 
 struct dip_conf {
 	/* what every packet reads: one cache line */
-	__u32 abi;			/* DIP_ABI */
-	__u32 self;			/* this node's number */
-	__u64 lease_expiry;		/* jiffies64 */
-	__u64 vip_pick;			/* side << 32 | seed */
-	__u64 flow_key;			/* secret, set once before traffic */
-	__u64 generation;		/* of vips, homes and peers */
-	__u32 hold_ifindex;		/* TAP of the hold queue, 0: none */
-	__u32 mark;			/* of released packets, random, not 0 */
-	__u64 netns_cookie;		/* only sockets of this namespace count */
-	__u32 vip_used;			/* bit i: index i is a VIP */
+	__u32 abi;	    /* DIP_ABI */
+	__u32 self;	    /* this node's number */
+	__u64 lease_expiry; /* jiffies64 */
+	__u64 vip_pick;	    /* side << 32 | seed */
+	__u64 flow_key;	    /* secret, set once before traffic */
+	__u64 generation;   /* of vips, homes and peers */
+	__u32 hold_ifindex; /* TAP of the hold queue, 0: none */
+	__u32 mark;	    /* of released packets, random, not 0 */
+	__u64 netns_cookie; /* only sockets of this namespace count */
+	__u32 vip_used;	    /* bit i: index i is a VIP */
 	__u32 peer_seed;
 
 	struct dip_vip vips[2][DIP_VIP_SLOTS];
@@ -218,12 +217,12 @@ enum dip_dir {
 	DIP_OUT = 1,
 };
 
-#define DIP_REASONS_MAX		64
+#define DIP_REASONS_MAX 64
 
 /* Per CPU.  A packet is counted once, where its fate is decided. */
 struct dip_stats {
 	__u64 reason[2][DIP_REASONS_MAX];
-	__u64 events_lost;		/* ring was full: dump the sockets again */
+	__u64 events_lost; /* ring was full: dump the sockets again */
 };
 
 /*
@@ -232,27 +231,27 @@ struct dip_stats {
  * the end once, however it comes (close, shutdown, kill -9, last holder).
  */
 enum dip_event_type {
-	DIP_EV_LISTEN = 1,		/* TCP listens */
-	DIP_EV_UNLISTEN = 2,		/* TCP listens no more */
-	DIP_EV_BIND = 3,		/* UDP bound */
-	DIP_EV_UNBIND = 4,		/* UDP socket gone */
-	DIP_EV_REFUSED = 5,		/* bind answered EADDRINUSE */
+	DIP_EV_LISTEN = 1,   /* TCP listens */
+	DIP_EV_UNLISTEN = 2, /* TCP listens no more */
+	DIP_EV_BIND = 3,     /* UDP bound */
+	DIP_EV_UNBIND = 4,   /* UDP socket gone */
+	DIP_EV_REFUSED = 5,  /* bind answered EADDRINUSE */
 };
 
-#define DIP_EV_EPHEMERAL	0x01	/* the program asked for port 0 */
+#define DIP_EV_EPHEMERAL 0x01 /* the program asked for port 0 */
 
 struct dip_event {
-	__u8 type;			/* enum dip_event_type */
-	__u8 family;			/* DIP_INET, DIP_INET6 (:: is dual stack) */
-	__u8 proto;			/* IPPROTO_TCP, IPPROTO_UDP */
-	__u8 flags;			/* DIP_EV_* */
+	__u8 type;   /* enum dip_event_type */
+	__u8 family; /* DIP_INET, DIP_INET6 (:: is dual stack) */
+	__u8 proto;  /* IPPROTO_TCP, IPPROTO_UDP */
+	__u8 flags;  /* DIP_EV_* */
 	__u16 port;
-	__u16 owner;			/* REFUSED: the node that owns it */
-	union dip_addr addr;		/* zero: wildcard */
-	__u64 cookie;			/* of the socket */
+	__u16 owner;	     /* REFUSED: the node that owns it */
+	union dip_addr addr; /* zero: wildcard */
+	__u64 cookie;	     /* of the socket */
 	__u64 netns_cookie;
-	__u64 cgroup;			/* id of the cgroup that made the socket */
-	__u32 pid;			/* who did it; 0 at an end */
+	__u64 cgroup; /* id of the cgroup that made the socket */
+	__u32 pid;    /* who did it; 0 at an end */
 	char comm[16];
 	__u32 pad;
 };

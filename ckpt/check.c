@@ -37,7 +37,8 @@ struct check {
 	bool ipc_host;
 };
 
-static void refuse(struct check *c, pid_t pid, int fd, const char *path, const char *reason, const char *remedy)
+static void refuse(struct check *c, pid_t pid, int fd, const char *path, const char *reason,
+		   const char *remedy)
 {
 	if (json_array_size(c->refusals) >= MAX_REFUSALS)
 		return;
@@ -55,17 +56,19 @@ static void refuse_fd(struct check *c, const struct ckpt_fd *f, const char *reas
 
 static void check_anon(struct check *c, const struct ckpt_fd *f, const char *kind)
 {
-	static const char *const fine[] = { "[eventfd]", "[eventpoll]", "[signalfd]", "[timerfd]", "inotify",
-					    "[fanotify]", "[pidfd]" };
+	static const char *const fine[] = {"[eventfd]", "[eventpoll]", "[signalfd]", "[timerfd]",
+					   "inotify",	"[fanotify]",  "[pidfd]"};
 	char reason[128];
 
 	for (size_t i = 0; i < sizeof(fine) / sizeof(fine[0]); i++)
 		if (strcmp(kind, fine[i]) == 0)
 			return;
 	if (strstr(kind, "io_uring"))
-		refuse_fd(c, f, "an io_uring cannot be moved", "configure the program to do without io_uring");
+		refuse_fd(c, f, "an io_uring cannot be moved",
+			  "configure the program to do without io_uring");
 	else if (strstr(kind, "bpf"))
-		refuse_fd(c, f, "BPF maps, programs and links cannot be moved", "do without them in this program");
+		refuse_fd(c, f, "BPF maps, programs and links cannot be moved",
+			  "do without them in this program");
 	else if (strstr(kind, "perf_event"))
 		refuse_fd(c, f, "a perf event cannot be moved", "stop profiling the program");
 	else {
@@ -114,7 +117,7 @@ static void count_ends(void *arg, const struct ckpt_fd *f)
 static bool other_end_held(const struct ckpt_fd *f, int mode)
 {
 	_close_ int fd = fds_get(f);
-	struct pollfd p = { .fd = fd, .events = 0 };
+	struct pollfd p = {.fd = fd, .events = 0};
 
 	if (fd < 0 || poll(&p, 1, 0) < 0)
 		return false;
@@ -123,7 +126,7 @@ static bool other_end_held(const struct ckpt_fd *f, int mode)
 
 static void check_pipe(struct check *c, const struct ckpt_fd *f)
 {
-	struct ends e = { .inode = f->st.st_ino, .dev = f->st.st_dev };
+	struct ends e = {.inode = f->st.st_ino, .dev = f->st.st_dev};
 	int mode = fd_mode(f);
 
 	for (int i = 0; i < 3; i++)
@@ -169,9 +172,14 @@ static int diag_ask(int nl, ino_t inode)
 	struct {
 		struct nlmsghdr h;
 		struct unix_diag_req r;
-	} rq = { .h = { .nlmsg_len = sizeof(rq), .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST },
-		 .r = { .sdiag_family = AF_UNIX, .udiag_states = ~0U, .udiag_ino = (uint32_t)inode,
-			.udiag_show = UDIAG_SHOW_PEER, .udiag_cookie = { ~0U, ~0U } } };
+	} rq = {.h = {.nlmsg_len = sizeof(rq),
+		      .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		      .nlmsg_flags = NLM_F_REQUEST},
+		.r = {.sdiag_family = AF_UNIX,
+		      .udiag_states = ~0U,
+		      .udiag_ino = (uint32_t)inode,
+		      .udiag_show = UDIAG_SHOW_PEER,
+		      .udiag_cookie = {~0U, ~0U}}};
 
 	return send(nl, &rq, sizeof(rq), 0) < 0 ? -errno : 0;
 }
@@ -221,7 +229,8 @@ static void check_unix(struct check *c, const struct ckpt_fd *f, int type)
 static void check_inet(struct check *c, const struct ckpt_fd *f, int protocol)
 {
 	if (protocol == IPPROTO_MPTCP)
-		refuse_fd(c, f, "an MPTCP socket cannot be moved", "let the program use TCP (GODEBUG=multipathtcp=0)");
+		refuse_fd(c, f, "an MPTCP socket cannot be moved",
+			  "let the program use TCP (GODEBUG=multipathtcp=0)");
 	else if (protocol == IPPROTO_SCTP)
 		refuse_fd(c, f, "an SCTP socket cannot be moved", "let the program use TCP");
 }
@@ -266,14 +275,16 @@ static void check_char(struct check *c, const struct ckpt_fd *f)
 {
 	unsigned int major_nr = major(f->st.st_rdev), minor_nr = minor(f->st.st_rdev);
 
-	if (major_nr == 1 && (minor_nr == 3 || minor_nr == 5 || minor_nr == 7 || minor_nr == 8 || minor_nr == 9))
+	if (major_nr == 1 &&
+	    (minor_nr == 3 || minor_nr == 5 || minor_nr == 7 || minor_nr == 8 || minor_nr == 9))
 		return; /* null zero full random urandom */
 	if (major_nr == 5 && minor_nr == 2)
 		return; /* ptmx: a terminal of its own */
 	if (major_nr >= 136 && major_nr <= 143)
 		return; /* its other side */
 	if (major_nr == 4 || major_nr == 5)
-		refuse_fd(c, f, "a terminal of this node cannot be moved", "redirect it; fds 0 to 2 move by themselves");
+		refuse_fd(c, f, "a terminal of this node cannot be moved",
+			  "redirect it; fds 0 to 2 move by themselves");
 	else
 		refuse_fd(c, f, "a device of this node cannot be moved", "close it in the program");
 }
@@ -309,10 +320,10 @@ static void check_ns(struct check *c, pid_t pid)
 {
 	static const struct {
 		const char *ns, *reason;
-	} all[] = { { "mnt", "it has a mount namespace of its own" },
-		    { "net", "it has a network namespace of its own" },
-		    { "pid", "it has a pid namespace of its own" },
-		    { "user", "it has a user namespace of its own" } };
+	} all[] = {{"mnt", "it has a mount namespace of its own"},
+		   {"net", "it has a network namespace of its own"},
+		   {"pid", "it has a pid namespace of its own"},
+		   {"user", "it has a user namespace of its own"}};
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
 		ino_t own = ns_of(pid, all[i].ns), root = ns_of(c->pids[0], all[i].ns);
@@ -372,7 +383,7 @@ static void check_maps(struct check *c, pid_t pid)
 
 json_t *ckpt_check(const pid_t *pids, const uint64_t pipes[3], bool ipc_host)
 {
-	struct check c = { .refusals = json_array(), .pids = pids, .pipes = pipes, .ipc_host = ipc_host };
+	struct check c = {.refusals = json_array(), .pids = pids, .pipes = pipes, .ipc_host = ipc_host};
 
 	fds_each(pids, collect_unix, &c);
 	fds_each(pids, check_fd, &c);

@@ -17,8 +17,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define CKPT_ERROR_MAX 1024
-#define CKPT_LOG_DUMP "dump.log"
+#define CKPT_ERROR_MAX	 1024
+#define CKPT_LOG_DUMP	 "dump.log"
 #define CKPT_LOG_RESTORE "restore.log"
 
 struct ckpt_pipe {

@@ -29,8 +29,9 @@ static uint32_t step8(uint32_t crc, const unsigned char *p)
 	memcpy(&lo, p, 4);
 	memcpy(&hi, p + 4, 4);
 	lo ^= crc; /* little endian, as all of netssi */
-	return table[7][lo & 0xff] ^ table[6][lo >> 8 & 0xff] ^ table[5][lo >> 16 & 0xff] ^ table[4][lo >> 24] ^
-	       table[3][hi & 0xff] ^ table[2][hi >> 8 & 0xff] ^ table[1][hi >> 16 & 0xff] ^ table[0][hi >> 24];
+	return table[7][lo & 0xff] ^ table[6][lo >> 8 & 0xff] ^ table[5][lo >> 16 & 0xff] ^
+	       table[4][lo >> 24] ^ table[3][hi & 0xff] ^ table[2][hi >> 8 & 0xff] ^
+	       table[1][hi >> 16 & 0xff] ^ table[0][hi >> 24];
 }
 
 uint32_t ckpt_crc32c(uint32_t crc, const void *data, size_t len)

@@ -48,7 +48,7 @@ static const char *error_text(const char *line)
 
 static void explain(struct ckpt_job *j, const char *log, const char *what)
 {
-	char path[4096], line[1024], last[2][384] = { "", "" };
+	char path[4096], line[1024], last[2][384] = {"", ""};
 	FILE *f;
 
 	snprintf(path, sizeof(path), "%s/%s", j->dir, log);
@@ -87,7 +87,7 @@ static void put_options(struct criu_rpc *m, const struct ckpt_job *j, int dir, b
 	rpc_put_int(m, CRIU_OPTS_GHOST_LIMIT, GHOST_LIMIT);
 	rpc_put_int(m, CRIU_OPTS_NETWORK_LOCK, CRIU_NETWORK_LOCK_SKIP);
 	for (int i = 0; restore && i < 3; i++) {
-		struct criu_rpc pipe = { 0 };
+		struct criu_rpc pipe = {0};
 		char key[64];
 
 		snprintf(key, sizeof(key), "pipe:[%llu]", (unsigned long long)j->pipes[i].inode);
@@ -99,7 +99,7 @@ static void put_options(struct criu_rpc *m, const struct ckpt_job *j, int dir, b
 
 static int send_request(int sock, const struct ckpt_job *j, int dir, bool restore)
 {
-	struct criu_rpc req = { 0 }, opts = { 0 };
+	struct criu_rpc req = {0}, opts = {0};
 
 	put_options(&opts, j, dir, restore);
 	rpc_put_int(&req, CRIU_REQ_TYPE, restore ? CRIU_RESTORE : CRIU_DUMP);
@@ -111,7 +111,7 @@ static int send_request(int sock, const struct ckpt_job *j, int dir, bool restor
 
 static int send_notify_answer(int sock, bool success)
 {
-	struct criu_rpc req = { 0 };
+	struct criu_rpc req = {0};
 
 	rpc_put_int(&req, CRIU_REQ_TYPE, CRIU_NOTIFY);
 	rpc_put_int(&req, CRIU_REQ_NOTIFY_SUCCESS, success);
@@ -122,7 +122,7 @@ static int send_notify_answer(int sock, bool success)
 
 static void __attribute__((noreturn)) run_criu(const struct ckpt_job *j, int sock, bool restore)
 {
-	int fds[4] = { sock, -1, -1, -1 };
+	int fds[4] = {sock, -1, -1, -1};
 	int n = restore ? 4 : 1;
 
 	for (int i = 1; i < n; i++)
@@ -227,7 +227,8 @@ static int criu(struct ckpt_job *j, bool restore)
 	if (err == 0 && status == 0)
 		return 0;
 	if (WIFEXITED(status) && (WEXITSTATUS(status) == 127 || WEXITSTATUS(status) == 126))
-		snprintf(what, sizeof(what), "cannot run CRIU ('%.64s'); install it, or set criu in netd.conf", j->criu);
+		snprintf(what, sizeof(what),
+			 "cannot run CRIU ('%.64s'); install it, or set criu in netd.conf", j->criu);
 	else if (WIFSIGNALED(status))
 		snprintf(what, sizeof(what), "CRIU was killed by signal %d", WTERMSIG(status));
 	else

@@ -54,7 +54,7 @@ struct reader {
 
 struct field {
 	unsigned int number;
-	uint64_t value;	  /* of a varint */
+	uint64_t value;	     /* of a varint */
 	struct reader bytes; /* of the rest */
 };
 
@@ -77,7 +77,7 @@ static int get_bytes(struct reader *r, uint64_t len, struct reader *out)
 {
 	if (len > (uint64_t)(r->end - r->at))
 		return -EPROTO;
-	*out = (struct reader){ r->at, r->at + len };
+	*out = (struct reader){r->at, r->at + len};
 	r->at += len;
 	return 0;
 }
@@ -89,7 +89,7 @@ static int get_field(struct reader *r, struct field *f)
 
 	if (r->at == r->end)
 		return 0;
-	*f = (struct field){ 0 };
+	*f = (struct field){0};
 	if (get_varint(r, &tag) < 0 || tag >> 3 == 0 || tag >> 3 > 1 << 20)
 		return -EPROTO;
 	f->number = (unsigned int)(tag >> 3);
@@ -129,11 +129,11 @@ static int parse_notify(struct reader r, struct criu_response *out)
 
 int rpc_parse(const char *data, size_t len, struct criu_response *out)
 {
-	struct reader r = { (const unsigned char *)data, (const unsigned char *)data + len };
+	struct reader r = {(const unsigned char *)data, (const unsigned char *)data + len};
 	struct field f;
 	int err;
 
-	*out = (struct criu_response){ 0 };
+	*out = (struct criu_response){0};
 	while ((err = get_field(&r, &f)) > 0) {
 		if (f.number == 1)
 			out->type = f.value;

@@ -13,7 +13,7 @@
 
 static void each_of(pid_t pid, void (*fn)(void *arg, const struct ckpt_fd *f), void *arg)
 {
-	struct ckpt_fd f = { .pid = pid };
+	struct ckpt_fd f = {.pid = pid};
 	char path[64];
 	struct dirent *e;
 	DIR *d;

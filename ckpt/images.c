@@ -50,7 +50,7 @@ __attribute__((format(printf, 3, 4))) static int fail(struct transfer *t, int er
 
 static int wait_io(struct transfer *t, short events)
 {
-	struct pollfd p = { .fd = t->fd, .events = events };
+	struct pollfd p = {.fd = t->fd, .events = events};
 	int r;
 
 	do
@@ -175,8 +175,12 @@ static int send_files(struct transfer *t, const char *path)
 int ckpt_send(int fd, const char *dir, ckpt_progress_fn *progress, void *arg, char error[CKPT_ERROR_MAX])
 {
 	_free_ char *buf = malloc(BUFFER);
-	struct transfer t = { .fd = fd, .buf = buf, .of = ckpt_dir_bytes(dir), .progress = progress, .arg = arg,
-			      .error = error };
+	struct transfer t = {.fd = fd,
+			     .buf = buf,
+			     .of = ckpt_dir_bytes(dir),
+			     .progress = progress,
+			     .arg = arg,
+			     .error = error};
 	uint64_t of = htobe64(t.of);
 	uint32_t end = 0;
 	char answer = 0;
@@ -206,7 +210,8 @@ static int write_file(struct transfer *t, int file, size_t len)
 		ssize_t n = write(file, t->buf + done, len - done);
 
 		if (n < 0)
-			return fail(t, -errno, "cannot write the images: %s; free memory or disk", strerror(errno));
+			return fail(t, -errno, "cannot write the images: %s; free memory or disk",
+				    strerror(errno));
 		done += (size_t)n;
 	}
 	return 0;
@@ -275,7 +280,7 @@ int ckpt_recv(int fd, const char *dir, ckpt_progress_fn *progress, void *arg, ui
 	      char error[CKPT_ERROR_MAX])
 {
 	_free_ char *buf = malloc(BUFFER);
-	struct transfer t = { .fd = fd, .buf = buf, .progress = progress, .arg = arg, .error = error };
+	struct transfer t = {.fd = fd, .buf = buf, .progress = progress, .arg = arg, .error = error};
 	char magic[sizeof(MAGIC) - 1], answer = ALL_WELL;
 	_close_ int d = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	uint64_t of = 0;

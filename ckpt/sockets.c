@@ -75,7 +75,8 @@ static void add_connection(void *arg, const struct ckpt_fd *f)
 	_close_ int fd = get_tcp(f);
 	struct tcp_info info;
 
-	if (fd >= 0 && tcp_state(fd, &info) == 0 && info.tcpi_state != TCP_LISTEN && info.tcpi_state != TCP_CLOSE)
+	if (fd >= 0 && tcp_state(fd, &info) == 0 && info.tcpi_state != TCP_LISTEN &&
+	    info.tcpi_state != TCP_CLOSE)
 		++*(int *)arg;
 }
 
@@ -143,7 +144,7 @@ static void count_pipe(void *arg, const struct ckpt_fd *f)
 
 void ckpt_pipe_users(const pid_t *pids, const uint64_t pipes[3], int users[3])
 {
-	struct pipe_count c = { pipes, users };
+	struct pipe_count c = {pipes, users};
 
 	memset(users, 0, 3 * sizeof(*users));
 	fds_each(pids, count_pipe, &c);
@@ -151,8 +152,8 @@ void ckpt_pipe_users(const pid_t *pids, const uint64_t pipes[3], int users[3])
 
 int ckpt_perf_open(void)
 {
-	struct perf_event_attr attr = { .type = PERF_TYPE_SOFTWARE, .size = sizeof(attr),
-					.config = PERF_COUNT_SW_DUMMY };
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_SOFTWARE, .size = sizeof(attr), .config = PERF_COUNT_SW_DUMMY};
 
 	return (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
 }

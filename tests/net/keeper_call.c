@@ -47,7 +47,7 @@ static void print(json_t *o)
 
 static int unix_connect(const char *name)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
 	snprintf(sa.sun_path, sizeof(sa.sun_path), KEEPER_DIR "/%s", name);
@@ -58,7 +58,7 @@ static int unix_connect(const char *name)
 
 static int tcp_listen(const char *port)
 {
-	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port)) };
+	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
 	int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1, got;
 
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
@@ -71,7 +71,7 @@ static int tcp_listen(const char *port)
 
 static int tcp_connect(char *where)
 {
-	struct sockaddr_in sa = { .sin_family = AF_INET };
+	struct sockaddr_in sa = {.sin_family = AF_INET};
 	char *colon = strrchr(where, ':');
 	time_t end = time(NULL) + PATIENCE_S;
 	int fd;
@@ -200,8 +200,8 @@ static void grant(struct jsonline *client, json_t *args, const char *node)
 
 static void refuse(struct jsonline *client)
 {
-	json_t *o = json_pack("{sssiss}", "error", "refused: an application of this name runs on n9", "code", 1,
-			      "remedy", "choose another with --name");
+	json_t *o = json_pack("{sssiss}", "error", "refused: an application of this name runs on n9", "code",
+			      1, "remedy", "choose another with --name");
 
 	jsonline_send(client, o, NULL, 0);
 	json_decref(o);
@@ -209,7 +209,7 @@ static void refuse(struct jsonline *client)
 
 static void __attribute__((noreturn)) as_netd(const char *node)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX, .sun_path = NETD_SOCKET };
+	struct sockaddr_un sa = {.sun_family = AF_UNIX, .sun_path = NETD_SOCKET};
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
 	mkdir("/run/netssi", 0755);

@@ -141,8 +141,8 @@ TEST_F(Images, NamesStayInTheDirectory)
 
 TEST_F(Images, NamesArePlain)
 {
-	for (std::string name : { std::string("."), std::string(".."), std::string("a/b"), std::string("/etc/x"),
-				  std::string("a\0b", 3) }) {
+	for (std::string name : {std::string("."), std::string(".."), std::string("a/b"),
+				 std::string("/etc/x"), std::string("a\0b", 3)}) {
 		TearDown();
 		SetUp();
 		EXPECT_EQ(-EPROTO, receive(head(0) + file(name, "", 0, 0) + be32(0))) << name;

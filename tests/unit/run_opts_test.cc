@@ -42,11 +42,12 @@ TEST(RunOpts, NameIsTheLastPartOfTheCommand)
 {
 	struct run_opts o;
 
-	ASSERT_EQ(OPTS_RUN, parse(&o, { "/bin/sh", "-c", "exit" }));
+	ASSERT_EQ(OPTS_RUN, parse(&o, {"/bin/sh", "-c", "exit"}));
 	EXPECT_STREQ("sh", o.name);
 	EXPECT_STREQ("-c", o.cmd[1]);
 	EXPECT_FALSE(o.standby || o.detach || o.ipc_host);
-	ASSERT_EQ(OPTS_RUN, parse(&o, { "--name", "web.1", "--standby", "--ipc", "host", "--detach", "--", "sh" }));
+	ASSERT_EQ(OPTS_RUN,
+		  parse(&o, {"--name", "web.1", "--standby", "--ipc", "host", "--detach", "--", "sh"}));
 	EXPECT_STREQ("web.1", o.name);
 	EXPECT_TRUE(o.standby && o.detach && o.ipc_host);
 }
@@ -55,7 +56,7 @@ TEST(RunOpts, OptionsBehindTheCommandAreTheCommands)
 {
 	struct run_opts o;
 
-	ASSERT_EQ(OPTS_RUN, parse(&o, { "sh", "--name", "x" }));
+	ASSERT_EQ(OPTS_RUN, parse(&o, {"sh", "--name", "x"}));
 	EXPECT_STREQ("sh", o.name);
 	EXPECT_STREQ("--name", o.cmd[1]);
 }
@@ -65,33 +66,33 @@ TEST(RunOpts, Refusals)
 	struct run_opts o;
 
 	EXPECT_EQ(OPTS_ERROR, parse(&o, {}));
-	EXPECT_EQ(OPTS_ERROR, parse(&o, { "" }));
-	EXPECT_EQ(OPTS_ERROR, parse(&o, { "--nmae", "x", "sh" }));
-	EXPECT_EQ(OPTS_ERROR, parse(&o, { "--name" }));
-	EXPECT_EQ(OPTS_ERROR, parse(&o, { "--name", "", "sh" }));
-	EXPECT_EQ(OPTS_ERROR, parse(&o, { "--name", "a/b", "sh" }));
-	EXPECT_EQ(OPTS_ERROR, parse(&o, { "--name", ".hidden", "sh" }));
-	EXPECT_EQ(OPTS_ERROR, parse(&o, { "--name", "-x", "sh" }));
-	EXPECT_EQ(OPTS_ERROR, parse(&o, { "--name", std::string(64, 'a'), "sh" }));
-	EXPECT_EQ(OPTS_RUN, parse(&o, { "--name", std::string(63, 'a'), "sh" }));
-	EXPECT_EQ(OPTS_ERROR, parse(&o, { "--standby", "--name", std::string(63, 'a'), "sh" }));
-	EXPECT_EQ(OPTS_ERROR, parse(&o, { "--ipc", "some", "sh" }));
-	EXPECT_EQ(OPTS_ERROR, parse(&o, { "--user", "no-such-user", "sh" }));
-	EXPECT_EQ(OPTS_ERROR, parse(&o, { "--data", "/no/such/dir", "sh" }));
-	EXPECT_EQ(OPTS_ERROR, parse(&o, { "--data", "/etc/passwd", "sh" }));
-	EXPECT_EQ(OPTS_NOT_FOUND, parse(&o, { "no-such-command" }));
-	EXPECT_EQ(OPTS_NOT_FOUND, parse(&o, { "/no/such/command" }));
-	EXPECT_EQ(OPTS_NOT_RUNNABLE, parse(&o, { "/etc/passwd" }));
-	EXPECT_EQ(OPTS_NOT_RUNNABLE, parse(&o, { "/etc" }));
-	EXPECT_EQ(OPTS_DONE, parse(&o, { "--help" }));
-	EXPECT_EQ(OPTS_DONE, parse(&o, { "--version" }));
+	EXPECT_EQ(OPTS_ERROR, parse(&o, {""}));
+	EXPECT_EQ(OPTS_ERROR, parse(&o, {"--nmae", "x", "sh"}));
+	EXPECT_EQ(OPTS_ERROR, parse(&o, {"--name"}));
+	EXPECT_EQ(OPTS_ERROR, parse(&o, {"--name", "", "sh"}));
+	EXPECT_EQ(OPTS_ERROR, parse(&o, {"--name", "a/b", "sh"}));
+	EXPECT_EQ(OPTS_ERROR, parse(&o, {"--name", ".hidden", "sh"}));
+	EXPECT_EQ(OPTS_ERROR, parse(&o, {"--name", "-x", "sh"}));
+	EXPECT_EQ(OPTS_ERROR, parse(&o, {"--name", std::string(64, 'a'), "sh"}));
+	EXPECT_EQ(OPTS_RUN, parse(&o, {"--name", std::string(63, 'a'), "sh"}));
+	EXPECT_EQ(OPTS_ERROR, parse(&o, {"--standby", "--name", std::string(63, 'a'), "sh"}));
+	EXPECT_EQ(OPTS_ERROR, parse(&o, {"--ipc", "some", "sh"}));
+	EXPECT_EQ(OPTS_ERROR, parse(&o, {"--user", "no-such-user", "sh"}));
+	EXPECT_EQ(OPTS_ERROR, parse(&o, {"--data", "/no/such/dir", "sh"}));
+	EXPECT_EQ(OPTS_ERROR, parse(&o, {"--data", "/etc/passwd", "sh"}));
+	EXPECT_EQ(OPTS_NOT_FOUND, parse(&o, {"no-such-command"}));
+	EXPECT_EQ(OPTS_NOT_FOUND, parse(&o, {"/no/such/command"}));
+	EXPECT_EQ(OPTS_NOT_RUNNABLE, parse(&o, {"/etc/passwd"}));
+	EXPECT_EQ(OPTS_NOT_RUNNABLE, parse(&o, {"/etc"}));
+	EXPECT_EQ(OPTS_DONE, parse(&o, {"--help"}));
+	EXPECT_EQ(OPTS_DONE, parse(&o, {"--version"}));
 }
 
 TEST(RunOpts, DataAndUser)
 {
 	struct run_opts o;
 
-	ASSERT_EQ(OPTS_RUN, parse(&o, { "--data", "/etc/../etc", "--data", "/usr", "--user", "root", "sh" }));
+	ASSERT_EQ(OPTS_RUN, parse(&o, {"--data", "/etc/../etc", "--data", "/usr", "--user", "root", "sh"}));
 	EXPECT_EQ(2, o.n_data);
 	EXPECT_STREQ("/etc", o.data[0]);
 	EXPECT_EQ(nullptr, o.data[2]);
@@ -113,9 +114,9 @@ TEST(RunOpts, PathSearch)
 
 TEST(RunOpts, Description)
 {
-	json_t *d = json_pack("{ss s[ss] ss s[s] s[sss] si si}", "name", "redis", "cmd", "redis-server", "x", "cwd",
-			      "/srv", "data", "/var/lib/redis", "flags", "detached", "ipc-host", "later", "uid", 7,
-			      "gid", 8);
+	json_t *d = json_pack("{ss s[ss] ss s[s] s[sss] si si}", "name", "redis", "cmd", "redis-server", "x",
+			      "cwd", "/srv", "data", "/var/lib/redis", "flags", "detached", "ipc-host",
+			      "later", "uid", 7, "gid", 8);
 	struct run_opts o = {};
 
 	ASSERT_EQ(0, opts_from_json(&o, d));

@@ -41,7 +41,7 @@ static void on_notify(const char *, size_t)
 {
 }
 
-static const struct stdio_events events = { on_lost, on_exited, on_signal, on_notify };
+static const struct stdio_events events = {on_lost, on_exited, on_signal, on_notify};
 
 static void prepare(void *)
 {
@@ -71,7 +71,7 @@ static std::string frame(uint8_t kind, const std::string &payload)
 
 static std::string have(uint64_t a, uint64_t b, uint64_t c)
 {
-	uint64_t be[3] = { htobe64(a), htobe64(b), htobe64(c) };
+	uint64_t be[3] = {htobe64(a), htobe64(b), htobe64(c)};
 
 	return frame(KEEPER_FRAME_HAVE, std::string((char *)be, sizeof(be)));
 }

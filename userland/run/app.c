@@ -126,7 +126,7 @@ void app_find_pids(void)
 
 int app_start(void)
 {
-	int child[3] = { -1, -1, -1 }, err = app_prepare();
+	int child[3] = {-1, -1, -1}, err = app_prepare();
 
 	if (err == 0)
 		err = stdio_pipes(run.opts.uid, run.opts.gid, child);

@@ -40,11 +40,11 @@ static struct {
 	struct keeper_request rq;
 	bool busy; /* rq waits for its answer */
 	char dir[PATH_MAX];
-	json_t *app;	/* APP_FILE of the images that came */
-	int perf_fd;	/* open around a dump */
+	json_t *app; /* APP_FILE of the images that came */
+	int perf_fd; /* open around a dump */
 	int64_t frozen_at_ms;
-	bool home;	/* the application comes back to the node of its user */
-} now = { .perf_fd = -1 };
+	bool home; /* the application comes back to the node of its user */
+} now = {.perf_fd = -1};
 
 /* ---- helpers -------------------------------------------------------------------------------- */
 
@@ -151,7 +151,7 @@ void carry_check(struct keeper_request rq, json_t *args, int fd)
 
 /* ---- holding: the worker inside waits, and what we say decides -------------------------------- */
 
-static struct jsonline inside = { .fd = -1 };
+static struct jsonline inside = {.fd = -1};
 
 static void say_error(const char *text)
 {
@@ -196,15 +196,17 @@ static int inside_main(const char *blob, const int *fds, int n, bool restore)
 {
 	json_t *order = json_loads(blob, 0, NULL), *line;
 	json_t *pipes = json_object_get(order, "pipes");
-	struct ckpt_job j = { .criu = json_string_value(json_object_get(order, "criu")),
-			      .dir = json_string_value(json_object_get(order, "dir")),
-			      .root = ROOT_PID, .hold = hold_inside, .arg = &j };
+	struct ckpt_job j = {.criu = json_string_value(json_object_get(order, "criu")),
+			     .dir = json_string_value(json_object_get(order, "dir")),
+			     .root = ROOT_PID,
+			     .hold = hold_inside,
+			     .arg = &j};
 	int err;
 
 	jsonline_init(&inside, fds[0]);
 	for (int i = 0; restore && i < 3 && i + 1 < n; i++)
-		j.pipes[i] = (struct ckpt_pipe){ (uint64_t)json_integer_value(json_array_get(pipes, (size_t)i)),
-						 fds[i + 1] };
+		j.pipes[i] = (struct ckpt_pipe){
+			(uint64_t)json_integer_value(json_array_get(pipes, (size_t)i)), fds[i + 1]};
 	setsid();
 	protect_worker();
 	err = restore ? ckpt_restore(&j) : ckpt_dump(&j);
@@ -352,9 +354,10 @@ static void refuse_dump(json_t *list)
 	char text[PATH_MAX + 256];
 	const char *path = json_string_value(json_object_get(first, "path"));
 
-	snprintf(text, sizeof(text), "pid %d fd %d%s%s: %s", (int)json_integer_value(json_object_get(first, "pid")),
-		 (int)json_integer_value(json_object_get(first, "fd")), path && *path ? " " : "", path ? path : "",
-		 json_string_value(json_object_get(first, "reason")));
+	snprintf(text, sizeof(text), "pid %d fd %d%s%s: %s",
+		 (int)json_integer_value(json_object_get(first, "pid")),
+		 (int)json_integer_value(json_object_get(first, "fd")), path && *path ? " " : "",
+		 path ? path : "", json_string_value(json_object_get(first, "reason")));
 	answer_error(json_string_value(json_object_get(first, "remedy")), text);
 }
 
@@ -436,8 +439,8 @@ static void progress(void *arg, uint64_t bytes, uint64_t of)
 
 static int report_transfer(struct jsonline *to, int err, uint64_t bytes, const char *error)
 {
-	json_t *line = err < 0 ? json_pack("{so}", "error", jsonline_string(error, CKPT_ERROR_MAX)) :
-				 json_pack("{sI}", "bytes", (json_int_t)bytes);
+	json_t *line = err < 0 ? json_pack("{so}", "error", jsonline_string(error, CKPT_ERROR_MAX))
+			       : json_pack("{sI}", "bytes", (json_int_t)bytes);
 
 	jsonline_send(to, line, NULL, 0);
 	json_decref(line);
@@ -450,7 +453,8 @@ static int send_beside(struct jsonline *to, json_t *order, int fd)
 	char error[CKPT_ERROR_MAX] = "";
 
 	progress_to = to;
-	return report_transfer(to, ckpt_send(fd, dir, progress, (void *)"send", error), ckpt_dir_bytes(dir), error);
+	return report_transfer(to, ckpt_send(fd, dir, progress, (void *)"send", error), ckpt_dir_bytes(dir),
+			       error);
 }
 
 static int recv_beside(struct jsonline *to, json_t *order, int fd)
@@ -517,7 +521,8 @@ void carry_recv(struct keeper_request rq, json_t *args, int fd)
 {
 	int err;
 
-	if (!begin(rq, (run.state == RUN_WAITING || run.state == RUN_MOVED) && run.space.init >= 0, "a waiting keeper")) {
+	if (!begin(rq, (run.state == RUN_WAITING || run.state == RUN_MOVED) && run.space.init >= 0,
+		   "a waiting keeper")) {
 		if (fd >= 0)
 			close(fd);
 		return;
@@ -576,7 +581,8 @@ static void restore_held(void)
 	if (!pipes_are_ours()) {
 		worker_tell(&now.holder, "undo");
 		restore_undone();
-		answer_error("use the same CRIU on both nodes", "CRIU did not connect the application's stdio");
+		answer_error("use the same CRIU on both nodes",
+			     "CRIU did not connect the application's stdio");
 		return;
 	}
 	app_find_pids();
@@ -622,8 +628,9 @@ static void restore_said(json_t *message)
 		app_ended(SIGKILL);
 	} else if (error) {
 		restore_undone();
-		answer_error("it goes on where it was; files must have the same path and content on both nodes",
-			     error);
+		answer_error(
+			"it goes on where it was; files must have the same path and content on both nodes",
+			error);
 	}
 }
 
@@ -640,7 +647,7 @@ static void restore_ended(void)
 
 static int start_restore(const char *criu)
 {
-	int child[3] = { -1, -1, -1 }, err;
+	int child[3] = {-1, -1, -1}, err;
 
 	stdio_freeze(true);
 	err = load_app() ?: app_prepare();

@@ -137,13 +137,14 @@ static int job_wait(sd_bus *bus, struct job *job)
 	return 0;
 }
 
-static int call_start_scope(sd_bus *bus, const char *unit, const char *slice, pid_t pid, sd_bus_message **reply,
-			    sd_bus_error *error)
+static int call_start_scope(sd_bus *bus, const char *unit, const char *slice, pid_t pid,
+			    sd_bus_message **reply, sd_bus_error *error)
 {
 	_cleanup_(message_unref) sd_bus_message *m = NULL;
 	int r;
 
-	r = sd_bus_message_new_method_call(bus, &m, MANAGER, MANAGER_PATH, MANAGER_IFACE, "StartTransientUnit");
+	r = sd_bus_message_new_method_call(bus, &m, MANAGER, MANAGER_PATH, MANAGER_IFACE,
+					   "StartTransientUnit");
 	if (r >= 0)
 		r = sd_bus_message_append(m, "ssa(sv)a(sa(sv))", unit, "fail", 5, "Description", "s",
 					  "netssi application", "Slice", "s", slice, "PIDs", "au", 1,
@@ -157,7 +158,7 @@ static int systemd_scope(const char *unit, const char *slice, pid_t pid)
 	_cleanup_(bus_close) sd_bus *bus = NULL;
 	_cleanup_(message_unref) sd_bus_message *reply = NULL;
 	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-	struct job job = { 0 };
+	struct job job = {0};
 	int r = bus_open(&bus);
 
 	if (r >= 0)

@@ -15,7 +15,7 @@
 #define NETD_SOCKET RUN_DIR "/netd.sock"
 #define RETRY_MS    1000
 
-static struct jsonline line = { .fd = -1 };
+static struct jsonline line = {.fd = -1};
 static struct watch watch;
 static struct timer retry;
 static bool told_waiting, went;
@@ -28,7 +28,7 @@ static void claim_close(void)
 
 static int netd_connect(void)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX, .sun_path = NETD_SOCKET };
+	struct sockaddr_un sa = {.sun_family = AF_UNIX, .sun_path = NETD_SOCKET};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), err;
 
 	if (fd < 0)
@@ -57,9 +57,9 @@ static json_t *request(void)
 
 	for (int i = 0; i < run.opts.n_data; i++)
 		json_array_append_new(data, jsonline_string(run.opts.data[i], PATH_MAX));
-	return json_pack("{ss s{ss so si si sb sb so}}", "cmd", "app-start", "args", "name", run.opts.name, "cmd",
-			 cmd_text(), "uid", (int)run.opts.uid, "pid", (int)getpid(), "detach", run.opts.detach,
-			 "standby", run.opts.standby, "data", data);
+	return json_pack("{ss s{ss so si si sb sb so}}", "cmd", "app-start", "args", "name", run.opts.name,
+			 "cmd", cmd_text(), "uid", (int)run.opts.uid, "pid", (int)getpid(), "detach",
+			 run.opts.detach, "standby", run.opts.standby, "data", data);
 }
 
 static void refused(json_t *answer)
@@ -136,7 +136,7 @@ static int ask(void)
 		jsonline_close(&line);
 		return err;
 	}
-	watch = (struct watch){ .fd = fd, .events = POLLIN, .fn = netd_event };
+	watch = (struct watch){.fd = fd, .events = POLLIN, .fn = netd_event};
 	loop_watch(&watch);
 	return 0;
 }

@@ -50,15 +50,15 @@ static void command(char **argv)
 	}
 	execvp(argv[4], argv + 4);
 	err = errno;
-	fprintf(stderr, "ssi-run: error: cannot run '%s': %s; check its name, PATH and permissions\n", argv[4],
-		strerror(err));
+	fprintf(stderr, "ssi-run: error: cannot run '%s': %s; check its name, PATH and permissions\n",
+		argv[4], strerror(err));
 	_exit(err == ENOENT ? 127 : 126);
 }
 
 /* As CMD ended, so that whoever waits for this process sees the same. */
 static void end_as(int status)
 {
-	const struct rlimit no_core = { 0, 0 };
+	const struct rlimit no_core = {0, 0};
 	sigset_t one;
 	int sig;
 

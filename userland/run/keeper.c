@@ -25,10 +25,10 @@
 #include "userland/run/logfile.h"
 #include "userland/run/run.h"
 
-#define MAX_CONNS     8
-#define LOCK_DIR      RUN_DIR "/lock"
-#define LOCK_TRIES    50 /* of 100 ms: the one before may be about to end */
-#define LOGS_LINES    1000
+#define MAX_CONNS  8
+#define LOCK_DIR   RUN_DIR "/lock"
+#define LOCK_TRIES 50 /* of 100 ms: the one before may be about to end */
+#define LOGS_LINES 1000
 
 struct conn {
 	unsigned int serial; /* 0: free */
@@ -39,7 +39,7 @@ struct conn {
 
 static struct conn conns[MAX_CONNS];
 static unsigned int last_serial;
-static struct watch listener = { .fd = -1 };
+static struct watch listener = {.fd = -1};
 static char socket_name[OPTS_NAME_MAX + 2];
 static int lock_fd = -1;
 
@@ -103,8 +103,8 @@ void keeper_error(struct keeper_request rq, const char *remedy, const char *fmt,
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	line = json_pack("{sI so si so}", "id", rq.id, "error", jsonline_string(text, sizeof(text)), "code", 1,
-			 "remedy", remedy ? jsonline_string(remedy, 512) : json_string(""));
+	line = json_pack("{sI so si so}", "id", rq.id, "error", jsonline_string(text, sizeof(text)), "code",
+			 1, "remedy", remedy ? jsonline_string(remedy, 512) : json_string(""));
 	if (c)
 		conn_send(c, line);
 	json_decref(line);
@@ -212,15 +212,27 @@ static const struct {
 	const char *op;
 	keeper_op_fn *fn;
 } ops[] = {
-	{ "prepare", op_prepare },  { "go", op_go },	      { "say", op_say },	  { "signal", op_signal },
-	{ "logs", op_logs },	    { "lost", op_lost },      { "check", carry_check },	  { "dump", carry_dump },
-	{ "send", carry_send },	    { "recv", carry_recv },   { "restore", carry_restore }, { "resume", carry_resume },
-	{ "thaw", carry_thaw },	    { "discard", carry_discard }, { "stdio", carry_stdio }, { "moved", carry_moved },
+	{"prepare", op_prepare},
+	{"go", op_go},
+	{"say", op_say},
+	{"signal", op_signal},
+	{"logs", op_logs},
+	{"lost", op_lost},
+	{"check", carry_check},
+	{"dump", carry_dump},
+	{"send", carry_send},
+	{"recv", carry_recv},
+	{"restore", carry_restore},
+	{"resume", carry_resume},
+	{"thaw", carry_thaw},
+	{"discard", carry_discard},
+	{"stdio", carry_stdio},
+	{"moved", carry_moved},
 };
 
 static void conn_line(struct conn *c, json_t *line)
 {
-	struct keeper_request rq = { c->serial, json_integer_value(json_object_get(line, "id")) };
+	struct keeper_request rq = {c->serial, json_integer_value(json_object_get(line, "id"))};
 	const char *op = json_string_value(json_object_get(line, "op"));
 	int fd = jsonline_take_fd(&c->line);
 
@@ -270,7 +282,7 @@ static void accept_one(struct watch *w, short revents)
 	jsonline_init(&c->line, fd);
 	c->serial = ++last_serial;
 	c->leave = false;
-	c->w = (struct watch){ .fd = fd, .events = POLLIN, .fn = conn_event, .arg = c };
+	c->w = (struct watch){.fd = fd, .events = POLLIN, .fn = conn_event, .arg = c};
 	loop_watch(&c->w);
 	hello = run_hello(socket_name);
 	conn_send(c, hello);
@@ -307,7 +319,7 @@ static void socket_path(char *path, size_t size, const char *prefix, const char 
 /* What appears under its name answers: bound and listening before. */
 static int open_socket(void)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 	char path[sizeof(sa.sun_path)];
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), err;
 
@@ -328,7 +340,8 @@ int keeper_listen(void)
 {
 	int fd;
 
-	snprintf(socket_name, sizeof(socket_name), "%s%s", run.opts.name, run.opts.standby && !run.opts.keeper ? "@" : "");
+	snprintf(socket_name, sizeof(socket_name), "%s%s", run.opts.name,
+		 run.opts.standby && !run.opts.keeper ? "@" : "");
 	mkdir(RUN_DIR, 0755);
 	mkdir(KEEPER_DIR, 0700);
 	lock_fd = lock_name(socket_name, run.opts.keeper ? LOCK_TRIES : 0);
@@ -342,7 +355,7 @@ int keeper_listen(void)
 		log_err("cannot listen in " KEEPER_DIR ": %s", strerror(-fd));
 		return fd;
 	}
-	listener = (struct watch){ .fd = fd, .events = POLLIN, .fn = accept_one };
+	listener = (struct watch){.fd = fd, .events = POLLIN, .fn = accept_one};
 	loop_watch(&listener);
 	return 0;
 }

@@ -98,7 +98,7 @@ static int fill(struct pollfd *p)
 		struct watch *w = watches[i];
 		bool on = w && w->fd >= 0 && (w->events || w->always);
 
-		p[i] = (struct pollfd){ .fd = on ? w->fd : -1, .events = on ? w->events : 0 };
+		p[i] = (struct pollfd){.fd = on ? w->fd : -1, .events = on ? w->events : 0};
 	}
 	return n_watches;
 }

@@ -29,19 +29,20 @@
 #include "userland/run/stdio.h"
 #include "userland/run/worker.h"
 
-#define DESC_MAX	 (256 << 10)
+#define DESC_MAX	  (256 << 10)
 #define STDIO_PATIENCE_MS 30000
-#define WAIT_PATIENCE_MS 120000
+#define WAIT_PATIENCE_MS  120000
 
-struct run run = { .report = -1 };
+struct run run = {.report = -1};
 int run_ignored[4];
 
-static struct watch signals = { .fd = -1 };
+static struct watch signals = {.fd = -1};
 static struct timer patience;
 
 const char *run_state_name(enum run_state s)
 {
-	static const char *const names[] = { "starting", "running", "frozen", "waiting", "restored", "moved", "exited" };
+	static const char *const names[] = {"starting", "running", "frozen", "waiting",
+					    "restored", "moved",   "exited"};
 
 	return names[s];
 }
@@ -102,10 +103,11 @@ json_t *run_hello(const char *name)
 		app_find_pids();
 	return json_pack("{s{ss ss si si sI ss si si so so ss so so sI}}", "hello", "name", name, "state",
 			 run_state_name(run.state), "pid", run.pid, "main", run.main_pid, "cgroup_id",
-			 (json_int_t)run.space.cgroup_id, "cgroup", run.space.cgroup, "uid", (int)run.opts.uid,
-			 "gid", (int)run.opts.gid, "cmd", strings_json(run.opts.cmd), "cwd",
-			 jsonline_string(run.opts.cwd, PATH_MAX), "origin", run.origin, "flags", flags_json(),
-			 "data", strings_json(run.opts.data), "since", (json_int_t)run.since_ms);
+			 (json_int_t)run.space.cgroup_id, "cgroup", run.space.cgroup, "uid",
+			 (int)run.opts.uid, "gid", (int)run.opts.gid, "cmd", strings_json(run.opts.cmd),
+			 "cwd", jsonline_string(run.opts.cwd, PATH_MAX), "origin", run.origin, "flags",
+			 flags_json(), "data", strings_json(run.opts.data), "since",
+			 (json_int_t)run.since_ms);
 }
 
 /* ---- signals ------------------------------------------------------------------------------ */
@@ -145,8 +147,8 @@ static void ignore(int sig)
 
 static void catch_signals(void)
 {
-	static const int list[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT, SIGTSTP,
-				    SIGCHLD };
+	static const int list[] = {SIGTERM, SIGINT,   SIGHUP,  SIGQUIT, SIGUSR1,
+				   SIGUSR2, SIGWINCH, SIGCONT, SIGTSTP, SIGCHLD};
 	sigset_t set;
 
 	sigemptyset(&set);
@@ -160,8 +162,8 @@ static void catch_signals(void)
 	}
 	signal(SIGCHLD, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &set, NULL);
-	signals = (struct watch){ .fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), .events = POLLIN,
-				  .fn = signal_event };
+	signals = (struct watch){
+		.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), .events = POLLIN, .fn = signal_event};
 	loop_watch(&signals);
 	ignore(SIGPIPE);
 	ignore(SIGTTIN);
@@ -265,7 +267,7 @@ static int go_on(void)
 		return code;
 	/* As CMD ended, so that whoever waits for us sees the same. */
 	sigset_t none;
-	const struct rlimit no_core = { 0, 0 };
+	const struct rlimit no_core = {0, 0};
 
 	setrlimit(RLIMIT_CORE, &no_core);
 	signal(-code, SIG_DFL);
@@ -292,7 +294,8 @@ static int run_command(void)
 	catch_signals();
 	if (keeper_listen() < 0)
 		return RUN_EXIT;
-	if (run.opts.detach && (cgroup_leave(run.opts.name) < 0 || logfile_open(run.opts.name, !run.opts.standby) < 0))
+	if (run.opts.detach &&
+	    (cgroup_leave(run.opts.name) < 0 || logfile_open(run.opts.name, !run.opts.standby) < 0))
 		log_warn("%s: its output, or the session it was started in, may end it", run.opts.name);
 	stdio_init(run.opts.detach ? STDIO_LOG : STDIO_REAL, &stdio_events);
 	loop_prepare(prepare, NULL);
@@ -334,7 +337,8 @@ static int run_keeper(void)
 	to_null(0, 1);
 	daemonise();
 	catch_signals();
-	if (cgroup_leave(run.opts.name) < 0 || keeper_listen() < 0 || (run.opts.detach && logfile_open(run.opts.name, 1) < 0))
+	if (cgroup_leave(run.opts.name) < 0 || keeper_listen() < 0 ||
+	    (run.opts.detach && logfile_open(run.opts.name, 1) < 0))
 		return RUN_EXIT;
 	stdio_init(run.opts.detach ? STDIO_LOG : STDIO_AWAY, &stdio_events);
 	loop_prepare(prepare, NULL);

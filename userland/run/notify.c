@@ -20,10 +20,10 @@
 #include "userland/run/run.h"
 #include "userland/run/stdio.h"
 
-#define NOTIFY_DIR RUN_DIR "/notify"
+#define NOTIFY_DIR  RUN_DIR "/notify"
 #define MESSAGE_MAX 4096
 
-static struct watch watch = { .fd = -1 };
+static struct watch watch = {.fd = -1};
 static char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 static char *manager; /* NOTIFY_SOCKET as we got it */
 
@@ -36,7 +36,7 @@ static bool foreign_line(const char *line)
 /* To the service manager, without what would be wrong there: its main process is us. */
 void notify_pass(const char *text, size_t len)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 	_free_ char *copy = strndup(text, len);
 	char out[MESSAGE_MAX] = "", *line, *rest = copy;
 	size_t n = 0, sa_len;
@@ -52,7 +52,8 @@ void notify_pass(const char *text, size_t len)
 	if (sa.sun_path[0] == '@')
 		sa.sun_path[0] = '\0';
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd >= 0 && sendto(fd, out, strnlen(out, sizeof(out)), MSG_NOSIGNAL, (struct sockaddr *)&sa, (socklen_t)sa_len) < 0)
+	if (fd >= 0 && sendto(fd, out, strnlen(out, sizeof(out)), MSG_NOSIGNAL, (struct sockaddr *)&sa,
+			      (socklen_t)sa_len) < 0)
 		log_debug("service manager: %s", strerror(errno));
 }
 
@@ -73,7 +74,7 @@ static void message(struct watch *w, short revents)
 /* relay: on a node where the application only visits, its environment decides. */
 int notify_open(bool relay)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 	const char *env = getenv("NOTIFY_SOCKET");
 	int fd;
 
@@ -94,7 +95,7 @@ int notify_open(bool relay)
 			close(fd);
 		return -errno;
 	}
-	watch = (struct watch){ .fd = fd, .events = POLLIN, .fn = message };
+	watch = (struct watch){.fd = fd, .events = POLLIN, .fn = message};
 	loop_watch(&watch);
 	setenv("NOTIFY_SOCKET", path, 1);
 	return 0;

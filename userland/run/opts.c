@@ -35,11 +35,11 @@ static const char usage[] =
 	"126: CMD cannot be run, 127: there is no CMD. `netctl migrate NAME NODE` moves it.\n";
 
 static const struct option options[] = {
-	{ "name", required_argument, NULL, 'n' },   { "user", required_argument, NULL, 'u' },
-	{ "standby", no_argument, NULL, 's' },	    { "data", required_argument, NULL, 'd' },
-	{ "ipc", required_argument, NULL, 'i' },    { "detach", no_argument, NULL, 'D' },
-	{ "keeper", no_argument, NULL, 'k' },	    { "help", no_argument, NULL, 'h' },
-	{ "version", no_argument, NULL, 'v' },	    { 0 },
+	{"name", required_argument, NULL, 'n'}, {"user", required_argument, NULL, 'u'},
+	{"standby", no_argument, NULL, 's'},	{"data", required_argument, NULL, 'd'},
+	{"ipc", required_argument, NULL, 'i'},	{"detach", no_argument, NULL, 'D'},
+	{"keeper", no_argument, NULL, 'k'},	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'v'},	{0},
 };
 
 bool opts_name_ok(const char *name, const char **why)
@@ -131,7 +131,8 @@ static int add_data(struct run_opts *o, const char *dir)
 	char **more;
 
 	if (!real || stat(real, &st) < 0 || !S_ISDIR(st.st_mode)) {
-		log_err("--data %s: %s; create the directory", dir, real ? "not a directory" : strerror(errno));
+		log_err("--data %s: %s; create the directory", dir,
+			real ? "not a directory" : strerror(errno));
 		free(real);
 		return -1;
 	}
@@ -234,8 +235,8 @@ enum opts_result opts_parse(struct run_opts *o, int argc, char **argv)
 	c = opts_find_command(*o->cmd);
 	if (c)
 		log_err("cannot run '%s': %s", *o->cmd,
-			c == 127 ? "no such command; check its name and PATH" :
-				   "it is not an executable file; check its permissions");
+			c == 127 ? "no such command; check its name and PATH"
+				 : "it is not an executable file; check its permissions");
 	return c == 127 ? OPTS_NOT_FOUND : c == 126 ? OPTS_NOT_RUNNABLE : OPTS_RUN;
 }
 
@@ -258,9 +259,8 @@ static bool has_flag(json_t *flags, const char *flag)
 	size_t i;
 	json_t *f;
 
-	json_array_foreach (flags, i, f)
-		if (json_is_string(f) && strcmp(json_string_value(f), flag) == 0)
-			return true;
+	json_array_foreach(flags, i,
+			   f) if (json_is_string(f) && strcmp(json_string_value(f), flag) == 0) return true;
 	return false;
 }
 
@@ -270,8 +270,8 @@ int opts_from_json(struct run_opts *o, json_t *desc)
 	json_t *cmd = NULL, *data = NULL, *flags = NULL;
 	int uid = 0, gid = 0;
 
-	if (json_unpack(desc, "{s:s s?s s:o s?o s?o s?i s?i}", "name", &name, "cwd", &cwd, "cmd", &cmd, "data",
-			&data, "flags", &flags, "uid", &uid, "gid", &gid) < 0 ||
+	if (json_unpack(desc, "{s:s s?s s:o s?o s?o s?i s?i}", "name", &name, "cwd", &cwd, "cmd", &cmd,
+			"data", &data, "flags", &flags, "uid", &uid, "gid", &gid) < 0 ||
 	    !opts_name_ok(name, &why) || !json_is_array(cmd))
 		return -EPROTO;
 	memcpy(o->name, name, strlen(name) + 1);

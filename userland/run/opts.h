@@ -25,10 +25,10 @@ struct run_opts {
 };
 
 enum opts_result {
-	OPTS_RUN,	/* go on */
-	OPTS_DONE,	/* help or version was printed: exit 0 */
-	OPTS_ERROR,	/* 125, the line is printed */
-	OPTS_NOT_FOUND, /* 127 */
+	OPTS_RUN,	   /* go on */
+	OPTS_DONE,	   /* help or version was printed: exit 0 */
+	OPTS_ERROR,	   /* 125, the line is printed */
+	OPTS_NOT_FOUND,	   /* 127 */
 	OPTS_NOT_RUNNABLE, /* 126 */
 };
 

@@ -44,7 +44,7 @@ struct run {
 	char origin[64];     /* node whose ssi-run started it */
 	char place[64];	     /* (moved) node where it is now */
 	int64_t since_ms;
-	bool user_away; /* a keeper: the user is on another node, or there is none */
+	bool user_away;	 /* a keeper: the user is on another node, or there is none */
 	int exit_status; /* wait status */
 	int report;	 /* fd to the process the user started, -1: that is us */
 };

@@ -79,11 +79,11 @@ static ssize_t receive(int fd, struct request *r, int *fds, int *n)
 		struct cmsghdr align;
 		char buf[CMSG_SPACE(sizeof(int) * SPACE_FDS)];
 	} control;
-	struct iovec iov = { .iov_base = r, .iov_len = sizeof(*r) };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = control.buf,
-			      .msg_controllen = sizeof(control.buf) };
+	struct iovec iov = {.iov_base = r, .iov_len = sizeof(*r)};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control.buf,
+			     .msg_controllen = sizeof(control.buf)};
 	ssize_t got = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
 	struct cmsghdr *c = got > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
 
@@ -184,8 +184,8 @@ static void __attribute__((noreturn)) init_main(int ctl, int events)
 	own[0] = 3;
 	own[1] = 4;
 	own[2] = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
-	p[0] = (struct pollfd){ .fd = 3, .events = POLLIN };
-	p[1] = (struct pollfd){ .fd = own[2], .events = POLLIN };
+	p[0] = (struct pollfd){.fd = 3, .events = POLLIN};
+	p[1] = (struct pollfd){.fd = own[2], .events = POLLIN};
 	for (;;) {
 		struct signalfd_siginfo si;
 
@@ -205,9 +205,9 @@ static int transact(struct space *s, const struct request *r, size_t len, const 
 	union {
 		struct cmsghdr align;
 		char buf[CMSG_SPACE(sizeof(int) * SPACE_FDS)];
-	} control = { 0 };
-	struct iovec iov = { .iov_base = (void *)r, .iov_len = len };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	} control = {0};
+	struct iovec iov = {.iov_base = (void *)r, .iov_len = len};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	pid_t answer;
 
 	if (s->init <= 0)
@@ -267,7 +267,7 @@ static void child_ended(struct watch *w, short revents)
 
 static pid_t start_init(int ctl, int events)
 {
-	struct clone_args args = { .flags = CLONE_NEWPID | CLONE_NEWNS, .exit_signal = SIGCHLD };
+	struct clone_args args = {.flags = CLONE_NEWPID | CLONE_NEWNS, .exit_signal = SIGCHLD};
 	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 
 	if (pid == 0)
@@ -277,13 +277,13 @@ static pid_t start_init(int ctl, int events)
 
 int space_open(struct space *s, const char *name)
 {
-	int ctl[2] = { -1, -1 }, events[2] = { -1, -1 }, err;
+	int ctl[2] = {-1, -1}, events[2] = {-1, -1}, err;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ctl) < 0 ||
 	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, events) < 0)
 		return -errno;
 	s->ctl = ctl[0];
-	s->events = (struct watch){ .fd = events[0], .events = POLLIN, .fn = child_ended, .arg = s };
+	s->events = (struct watch){.fd = events[0], .events = POLLIN, .fn = child_ended, .arg = s};
 	s->init = start_init(ctl[1], events[1]);
 	close(ctl[1]);
 	close(events[1]);

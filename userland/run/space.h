@@ -17,7 +17,7 @@
 
 #include "userland/run/loop.h"
 
-#define SPACE_FDS 6
+#define SPACE_FDS  6
 #define SPACE_BLOB (48 << 10)
 
 /* Runs in a child of PID 1; the fds are the child's. Returns its exit status. */

@@ -51,14 +51,14 @@ struct stream {
 	size_t in_len;
 	char out[STREAM_ROOM];
 	size_t out_len;
-	bool ready; /* the other end told what it has */
+	bool ready;   /* the other end told what it has */
 	bool blocked; /* the next frame waits for room */
 };
 
 static struct chan chans[3];
 static struct stream *stream;
 static struct watch real[3], app[3];
-static int opath[3] = { -1, -1, -1 }; /* hold the pipes' inodes without being reader or writer */
+static int opath[3] = {-1, -1, -1}; /* hold the pipes' inodes without being reader or writer */
 static ino_t inodes[3];
 static enum stdio_user user_side;
 static bool app_away, frozen;
@@ -377,7 +377,7 @@ static void stream_open(int fd)
 		close(fd);
 		return;
 	}
-	stream->w = (struct watch){ .fd = fd, .fn = stream_event, .always = true };
+	stream->w = (struct watch){.fd = fd, .fn = stream_event, .always = true};
 	loop_watch(&stream->w);
 	put_hello();
 }
@@ -442,7 +442,8 @@ static void source_read(int i, struct watch *w)
 	}
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n < 0 && errno == EIO && w == &real[0] && tcgetpgrp(w->fd) >= 0 && tcgetpgrp(w->fd) != getpgrp()) {
+	if (n < 0 && errno == EIO && w == &real[0] && tcgetpgrp(w->fd) >= 0 &&
+	    tcgetpgrp(w->fd) != getpgrp()) {
 		tty_wait = true; /* a terminal that is not ours at the moment */
 		loop_timer(&tty_timer, TTY_RETRY_MS);
 		return;
@@ -464,9 +465,14 @@ static void sink_write(int i, struct watch *w)
 	}
 }
 
+static int index_in(const struct watch of[3], const struct watch *w)
+{
+	return w == &of[0] ? 0 : w == &of[1] ? 1 : 2;
+}
+
 static void real_event(struct watch *w, short revents)
 {
-	int i = (int)(w - real);
+	int i = index_in(real, w);
 
 	if (i == 0)
 		source_read(0, w);
@@ -480,7 +486,7 @@ static void real_event(struct watch *w, short revents)
 
 static void app_event(struct watch *w, short revents)
 {
-	int i = (int)(w - app);
+	int i = index_in(app, w);
 
 	if (i > 0)
 		source_read(i, w);
@@ -515,8 +521,8 @@ void stdio_init(enum stdio_user user, const struct stdio_events *ev)
 	user_side = user;
 	tty_timer.fn = tty_again;
 	for (int i = 0; i < 3; i++) {
-		app[i] = (struct watch){ .fd = -1, .fn = app_event };
-		real[i] = (struct watch){ .fd = -1, .fn = real_event };
+		app[i] = (struct watch){.fd = -1, .fn = app_event};
+		real[i] = (struct watch){.fd = -1, .fn = real_event};
 		if (user != STDIO_REAL)
 			continue;
 		real[i].fd = real_fd(i);
@@ -625,7 +631,8 @@ static void prepare_stream(void)
 	if (!stream)
 		return;
 	stream_fill();
-	stream->w.events = (stream->in_len < sizeof(stream->in) ? POLLIN : 0) | (stream->out_len ? POLLOUT : 0);
+	stream->w.events = (stream->in_len < sizeof(stream->in) ? POLLIN : 0) |
+			   (stream->out_len ? POLLOUT : 0);
 }
 
 static bool all_delivered(void)
@@ -706,7 +713,8 @@ static ssize_t peek_pipe(int i, char **out)
 	return *out ? got : -ENOMEM;
 }
 
-static int write_file(const char *dir, const char *name, const char *a, size_t a_len, const char *b, size_t b_len)
+static int write_file(const char *dir, const char *name, const char *a, size_t a_len, const char *b,
+		      size_t b_len)
 {
 	char path[PATH_MAX];
 	_close_ int fd = -1;
@@ -719,7 +727,7 @@ static int write_file(const char *dir, const char *name, const char *a, size_t a
 	return 0;
 }
 
-static const char *const names[] = { "stdin", "stdout", "stderr" };
+static const char *const names[] = {"stdin", "stdout", "stderr"};
 
 /*
  * A channel's file holds its bytes in order: of stdin what waits in the pipe, then what this process
@@ -739,9 +747,10 @@ static json_t *export_chan(const char *dir, int i)
 
 	if (n < 0)
 		return NULL;
-	err = i == 0 ? write_file(dir, names[i], unread, (size_t)n, c->buf, own) :
-		       write_file(dir, names[i], c->buf, own, unread, (size_t)n);
-	return err < 0 ? NULL : json_pack("{s:I s:b s:b}", "at", (json_int_t)at, "closed", c->closed, "end", end);
+	err = i == 0 ? write_file(dir, names[i], unread, (size_t)n, c->buf, own)
+		     : write_file(dir, names[i], c->buf, own, unread, (size_t)n);
+	return err < 0 ? NULL
+		       : json_pack("{s:I s:b s:b}", "at", (json_int_t)at, "closed", c->closed, "end", end);
 }
 
 json_t *stdio_export(const char *dir)

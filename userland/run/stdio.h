@@ -21,9 +21,9 @@
 #include <sys/types.h>
 
 struct stdio_events {
-	void (*lost)(void);		    /* the stream broke */
-	void (*exited)(int status);	    /* (app elsewhere) it ended, all its output is here */
-	void (*signalled)(int sig);	    /* (user elsewhere) pass this on to the application */
+	void (*lost)(void);				/* the stream broke */
+	void (*exited)(int status);			/* (app elsewhere) it ended, all its output is here */
+	void (*signalled)(int sig);			/* (user elsewhere) pass this on to the application */
 	void (*notified)(const char *text, size_t len); /* (app elsewhere) for the service manager */
 };
 

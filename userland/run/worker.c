@@ -49,7 +49,7 @@ static void begin(struct worker *w, int fd, pid_t pid)
 	jsonline_init(&w->line, fd);
 	w->pid = pid;
 	w->busy = true;
-	w->w = (struct watch){ .fd = fd, .events = POLLIN, .fn = event, .arg = w };
+	w->w = (struct watch){.fd = fd, .events = POLLIN, .fn = event, .arg = w};
 	loop_watch(&w->w);
 }
 
@@ -92,7 +92,8 @@ static void child(int (*fn)(struct jsonline *to, json_t *order, int fd), json_t 
 	_exit(fn(&to, order, 4) ? 1 : 0);
 }
 
-int worker_beside(struct worker *w, int (*fn)(struct jsonline *to, json_t *order, int fd), json_t *order, int fd)
+int worker_beside(struct worker *w, int (*fn)(struct jsonline *to, json_t *order, int fd), json_t *order,
+		  int fd)
 {
 	int p[2], high, sock;
 	pid_t pid;

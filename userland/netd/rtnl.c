@@ -314,24 +314,22 @@ int rtnl_rule_vip(struct rtnl *r, bool add, __be32 addr)
 	return change(r, nlh, add);
 }
 
-static int rule_local(struct rtnl *r, bool add, uint32_t pref, uint8_t proto)
+/* The kernel's own rule in another place, so the kernel's protocol number: what
+ * removes foreign rules (systemd-networkd) leaves it, and the node its addresses. */
+static int rule_local(struct rtnl *r, bool add, uint32_t pref)
 {
 	char buf[MNL_NLMSG_HDRLEN + 256];
 	struct nlmsghdr *nlh = rule(r, buf, add, pref, RT_TABLE_LOCAL);
 
-	mnl_attr_put_u8(nlh, FRA_PROTOCOL, proto);
+	mnl_attr_put_u8(nlh, FRA_PROTOCOL, RTPROT_KERNEL);
 	return change(r, nlh, add);
 }
 
 int rtnl_rule_local(struct rtnl *r, bool behind)
 {
-	int err = behind ? rule_local(r, true, RTNL_PREF_LOCAL, RTNL_PROTO)
-			 : rule_local(r, true, 0, RTPROT_KERNEL);
+	int err = rule_local(r, true, behind ? RTNL_PREF_LOCAL : 0);
 
-	if (err)
-		return err;
-	return behind ? rule_local(r, false, 0, RTPROT_KERNEL)
-		      : rule_local(r, false, RTNL_PREF_LOCAL, RTNL_PROTO);
+	return err ? err : rule_local(r, false, behind ? 0 : RTNL_PREF_LOCAL);
 }
 
 int rtnl_neigh(struct rtnl *r, bool add, int index, __be32 addr, const uint8_t mac[6])

@@ -221,7 +221,7 @@ struct Cluster : testing::Test {
 		return n.ask("join " + n.name + " " + n.address + " " + (*this)[via].address + " " +
 			     file);
 	}
-	void form(size_t n, const std::string &lease_ms = "400")
+	void form(size_t n, const std::string &lease_ms = "1000")
 	{
 		Node &first = add();
 
@@ -315,6 +315,7 @@ TEST_F(Cluster, DeadNodeIsPurgedAndComesBackAsANewLife)
 
 	ASSERT_EQ(n3.ask("many m 100").substr(0, 2), "ok");
 	ASSERT_EQ(n1.ask("claim mine x").substr(0, 2), "ok");
+	ASSERT_TRUE(soon([&] { return n1.ask("count") == "ok 101"; }));
 	n3.kill();
 	EXPECT_TRUE(soon([&] { return n1.ask("count") == "ok 1"; }));
 	EXPECT_NE(n1.ask("nodes").find("n3:3:dead:voter"), std::string::npos);
@@ -344,8 +345,9 @@ TEST_F(Cluster, PlannedStopGetsALongLeaseFirst)
 	Node &n1 = (*this)[1], &n2 = (*this)[2];
 
 	ASSERT_EQ(n2.ask("many m 10").substr(0, 2), "ok");
+	ASSERT_TRUE(soon([&] { return n1.ask("count") == "ok 10"; }));
 	ASSERT_EQ(n2.stop(), 0);
-	poll(nullptr, 0, 1500); // several leases long
+	poll(nullptr, 0, 2500); // longer than a lease
 	EXPECT_EQ(n1.ask("count"), "ok 10");
 	n2.start();
 	EXPECT_TRUE(n2.event("ready"));
@@ -354,7 +356,7 @@ TEST_F(Cluster, PlannedStopGetsALongLeaseFirst)
 
 TEST_F(Cluster, LeaderIsReplacedAndNoAcknowledgedClaimIsLost)
 {
-	form(3);
+	form(3, "3000");
 	for (int round = 0; round < 2; round++) {
 		size_t who = leader((*this)[1]);
 
@@ -379,6 +381,7 @@ TEST_F(Cluster, StoppedNodeIsFencedWhenItWakes)
 	Node &frozen = (*this)[who], &other = (*this)[who % 3 + 1];
 
 	ASSERT_EQ(frozen.ask("claim f x").substr(0, 2), "ok");
+	ASSERT_TRUE(soon([&] { return other.ask("get f") != "error absent"; }));
 	frozen.signal(SIGSTOP);
 	EXPECT_TRUE(soon([&] { return other.ask("get f") == "error absent"; }));
 	frozen.signal(SIGCONT);
@@ -408,7 +411,7 @@ TEST_F(Cluster, AllPowerLostAtOnce)
 	for (auto &n : nodes)
 		n->kill();
 	for (auto &n : nodes)
-		n->start();
+		n->start(); // each is alone until a quorum is back
 	for (auto &n : nodes)
 		EXPECT_TRUE(n->event("ready"));
 	for (auto &n : nodes)

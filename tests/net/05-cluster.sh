@@ -13,7 +13,7 @@ assert_fails 127 on n2 no-such-program 2>/dev/null
 
 step "a node is a machine of its own"
 assert_eq "$(on n2 hostname)" n2
-assert_eq "$(on n1 sh -c 'echo $PPID; ls -d /proc/[0-9]* | wc -l' | tail -n 1)" 4 "processes on an idle node"
+[ "$(on n1 sh -c 'ls -d /proc/[0-9]*' | wc -l)" -le 4 ] || fail "n1 sees processes that are not its own"
 on n1 touch /tmp/mark /var/lib/netssi/mark
 assert_fails 2 on n2 ls /tmp/mark 2>/dev/null
 on client ping -q -c 1 -W 2 10.77.0.1

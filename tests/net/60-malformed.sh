@@ -41,11 +41,15 @@ sent VLAN_DEEP "$eth 8100 0001 8100 0001 8100 0001 8100 0002 8100 0003 0800 4500
 
 step "noise: 2,000 frames cut and bent anywhere"
 frame=$(tr -d ' ' <<<"$eth 0800 4500 0028 0000 4000 4006 0000 $src $dst $tcp")
-RANDOM=77
-for ((i = 0; i < 2000; i++)); do
-	at=$((RANDOM % 80 + 28))
-	printf '%s%x%s\n' "${frame:0:at}" $((RANDOM % 16)) "$(head -c $((RANDOM % 60 * 2)) <<<"${frame:at+1}ffffffffffffffffffffffffffffffffffffffffffffffff")" | sed 's/\(\(..\)*\).*/\1/'
-done | grep -E '.{28}' | on client rawsend eth0
+awk -v frame="$frame" 'BEGIN {
+	srand(77)
+	for (i = 0; i < 2000; i++) {
+		at = int(rand() * 80) + 28
+		f = substr(frame, 1, at) sprintf("%x", int(rand() * 16)) substr(frame, at + 2)
+		f = substr(f, 1, 28 + int(rand() * (length(f) - 28)))
+		print substr(f, 1, length(f) - length(f) % 2)
+	}
+}' | on client rawsend eth0
 assert answers
 for n in n1 n2 n3; do
 	on $n netctl stats >/dev/null

@@ -41,10 +41,12 @@ struct ckpt_job {
 	/* Out. */
 	int64_t frozen_at_ms;	    /* dump: CLOCK_REALTIME when the freeze began */
 	bool held;		    /* hold() was called */
+	bool undone;		    /* and did not return 0 */
 	char error[CKPT_ERROR_MAX]; /* what failed, with CRIU's last error lines */
 };
 
-/* 0, or a negative errno with j->error. Undone by hold() is -ECANCELED. */
+/* 0, or a negative errno with j->error. Undone by hold() is -ECANCELED,
+ * with j->error as hold() left it. */
 int ckpt_dump(struct ckpt_job *j);
 int ckpt_restore(struct ckpt_job *j);
 
@@ -62,6 +64,17 @@ int ckpt_recv(int fd, const char *dir, ckpt_progress_fn *progress, void *arg, ui
 int ckpt_dir_make(const char *dir);
 void ckpt_dir_remove(const char *dir);
 uint64_t ckpt_dir_bytes(const char *dir);
+
+/*
+ * Directories that move with the processes (lists end with NULL, absolute
+ * paths). Source, frozen: pack. Target: unpack, swap into place, then either undo
+ * or, when all runs, forget what was there before.
+ */
+int ckpt_data_pack(const char *images, char *const *dirs, char error[CKPT_ERROR_MAX]);
+int ckpt_data_unpack(const char *images, char *const *dirs, char error[CKPT_ERROR_MAX]);
+int ckpt_data_swap(char *const *dirs, char error[CKPT_ERROR_MAX]);
+void ckpt_data_undo(char *const *dirs);
+void ckpt_data_forget(char *const *dirs);
 
 uint32_t ckpt_crc32c(uint32_t crc, const void *data, size_t len);
 

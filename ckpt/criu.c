@@ -174,7 +174,8 @@ static int take_response(struct ckpt_job *j, int sock, bool restore, const char 
 	if (!is_hold_point(r.script, restore))
 		return send_notify_answer(sock, true) ?: 1;
 	j->held = true;
-	return send_notify_answer(sock, j->hold(j->arg) == 0) ?: 1;
+	j->undone = j->hold(j->arg) != 0;
+	return send_notify_answer(sock, !j->undone) ?: 1;
 }
 
 static int converse(struct ckpt_job *j, int sock, int dir, bool restore)
@@ -226,6 +227,8 @@ static int criu(struct ckpt_job *j, bool restore)
 	status = wait_criu(pid);
 	if (err == 0 && status == 0)
 		return 0;
+	if (j->undone)
+		return -ECANCELED;
 	if (WIFEXITED(status) && (WEXITSTATUS(status) == 127 || WEXITSTATUS(status) == 126))
 		snprintf(what, sizeof(what),
 			 "cannot run CRIU ('%.64s'); install it, or set criu in netd.conf", j->criu);

@@ -194,10 +194,44 @@ exec 9<&-
 wait $supervisor
 cmp "$TMP/seq" <(seq 200000)
 
+step "directories that go along"
+on n1 sh -c 'mkdir -p /var/tmp/d1 /var/tmp/d2/deep; echo n1 >/var/tmp/d2/deep/file; chown 7:8 /var/tmp/d2/deep/file'
+on n2 sh -c 'mkdir -p /var/tmp/d1; echo before >/var/tmp/d1/old'
+# shellcheck disable=SC2016
+on n1 ssi-run --name data --data /var/tmp/d1 --data /var/tmp/d2 \
+	sh -c 'exec 4>>/var/tmp/d1/log; while read -r line; do echo "$line" >&4; echo "got $line"; done' <"$TMP/in" >"$TMP/out" &
+supervisor=$!
+exec 7>"$TMP/in"
+echo one >&7
+wait_for "an answer" 5 grep -q 'got one' "$TMP/out"
+keeper_on data n1 n2
+carry data n1 n2
+assert_eq "$(on n2 cat /var/tmp/d1/log)" one
+call n2 data discard
+assert_eq "$(on n2 ls /var/tmp)" d1 "put back on n2"
+assert_eq "$(on n2 cat /var/tmp/d1/old)" before
+call n1 data thaw
+echo two >&7
+wait_for "an answer" 5 grep -q 'got two' "$TMP/out"
+keeper_on data n1 n2
+carry data n1 n2
+call n1 data discard
+call n2 data resume
+reconnect data n1 n2
+echo three >&7
+wait_for "an answer from n2" 5 grep -q 'got three' "$TMP/out"
+assert_eq "$(on n2 cat /var/tmp/d1/log | tr '\n' ' ')" "one two three "
+assert_eq "$(on n2 stat -c %u:%g /var/tmp/d2/deep/file)" 7:8
+tidy() { [ "$(on n2 ls /var/tmp | tr '\n' ' ')" = "d1 d2 " ]; }
+wait_for "the old content goes" 5 tidy
+assert_fails 1 on n2 test -e /var/tmp/d1/old
+exec 7>&-
+wait $supervisor || fail "it ended with $?"
+
 step "what cannot move is refused before anything is frozen"
+on n1 mkfifo /share/fifo
 on n1 ssi-run --name held sh -c 'exec 5>/share/fifo; echo ready; sleep 1000' >"$TMP/out" &
 supervisor=$!
-on n1 mkfifo /share/fifo
 on n1 sh -c 'cat /share/fifo >/dev/null' &
 wait_for "the program" 5 grep -q ready "$TMP/out"
 assert_fails 1 call n1 held dump dir=/run/netssi/images/held criu=$CRIU >"$TMP/dump"

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "ckpt/ckpt.h"
@@ -43,7 +44,8 @@ static struct {
 	json_t *app; /* APP_FILE of the images that came */
 	int perf_fd; /* open around a dump */
 	int64_t frozen_at_ms;
-	bool home; /* the application comes back to the node of its user */
+	bool swapped; /* its directories are in place here, not for good yet */
+	bool home;    /* the application comes back to the node of its user */
 } now = {.perf_fd = -1};
 
 /* ---- helpers -------------------------------------------------------------------------------- */
@@ -192,14 +194,56 @@ static void protect_worker(void)
 	}
 }
 
+/* In the worker: all is frozen, its directories are packed, then we wait for word. */
+static int hold_dump(void *arg)
+{
+	struct ckpt_job *j = arg;
+
+	return ckpt_data_pack(j->dir, run.opts.data, j->error) < 0 ? 1 : hold_inside(j);
+}
+
+/* In the worker: unpacks its directories, and waits until they are in place. */
+static int unpack_data(struct ckpt_job *j)
+{
+	json_t *line;
+	int r;
+
+	if (!run.opts.n_data)
+		return 0;
+	r = ckpt_data_unpack(j->dir, run.opts.data, j->error);
+	if (r < 0)
+		return r;
+	line = json_pack("{sb}", "unpacked", 1);
+	r = jsonline_send(&inside, line, NULL, 0);
+	json_decref(line);
+	if (r == 0 && jsonline_recv(&inside, &line) <= 0)
+		r = -ECANCELED;
+	if (r == 0)
+		json_decref(line);
+	return r;
+}
+
+static void inside_report(const struct ckpt_job *j, int err)
+{
+	json_t *line;
+
+	if (err && j->error[0]) {
+		say_error(j->error);
+		return;
+	}
+	line = json_pack("{sb}", "done", err == 0);
+	jsonline_send(&inside, line, NULL, 0);
+	json_decref(line);
+}
+
 static int inside_main(const char *blob, const int *fds, int n, bool restore)
 {
-	json_t *order = json_loads(blob, 0, NULL), *line;
+	json_t *order = json_loads(blob, 0, NULL);
 	json_t *pipes = json_object_get(order, "pipes");
 	struct ckpt_job j = {.criu = json_string_value(json_object_get(order, "criu")),
 			     .dir = json_string_value(json_object_get(order, "dir")),
 			     .root = ROOT_PID,
-			     .hold = hold_inside,
+			     .hold = restore ? hold_inside : hold_dump,
 			     .arg = &j};
 	int err;
 
@@ -209,14 +253,11 @@ static int inside_main(const char *blob, const int *fds, int n, bool restore)
 			(uint64_t)json_integer_value(json_array_get(pipes, (size_t)i)), fds[i + 1]};
 	setsid();
 	protect_worker();
-	err = restore ? ckpt_restore(&j) : ckpt_dump(&j);
-	if (err == 0 || (j.held && !restore)) {
-		line = json_pack("{sb}", "done", err == 0);
-		jsonline_send(&inside, line, NULL, 0);
-		json_decref(line);
-	} else {
-		say_error(j.error);
-	}
+	if (restore)
+		err = unpack_data(&j) ?: ckpt_restore(&j);
+	else
+		err = ckpt_dump(&j);
+	inside_report(&j, err);
 	return 0;
 }
 
@@ -566,6 +607,44 @@ static bool pipes_are_ours(void)
 	return true;
 }
 
+static void restore_undone(void);
+
+static void data_undone(void)
+{
+	if (now.swapped)
+		ckpt_data_undo(run.opts.data);
+	else
+		ckpt_data_forget(run.opts.data);
+	now.swapped = false;
+}
+
+/* What was in place before may be large: nobody waits for its end. */
+static void data_done(void)
+{
+	pid_t pid = now.swapped ? fork() : -1;
+
+	now.swapped = false;
+	if (pid == 0) {
+		if (fork() == 0)
+			ckpt_data_forget(run.opts.data);
+		_exit(0);
+	}
+	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
+/* Its directories are unpacked beside their places. */
+static void restore_unpacked(void)
+{
+	char error[CKPT_ERROR_MAX] = "";
+
+	now.swapped = ckpt_data_swap(run.opts.data, error) == 0;
+	if (now.swapped && worker_tell(&now.holder, "go") == 0)
+		return;
+	restore_undone();
+	answer_error("it goes on where it was", error);
+}
+
 static void restore_undone(void)
 {
 	run.state = now.home ? RUN_MOVED : RUN_WAITING;
@@ -573,6 +652,7 @@ static void restore_undone(void)
 		stdio_leave();
 	stdio_freeze(false);
 	space_close(&run.space);
+	data_undone();
 	run.pid = run.main_pid = 0;
 }
 
@@ -612,6 +692,7 @@ static void resumed(void)
 	now.home = false;
 	run.place[0] = '\0';
 	drop_images();
+	data_done();
 	answer_ok(json_pack("{si si}", "pid", run.pid, "main", run.main_pid));
 }
 
@@ -619,7 +700,9 @@ static void restore_said(json_t *message)
 {
 	const char *error = json_string_value(json_object_get(message, "error"));
 
-	if (json_object_get(message, "held")) {
+	if (json_object_get(message, "unpacked")) {
+		restore_unpacked();
+	} else if (json_object_get(message, "held")) {
 		restore_held();
 	} else if (json_object_get(message, "done")) {
 		resumed();
@@ -728,6 +811,7 @@ static void forget(void)
 	worker_stop(&now.mover);
 	space_close(&run.space);
 	worker_stop(&now.holder);
+	data_undone();
 	perf_close();
 	drop_images();
 	run.pid = run.main_pid = 0;

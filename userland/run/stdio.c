@@ -421,7 +421,7 @@ static void chan_close(int i)
 {
 	chans[i].closed = true;
 	chan_clear(&chans[i]);
-	if (i > 0)
+	if (i == 1 || i == 2)
 		watch_close(&app[i]);
 }
 

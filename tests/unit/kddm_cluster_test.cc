@@ -18,8 +18,7 @@ extern "C" {
 #include "kddm_node.h"
 }
 
-namespace
-{
+namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr int PATIENCE_MS = 20000;
@@ -32,14 +31,13 @@ int left_ms(Clock::time_point end)
 }
 
 // A node: its own process, commands in, one answer line each out.
-class Node
-{
+class Node {
       public:
 	std::string name, dir, address;
 
 	Node(const std::string &base, int number)
-		: name("n" + std::to_string(number)), dir(base + "/" + name),
-		  address("127.0.7." + std::to_string(number))
+	    : name("n" + std::to_string(number)), dir(base + "/" + name),
+	      address("127.0.7." + std::to_string(number))
 	{
 		start();
 	}
@@ -133,8 +131,7 @@ class Node
 
 	[[noreturn]] void be_node(int in, int out)
 	{
-		char *argv[] = { const_cast<char *>("kddm_node"), const_cast<char *>(dir.c_str()),
-				 nullptr };
+		char *argv[] = {const_cast<char *>("kddm_node"), const_cast<char *>(dir.c_str()), nullptr};
 		int log = open((dir + ".log").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
 
 		dup2(in, 0);
@@ -163,7 +160,7 @@ class Node
 
 		while ((at = buffer_.find('\n')) == std::string::npos) {
 			char chunk[4096];
-			pollfd p = { from_, POLLIN, 0 };
+			pollfd p = {from_, POLLIN, 0};
 
 			if (poll(&p, 1, left_ms(end)) <= 0)
 				return "";
@@ -218,8 +215,7 @@ struct Cluster : testing::Test {
 	}
 	std::string join(Node &n, size_t via, const std::string &file)
 	{
-		return n.ask("join " + n.name + " " + n.address + " " + (*this)[via].address + " " +
-			     file);
+		return n.ask("join " + n.name + " " + n.address + " " + (*this)[via].address + " " + file);
 	}
 	void form(size_t n, const std::string &lease_ms = "1000")
 	{

@@ -11,10 +11,9 @@ extern "C" {
 #include "userland/netd/kddm_set.h"
 }
 
-namespace
-{
+namespace {
 
-const kddm_type plain = { 40, "plain", 0, nullptr, false, nullptr };
+const kddm_type plain = {40, "plain", 0, nullptr, false, nullptr};
 
 // A dead owner's objects go to node 1 instead of away.
 void inherit(kddm *k, const kddm_object *obj, uint32_t node)
@@ -22,7 +21,7 @@ void inherit(kddm *k, const kddm_object *obj, uint32_t node)
 	if (obj->owner == node)
 		kddm_apply_put(k, 41, obj->key, obj->key_len, obj->value, obj->value_len, 1);
 }
-const kddm_type inherited = { 41, "inherited", 0, inherit, true, nullptr };
+const kddm_type inherited = {41, "inherited", 0, inherit, true, nullptr};
 
 struct Outcome {
 	uint64_t seq, index;
@@ -53,8 +52,7 @@ struct Replica {
 	}
 	static int keep(void *arg, const void *entry, size_t len)
 	{
-		static_cast<Replica *>(arg)->proposed.emplace_back(
-			static_cast<const char *>(entry), len);
+		static_cast<Replica *>(arg)->proposed.emplace_back(static_cast<const char *>(entry), len);
 		return 0;
 	}
 	static int forward(void *arg, uint32_t, const void *entry, size_t len)
@@ -72,7 +70,7 @@ struct Replica {
 
 	Replica()
 	{
-		static const kddm_env env = { now_ms, who_leads, quorum, forward, keep, ask, tell };
+		static const kddm_env env = {now_ms, who_leads, quorum, forward, keep, ask, tell};
 
 		k = kddm_new(&env, this);
 		f = kddm_fsm_of(k);
@@ -198,10 +196,14 @@ TEST_F(KddmFsm, ExpectedVersions)
 	r.apply(Entry(1, 1).op(KDDM_OP_PUT, "a", "1", KDDM_ABSENT).done());
 	version = r.find("a")->version;
 	EXPECT_EQ(version, r.index);
-	r.apply(Entry(1, 2).op(KDDM_OP_PUT, "a", "2", KDDM_ABSENT).op(KDDM_OP_PUT, "a", "2", version)
-			.op(KDDM_OP_PUT, "a", "3", version).op(KDDM_OP_PUT, "b", "3", 7)
-			.op(KDDM_OP_REMOVE, "b").done());
-	EXPECT_EQ(errors_of(1, 2), (std::vector<int>{ EEXIST, 0, ESTALE, ENOENT, ENOENT }));
+	r.apply(Entry(1, 2)
+			.op(KDDM_OP_PUT, "a", "2", KDDM_ABSENT)
+			.op(KDDM_OP_PUT, "a", "2", version)
+			.op(KDDM_OP_PUT, "a", "3", version)
+			.op(KDDM_OP_PUT, "b", "3", 7)
+			.op(KDDM_OP_REMOVE, "b")
+			.done());
+	EXPECT_EQ(errors_of(1, 2), (std::vector<int>{EEXIST, 0, ESTALE, ENOENT, ENOENT}));
 	EXPECT_EQ(memcmp(r.find("a")->value, "2", 1), 0);
 }
 
@@ -215,10 +217,10 @@ TEST_F(KddmFsm, RaceHasOneWinner)
 	e.request(3, 1);
 	e.op(KDDM_OP_GRAB, "port", "3", KDDM_ANY, 3);
 	r.apply(e.done());
-	EXPECT_EQ(errors_of(1, 1), std::vector<int>{ 0 });
-	EXPECT_EQ(errors_of(2, 1), std::vector<int>{ EEXIST });
+	EXPECT_EQ(errors_of(1, 1), std::vector<int>{0});
+	EXPECT_EQ(errors_of(2, 1), std::vector<int>{EEXIST});
 	// one entry, one epoch, one owner
-	EXPECT_EQ(errors_of(3, 1), std::vector<int>{ ESTALE });
+	EXPECT_EQ(errors_of(3, 1), std::vector<int>{ESTALE});
 	EXPECT_EQ(r.find("port")->owner, 1u);
 }
 
@@ -242,11 +244,16 @@ TEST_F(KddmFsm, AtomicBatchAppliesWhollyOrNot)
 
 	r.apply(Entry(1, 1).op(KDDM_OP_PUT, "a", "1").op(KDDM_OP_PUT, "b", "1").done());
 	before = kddm_fsm_digest(r.f);
-	r.apply(Entry(1, 2, 2, true).op(KDDM_OP_PUT, "a", "2").op(KDDM_OP_REMOVE, "b")
-			.op(KDDM_OP_PUT, "b", "9").op(KDDM_OP_PUT, "c", "1")
-			.op(KDDM_OP_PUT, "a", "3", KDDM_ABSENT).op(KDDM_OP_PUT, "d", "1").done());
-	EXPECT_EQ(errors_of(1, 2), (std::vector<int>{ ECANCELED, ECANCELED, ECANCELED, ECANCELED,
-						      EEXIST, ECANCELED }));
+	r.apply(Entry(1, 2, 2, true)
+			.op(KDDM_OP_PUT, "a", "2")
+			.op(KDDM_OP_REMOVE, "b")
+			.op(KDDM_OP_PUT, "b", "9")
+			.op(KDDM_OP_PUT, "c", "1")
+			.op(KDDM_OP_PUT, "a", "3", KDDM_ABSENT)
+			.op(KDDM_OP_PUT, "d", "1")
+			.done());
+	EXPECT_EQ(errors_of(1, 2),
+		  (std::vector<int>{ECANCELED, ECANCELED, ECANCELED, ECANCELED, EEXIST, ECANCELED}));
 	EXPECT_EQ(memcmp(r.find("a")->value, "1", 1), 0);
 	EXPECT_EQ(memcmp(r.find("b")->value, "1", 1), 0);
 	EXPECT_EQ(r.find("c"), nullptr);
@@ -278,8 +285,11 @@ TEST_F(KddmFsm, OutcomesAreBounded)
 
 TEST_F(KddmFsm, DeathRemovesWhatItOwnedAndFencesItsRequests)
 {
-	r.apply(Entry(2, 1).op(KDDM_OP_GRAB, "a", "", KDDM_ANY, 2).op(KDDM_OP_PUT, "shared", "")
-			.op(KDDM_OP_GRAB, "h", "", KDDM_ANY, 2, 41).done());
+	r.apply(Entry(2, 1)
+			.op(KDDM_OP_GRAB, "a", "", KDDM_ANY, 2)
+			.op(KDDM_OP_PUT, "shared", "")
+			.op(KDDM_OP_GRAB, "h", "", KDDM_ANY, 2, 41)
+			.done());
 	r.apply(Entry(1, 1).op(KDDM_OP_GRAB, "mine", "", KDDM_ANY, 1).done());
 	r.apply(Entry().node(KDDM_OP_NODE_DEAD, 2, "", 999).done()); // another life: nothing
 	EXPECT_NE(r.find("a"), nullptr);
@@ -293,7 +303,7 @@ TEST_F(KddmFsm, DeathRemovesWhatItOwnedAndFencesItsRequests)
 	EXPECT_EQ(r.find("late"), nullptr);
 	// nobody can be given to the dead, and the same life never returns
 	r.apply(Entry(1, 2).op(KDDM_OP_GRAB, "x", "", KDDM_ANY, 2).done());
-	EXPECT_EQ(errors_of(1, 2), std::vector<int>{ EHOSTDOWN });
+	EXPECT_EQ(errors_of(1, 2), std::vector<int>{EHOSTDOWN});
 	r.apply(Entry().node(KDDM_OP_NODE_UP, 2).done());
 	EXPECT_EQ(nodes_get(r.f->nodes, 2)->state, NODE_DEAD);
 	r.apply(Entry().node(KDDM_OP_NODE_UP, 2, "", 201).done());
@@ -356,15 +366,17 @@ struct Log {
 
 TEST_F(KddmFsm, LinkersSeeEachChangeOnceAndNothingThatWasUndone)
 {
-	static const kddm_linker linker = { Log::insert, Log::update, Log::remove, Log::reset,
-					    Log::entry_done };
+	static const kddm_linker linker = {Log::insert, Log::update, Log::remove, Log::reset,
+					   Log::entry_done};
 	Log log;
 
 	kddm_link(r.set, &linker, &log);
-	r.apply(Entry(1, 1).op(KDDM_OP_PUT, "a", "1").op(KDDM_OP_GRAB, "b", "", KDDM_ANY, 1)
-			.op(KDDM_OP_PUT, "a", "2").done());
-	r.apply(Entry(1, 2, 0, true).op(KDDM_OP_PUT, "c", "").op(KDDM_OP_PUT, "a", "", KDDM_ABSENT)
+	r.apply(Entry(1, 1)
+			.op(KDDM_OP_PUT, "a", "1")
+			.op(KDDM_OP_GRAB, "b", "", KDDM_ANY, 1)
+			.op(KDDM_OP_PUT, "a", "2")
 			.done());
+	r.apply(Entry(1, 2, 0, true).op(KDDM_OP_PUT, "c", "").op(KDDM_OP_PUT, "a", "", KDDM_ABSENT).done());
 	r.apply(Entry().node(KDDM_OP_NODE_DEAD, 1).done());
 	EXPECT_EQ(log.text, "+a+b=a..-b.");
 }
@@ -381,7 +393,7 @@ TEST_F(KddmFsm, SnapshotRestoresTheSameState)
 	other.index = r.index;
 	EXPECT_EQ(kddm_fsm_digest(other.f), kddm_fsm_digest(r.f));
 	// and goes on alike, duplicates included
-	for (Replica *x : { &r, &other }) {
+	for (Replica *x : {&r, &other}) {
 		x->apply(Entry(2, 5).op(KDDM_OP_REMOVE, "b").done());
 		x->apply(Entry().node(KDDM_OP_NODE_DEAD, 2).done());
 	}

@@ -15,8 +15,7 @@ extern "C" {
 #include "userland/netd/member_change.h"
 }
 
-namespace
-{
+namespace {
 
 constexpr uint64_t MS = 1000000;
 constexpr uint32_t LEASE = 400;
@@ -33,7 +32,7 @@ node_info up(uint32_t number, uint64_t incarnation = 7)
 
 struct Keeper {
 	std::unique_ptr<lease_keeper> k = std::make_unique<lease_keeper>();
-	uint32_t voters[3] = { 1, 2, 3 };
+	uint32_t voters[3] = {1, 2, 3};
 
 	explicit Keeper(uint64_t now)
 	{
@@ -133,7 +132,7 @@ TEST(Lease, StoppedKeeperBlamesNobody)
 	node_info n = up(2);
 
 	for (uint64_t t = 0; t <= 1000; t += 50) {
-		lease_renew r = { 7, t * MS + 1, 0, 0, 0, 0 };
+		lease_renew r = {7, t * MS + 1, 0, 0, 0, 0};
 
 		lease_keeper_tick(keeper.k.get(), t * MS);
 		lease_keeper_renew(keeper.k.get(), &n, &r, t * MS);
@@ -146,7 +145,7 @@ TEST(Lease, LongLeaseIsCommittedBeforeItIsGiven)
 {
 	Keeper keeper(0);
 	node_info n = up(2);
-	lease_renew r = { 7, 5 * MS, 0, 0, 10000, 0 };
+	lease_renew r = {7, 5 * MS, 0, 0, 10000, 0};
 	lease_grant g;
 
 	lease_keeper_renew(keeper.k.get(), &n, &r, 6 * MS);
@@ -200,9 +199,9 @@ int violations(unsigned seed, bool from_receipt)
 	};
 	std::mt19937 rng(seed);
 	std::priority_queue<Message> net;
-	std::unique_ptr<lease_keeper> keeper[2] = { std::make_unique<lease_keeper>(),
-						    std::make_unique<lease_keeper>() };
-	uint32_t voters[1] = { 1 };
+	std::unique_ptr<lease_keeper> keeper[2] = {std::make_unique<lease_keeper>(),
+						   std::make_unique<lease_keeper>()};
+	uint32_t voters[1] = {1};
 	node_info n = up(2);
 	lease_holder h;
 	unsigned leader = 0, term = 1;
@@ -222,7 +221,7 @@ int violations(unsigned seed, bool from_receipt)
 		if (t % (50 * MS) == 0)
 			lease_keeper_tick(keeper[leader].get(), t);
 		if (t >= stopped_until && lease_holder_due(&h, t, LEASE) && rng() % 4) {
-			Message m = { t + rng() % 300 * MS, 0, leader, lease_holder_renew(&h, t), {} };
+			Message m = {t + rng() % 300 * MS, 0, leader, lease_holder_renew(&h, t), {}};
 
 			net.push(m);
 		}
@@ -246,9 +245,8 @@ int violations(unsigned seed, bool from_receipt)
 		}
 		// Only who leads now gets its round through.
 		lease_keeper *k = keeper[leader].get();
-		if (lease_keeper_round(k, voters, 1, LEASE, t) &&
-		    lease_keeper_ack(k, 1, k->round, term)) {
-			Message m = { t + rng() % 300 * MS, 1, leader, {}, {} };
+		if (lease_keeper_round(k, voters, 1, LEASE, t) && lease_keeper_ack(k, 1, k->round, term)) {
+			Message m = {t + rng() % 300 * MS, 1, leader, {}, {}};
 
 			if (lease_keeper_grant(k, &n, LEASE, &m.grant) && rng() % 4)
 				net.push(m);
@@ -299,20 +297,19 @@ struct Voters : testing::Test {
 		i.state = state;
 		snprintf(i.name, sizeof(i.name), "n%u", number);
 		snprintf(i.address, sizeof(i.address), "a%u", number);
-		kddm_object_free(kddm_set_insert(
-			f.nodes, kddm_object_new(f.nodes, &i.number, sizeof(i.number), &i, sizeof(i))));
+		kddm_object_free(kddm_set_insert(f.nodes, kddm_object_new(f.nodes, &i.number,
+									  sizeof(i.number), &i, sizeof(i))));
 	}
 	void settle(unsigned max = 3)
 	{
 		for (int i = 0; i < 30; i++) {
-			member_change c =
-				member_next_change(f.nodes, conf.data(), conf.size(), 1, max);
+			member_change c = member_next_change(f.nodes, conf.data(), conf.size(), 1, max);
 
 			if (c.kind == MEMBER_NO_CHANGE)
 				return;
 			ASSERT_LT(i, 29) << "does not settle";
 			if (c.kind == MEMBER_ADD)
-				conf.push_back({ c.raft_id, MEMBER_SPARE });
+				conf.push_back({c.raft_id, MEMBER_SPARE});
 			for (size_t j = 0; j < conf.size(); j++) {
 				if (conf[j].raft_id != c.raft_id)
 					continue;
@@ -344,7 +341,7 @@ struct Voters : testing::Test {
 
 TEST_F(Voters, GrowOddly)
 {
-	unsigned want[] = { 1, 1, 3, 3, 3, 3 };
+	unsigned want[] = {1, 1, 3, 3, 3, 3};
 
 	for (uint32_t n = 1; n <= 6; n++) {
 		node(n, NODE_UP);

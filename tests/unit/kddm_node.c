@@ -31,7 +31,7 @@ static struct {
 	char state[200];
 } node;
 
-static const struct kddm_type test_type = { .id = 40, .name = "test" };
+static const struct kddm_type test_type = {.id = 40, .name = "test"};
 
 static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 static void say(const char *fmt, ...)
@@ -70,7 +70,7 @@ static void on_status(void *arg, enum member_status status)
 	say("event status %s", member_status_name(status));
 }
 
-static const struct member_events events = { on_lease, on_ready, on_fenced, on_status };
+static const struct member_events events = {on_lease, on_ready, on_fenced, on_status};
 
 static void on_done(void *arg, const struct member_error *error)
 {
@@ -89,8 +89,8 @@ static void on_result(void *arg, const struct kddm_result *r)
 	for (size_t i = 0; i < r->n_ops; i++)
 		bad += r->op[i] != 0;
 	if (r->status || bad)
-		say("error status %d bad %zu first %d index %llu", r->status, bad,
-		    r->n_ops ? r->op[0] : 0, (unsigned long long)r->index);
+		say("error status %d bad %zu first %d index %llu", r->status, bad, r->n_ops ? r->op[0] : 0,
+		    (unsigned long long)r->index);
 	else
 		say("ok %llu", (unsigned long long)r->index);
 }
@@ -162,8 +162,7 @@ static void next_serial(void)
 		total = serial.left;
 	}
 	if (!serial.left--) {
-		say("ok %llu us each",
-		    (unsigned long long)((uv_hrtime() - serial.begin_ns) / 1000 / total));
+		say("ok %llu us each", (unsigned long long)((uv_hrtime() - serial.begin_ns) / 1000 / total));
 		return;
 	}
 	b = kddm_batch_new(node.kddm, false);
@@ -186,9 +185,8 @@ static void print_node(void *arg, const struct member_node *n)
 {
 	char *text = arg;
 
-	snprintf(text + strlen(text), 4000 - strlen(text), " %s:%u:%s:%s%s", n->info->name,
-		 n->info->number, nodes_state_name(n->info->state), n->role,
-		 n->leader ? ":leader" : "");
+	snprintf(text + strlen(text), 4000 - strlen(text), " %s:%u:%s:%s%s", n->info->name, n->info->number,
+		 nodes_state_name(n->info->state), n->role, n->leader ? ":leader" : "");
 }
 
 static void print_status(void)
@@ -204,8 +202,8 @@ static void print_status(void)
 
 static void cluster_command(char **w, int n)
 {
-	struct member_machine machine = { .name = n > 1 ? w[1] : NULL,
-					  .address = n > 2 ? w[2] : NULL, .transport = "tcp" };
+	struct member_machine machine = {
+		.name = n > 1 ? w[1] : NULL, .address = n > 2 ? w[2] : NULL, .transport = "tcp"};
 	char secret[512] = "";
 	FILE *f;
 
@@ -234,7 +232,7 @@ static void print_token(unsigned int ttl)
 
 static void command(char *line)
 {
-	char *w[8] = { 0 }, *save, text[4096] = "";
+	char *w[8] = {0}, *save, text[4096] = "";
 	int n = 0;
 
 	for (char *t = strtok_r(line, " ", &save); t && n < 8; t = strtok_r(NULL, " ", &save))
@@ -264,8 +262,7 @@ static void command(char *line)
 		member_each(node.member, print_node, text);
 		say("ok%s", text);
 	} else if (!strcmp(w[0], "wait"))
-		kddm_wait_applied(node.kddm, strtoull(w[1], NULL, 10), NULL, 0, 5000, on_waited,
-				  NULL);
+		kddm_wait_applied(node.kddm, strtoull(w[1], NULL, 10), NULL, 0, 5000, on_waited, NULL);
 	else if (!strcmp(w[0], "set"))
 		member_conf_set(node.member, w[1], w[2], on_done, NULL);
 	else if (!strcmp(w[0], "token"))
@@ -312,9 +309,12 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 int kddm_node_main(int argc, char **argv)
 {
 	char key[300];
-	struct member_params params = { .loop = &node.loop, .state_dir = node.state,
-					.key_path = key, .run_dir = node.state,
-					.events = &events, .election_ms = 300 };
+	struct member_params params = {.loop = &node.loop,
+				       .state_dir = node.state,
+				       .key_path = key,
+				       .run_dir = node.state,
+				       .events = &events,
+				       .election_ms = 300};
 
 	if (argc < 2)
 		return 2;

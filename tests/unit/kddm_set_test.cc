@@ -10,10 +10,9 @@ extern "C" {
 #include "userland/netd/kddm_set.h"
 }
 
-namespace
-{
+namespace {
 
-const kddm_type any_type = { 40, "any", 0, nullptr, false, nullptr };
+const kddm_type any_type = {40, "any", 0, nullptr, false, nullptr};
 
 std::string text(const void *p, size_t n)
 {
@@ -30,8 +29,8 @@ TEST(KddmSet, AgreesWithMapInContentAndOrder)
 		std::string key = "k" + std::to_string(rng() % 3000), value(rng() % 40, 'v');
 
 		if (rng() % 3) {
-			kddm_object *obj = kddm_object_new(set, key.data(), key.size(), value.data(),
-							   value.size());
+			kddm_object *obj =
+				kddm_object_new(set, key.data(), key.size(), value.data(), value.size());
 
 			kddm_object_free(kddm_set_insert(set, obj));
 			model[key] = value;
@@ -67,11 +66,11 @@ void on_insert(void *arg, const kddm_object *obj)
 
 TEST(KddmSet, LinkReportsWhatIsThere)
 {
-	static const kddm_linker linker = { on_insert, nullptr, nullptr, nullptr, nullptr };
+	static const kddm_linker linker = {on_insert, nullptr, nullptr, nullptr, nullptr};
 	kddm_set *set = kddm_set_alloc(&any_type);
 	Seen seen;
 
-	for (const char *key : { "b", "a", "c" })
+	for (const char *key : {"b", "a", "c"})
 		kddm_set_insert(set, kddm_object_new(set, key, 1, "", 0));
 	kddm_link(set, &linker, &seen);
 	EXPECT_EQ(seen.log, "+a+b+c");

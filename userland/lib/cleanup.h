@@ -22,14 +22,14 @@ static inline void close_fd(int *fd)
 		close(*fd);
 }
 
-#define _free_ _cleanup_(free_ptr)
+#define _free_	_cleanup_(free_ptr)
 #define _close_ _cleanup_(close_fd)
 
-#define take_ptr(p)                        \
-	({                                 \
+#define take_ptr(p)                         \
+	({                                  \
 		__typeof__(p) _taken = (p); \
-		(p) = NULL;                \
-		_taken;                    \
+		(p) = NULL;                 \
+		_taken;                     \
 	})
 
 static inline int take_fd_of(int *fd)

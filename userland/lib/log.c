@@ -21,7 +21,7 @@ static struct {
 	bool journal;
 	char *ring[LOG_RING_LINES];
 	unsigned int next;
-} logger = { .name = "netssi", .max_priority = LOG_INFO };
+} logger = {.name = "netssi", .max_priority = LOG_INFO};
 
 /* systemd names the journal's stream by device and inode. */
 static bool stderr_is_journal(void)

@@ -15,9 +15,9 @@
 #include "kddm_set.h"
 
 #define RESEND_FIRST_MS 400
-#define SENT_MAX (KDDM_WINDOW / 2)
-#define ASKERS_MAX 65536
-#define ENTRY_ROOM (KDDM_ENTRY_BYTES_MAX - sizeof(struct kddm_wire_entry))
+#define SENT_MAX	(KDDM_WINDOW / 2)
+#define ASKERS_MAX	65536
+#define ENTRY_ROOM	(KDDM_ENTRY_BYTES_MAX - sizeof(struct kddm_wire_entry))
 
 struct kddm_batch {
 	struct kddm *k;
@@ -131,8 +131,8 @@ void kddm_batch_free(struct kddm_batch *b)
 	free(b);
 }
 
-static int batch_add(struct kddm_batch *b, struct kddm_wire_op op, struct kddm_set *set,
-		     const void *key, const void *value)
+static int batch_add(struct kddm_batch *b, struct kddm_wire_op op, struct kddm_set *set, const void *key,
+		     const void *value)
 {
 	const struct kddm_type *t = set->type;
 	size_t bytes = b->ops.len + sizeof(op) + op.key_len + op.value_len + 8;
@@ -141,8 +141,7 @@ static int batch_add(struct kddm_batch *b, struct kddm_wire_op op, struct kddm_s
 		return -E2BIG;
 	if (!op.key_len || (t->key_len && t->key_len != op.key_len))
 		return -EINVAL;
-	if (op.kind != KDDM_OP_REMOVE && t->valid &&
-	    !t->valid(key, op.key_len, value, op.value_len))
+	if (op.kind != KDDM_OP_REMOVE && t->valid && !t->valid(key, op.key_len, value, op.value_len))
 		return -EINVAL;
 	op.type = t->id;
 	kddm_op_encode(&b->ops, &op, key, value);
@@ -155,30 +154,32 @@ static bool lengths_ok(size_t key_len, size_t value_len)
 	return key_len && key_len <= KDDM_KEY_MAX && value_len <= KDDM_VALUE_MAX;
 }
 
-int kddm_put(struct kddm_batch *b, struct kddm_set *set, const void *key, size_t key_len,
-	     const void *value, size_t value_len, uint64_t expect)
+int kddm_put(struct kddm_batch *b, struct kddm_set *set, const void *key, size_t key_len, const void *value,
+	     size_t value_len, uint64_t expect)
 {
-	struct kddm_wire_op op = { .kind = KDDM_OP_PUT, .key_len = (uint16_t)key_len,
-				   .value_len = (uint16_t)value_len, .expect = expect };
+	struct kddm_wire_op op = {.kind = KDDM_OP_PUT,
+				  .key_len = (uint16_t)key_len,
+				  .value_len = (uint16_t)value_len,
+				  .expect = expect};
 
 	return lengths_ok(key_len, value_len) ? batch_add(b, op, set, key, value) : -EINVAL;
 }
 
-int kddm_grab(struct kddm_batch *b, struct kddm_set *set, const void *key, size_t key_len,
-	      const void *value, size_t value_len, uint64_t expect, uint32_t owner)
+int kddm_grab(struct kddm_batch *b, struct kddm_set *set, const void *key, size_t key_len, const void *value,
+	      size_t value_len, uint64_t expect, uint32_t owner)
 {
-	struct kddm_wire_op op = { .kind = KDDM_OP_GRAB, .key_len = (uint16_t)key_len,
-				   .value_len = (uint16_t)value_len, .expect = expect,
-				   .owner = owner };
+	struct kddm_wire_op op = {.kind = KDDM_OP_GRAB,
+				  .key_len = (uint16_t)key_len,
+				  .value_len = (uint16_t)value_len,
+				  .expect = expect,
+				  .owner = owner};
 
 	return lengths_ok(key_len, value_len) ? batch_add(b, op, set, key, value) : -EINVAL;
 }
 
-int kddm_remove(struct kddm_batch *b, struct kddm_set *set, const void *key, size_t key_len,
-		uint64_t expect)
+int kddm_remove(struct kddm_batch *b, struct kddm_set *set, const void *key, size_t key_len, uint64_t expect)
 {
-	struct kddm_wire_op op = { .kind = KDDM_OP_REMOVE, .key_len = (uint16_t)key_len,
-				   .expect = expect };
+	struct kddm_wire_op op = {.kind = KDDM_OP_REMOVE, .key_len = (uint16_t)key_len, .expect = expect};
 
 	return lengths_ok(key_len, 0) ? batch_add(b, op, set, key, NULL) : -EINVAL;
 }
@@ -223,8 +224,8 @@ static void outcome_of(struct kddm *k, struct queue *q, uint64_t seq, uint64_t i
 	}
 }
 
-static void on_outcome(void *arg, uint32_t node, uint64_t incarnation, uint64_t seq,
-		       uint64_t index, int status, size_t n_ops, const uint8_t *errors)
+static void on_outcome(void *arg, uint32_t node, uint64_t incarnation, uint64_t seq, uint64_t index,
+		       int status, size_t n_ops, const uint8_t *errors)
 {
 	struct kddm *k = arg;
 
@@ -272,7 +273,7 @@ void kddm_reap(struct kddm *k)
 
 	while (k->finished.first) {
 		struct kddm_batch *b = queue_take(&k->finished, &k->finished.first);
-		struct kddm_result result = { b->status, b->index, b->req.n_ops, b->results };
+		struct kddm_result result = {b->status, b->index, b->req.n_ops, b->results};
 
 		if (!b->results)
 			set_results(b, 0, NULL);
@@ -399,10 +400,10 @@ void kddm_submit(struct kddm_batch *b, kddm_done_fn *done, void *arg)
 }
 
 /* The request has no node; incarnation and seq only let us know our own again. */
-void kddm_submit_node_op(struct kddm *k, uint8_t kind, const struct node_info *info,
-			 kddm_done_fn *done, void *arg)
+void kddm_submit_node_op(struct kddm *k, uint8_t kind, const struct node_info *info, kddm_done_fn *done,
+			 void *arg)
 {
-	struct kddm_wire_op op = { .kind = kind, .value_len = sizeof(*info) };
+	struct kddm_wire_op op = {.kind = kind, .value_len = sizeof(*info)};
 	struct kddm_batch *b = kddm_batch_new(k, true);
 
 	kddm_op_encode(&b->ops, &op, NULL, info);
@@ -425,8 +426,7 @@ static bool fits(const struct kddm_buf *entry, size_t n_ops, const struct kddm_w
 }
 
 /* Add unsent requests while they fit; mark them sent. False: some are left. */
-static bool add_unsent(struct kddm *k, struct queue *q, struct kddm_buf *entry, size_t *n_ops,
-		       size_t max)
+static bool add_unsent(struct kddm *k, struct queue *q, struct kddm_buf *entry, size_t *n_ops, size_t max)
 {
 	uint64_t low = k->pending.first ? k->pending.first->req.seq : k->next_seq;
 
@@ -473,7 +473,7 @@ static uint64_t first_unsent(const struct queue *q)
 
 static void flush_to_leader(struct kddm *k, uint32_t leader)
 {
-	struct kddm_buf entry = { 0 };
+	struct kddm_buf entry = {0};
 	uint64_t from = first_unsent(&k->pending);
 	size_t n_ops = 0;
 
@@ -508,7 +508,7 @@ static void add_inbox(struct kddm *k, struct kddm_buf *entry, size_t *n_ops)
 static bool propose_one(struct kddm *k)
 {
 	uint64_t from = first_unsent(&k->pending), from_op = first_unsent(&k->node_ops);
-	struct kddm_buf entry = { 0 };
+	struct kddm_buf entry = {0};
 	size_t n_ops = 0;
 	int r;
 
@@ -531,8 +531,7 @@ static bool propose_one(struct kddm *k)
 
 static bool has_work(struct kddm *k)
 {
-	return k->inbox.len || has_unsent(&k->node_ops, SENT_MAX) ||
-	       has_unsent(&k->pending, SENT_MAX);
+	return k->inbox.len || has_unsent(&k->node_ops, SENT_MAX) || has_unsent(&k->pending, SENT_MAX);
 }
 
 bool kddm_idle(struct kddm *k)
@@ -588,8 +587,7 @@ int kddm_receive(struct kddm *k, uint32_t from, const void *entry, size_t len)
 			continue; /* the log brings it to the origin */
 		if (k->inbox.len > 64 * KDDM_ENTRY_BYTES_MAX)
 			return -ENOBUFS;
-		memcpy(kddm_buf_add(&k->inbox, sizeof(*req) + req->bytes), req,
-		       sizeof(*req) + req->bytes);
+		memcpy(kddm_buf_add(&k->inbox, sizeof(*req) + req->bytes), req, sizeof(*req) + req->bytes);
 	}
 	return 0;
 }
@@ -609,8 +607,7 @@ int kddm_restore(struct kddm *k, const void *data, size_t len)
 		return r;
 	while (*p) {
 		struct kddm_batch *b = *p;
-		const struct kddm_outcome *o =
-			kddm_fsm_outcome(&k->fsm, k->node, k->incarnation, b->req.seq);
+		const struct kddm_outcome *o = kddm_fsm_outcome(&k->fsm, k->node, k->incarnation, b->req.seq);
 
 		if (!o) {
 			p = &b->next;
@@ -724,7 +721,7 @@ void kddm_asked_applied(struct kddm *k, uint32_t from, uint64_t index, uint64_t 
 		k->askers_size = k->askers_size ? k->askers_size * 2 : 16;
 		k->askers = must(realloc(k->askers, k->askers_size * sizeof(k->askers[0])));
 	}
-	k->askers[k->n_askers++] = (struct asker){ index, id, from };
+	k->askers[k->n_askers++] = (struct asker){index, id, from};
 }
 
 /* ---- time ---- */
@@ -790,8 +787,8 @@ void kddm_stats_get(struct kddm *k, struct kddm_stats *out)
 
 /* ---- inside on_death ---- */
 
-int kddm_apply_put(struct kddm *k, uint16_t type, const void *key, size_t key_len,
-		   const void *value, size_t value_len, uint32_t owner)
+int kddm_apply_put(struct kddm *k, uint16_t type, const void *key, size_t key_len, const void *value,
+		   size_t value_len, uint32_t owner)
 {
 	struct kddm_set *set = type < KDDM_TYPES_MAX ? k->fsm.set[type] : NULL;
 

@@ -29,13 +29,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KDDM_KEY_MAX 128
+#define KDDM_KEY_MAX   128
 #define KDDM_VALUE_MAX 8192
 #define KDDM_BATCH_MAX 8192 /* operations in one entry */
 
 /* Expected versions other than a number */
-#define KDDM_ANY UINT64_MAX /* whatever is there, or nothing */
-#define KDDM_ABSENT 0	    /* must not exist */
+#define KDDM_ANY    UINT64_MAX /* whatever is there, or nothing */
+#define KDDM_ABSENT 0	       /* must not exist */
 
 struct kddm;
 struct kddm_set;
@@ -82,8 +82,7 @@ const struct kddm_object *kddm_first(struct kddm_set *set);
 const struct kddm_object *kddm_next(struct kddm_set *set, const struct kddm_object *obj);
 size_t kddm_count(const struct kddm_set *set);
 
-#define kddm_for_each(set, obj) \
-	for (obj = kddm_first(set); obj; obj = kddm_next(set, obj))
+#define kddm_for_each(set, obj) for (obj = kddm_first(set); obj; obj = kddm_next(set, obj))
 
 /*
  * Linker. Called after the change is in the local set (for `remove`: with the
@@ -128,19 +127,18 @@ typedef void kddm_done_fn(void *arg, const struct kddm_result *result);
 struct kddm_batch *kddm_batch_new(struct kddm *k, bool atomic);
 void kddm_batch_free(struct kddm_batch *b); /* only when not submitted */
 /* Add an operation; the data is copied. -E2BIG, -EINVAL. */
-int kddm_put(struct kddm_batch *b, struct kddm_set *set, const void *key, size_t key_len,
-	     const void *value, size_t value_len, uint64_t expect);
-int kddm_grab(struct kddm_batch *b, struct kddm_set *set, const void *key, size_t key_len,
-	      const void *value, size_t value_len, uint64_t expect, uint32_t owner);
-int kddm_remove(struct kddm_batch *b, struct kddm_set *set, const void *key, size_t key_len,
-		uint64_t expect);
+int kddm_put(struct kddm_batch *b, struct kddm_set *set, const void *key, size_t key_len, const void *value,
+	     size_t value_len, uint64_t expect);
+int kddm_grab(struct kddm_batch *b, struct kddm_set *set, const void *key, size_t key_len, const void *value,
+	      size_t value_len, uint64_t expect, uint32_t owner);
+int kddm_remove(struct kddm_batch *b, struct kddm_set *set, const void *key, size_t key_len, uint64_t expect);
 /* Takes over the batch; `done` may be NULL. */
 void kddm_submit(struct kddm_batch *b, kddm_done_fn *done, void *arg);
 
 /* Inside on_death only. Sets are visited in the order of their ids; a put or
  * remove here is seen by the visits that follow. */
-int kddm_apply_put(struct kddm *k, uint16_t type, const void *key, size_t key_len,
-		   const void *value, size_t value_len, uint32_t owner);
+int kddm_apply_put(struct kddm *k, uint16_t type, const void *key, size_t key_len, const void *value,
+		   size_t value_len, uint32_t owner);
 int kddm_apply_remove(struct kddm *k, uint16_t type, const void *key, size_t key_len);
 
 /*

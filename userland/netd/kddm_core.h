@@ -12,9 +12,9 @@
 #include "kddm.h"
 #include "kddm_fsm.h"
 
-#define KDDM_UNSENT_MS 2000  /* no leader for so long: -EAGAIN */
-#define KDDM_UNKNOWN_MS 8000 /* sent, no outcome for so long: -ETIMEDOUT */
-#define KDDM_INFLIGHT_MAX 8  /* entries proposed and not yet committed */
+#define KDDM_UNSENT_MS	  2000 /* no leader for so long: -EAGAIN */
+#define KDDM_UNKNOWN_MS	  8000 /* sent, no outcome for so long: -ETIMEDOUT */
+#define KDDM_INFLIGHT_MAX 8    /* entries proposed and not yet committed */
 
 #define KDDM_LEADER_UNNUMBERED UINT32_MAX
 
@@ -50,8 +50,8 @@ void kddm_identify(struct kddm *k, uint32_t node, uint64_t incarnation);
 
 /* A membership operation, on the leader; idempotent, so it needs no name.
  * `done` as in kddm_submit(). */
-void kddm_submit_node_op(struct kddm *k, uint8_t kind, const struct node_info *info,
-			 kddm_done_fn *done, void *arg);
+void kddm_submit_node_op(struct kddm *k, uint8_t kind, const struct node_info *info, kddm_done_fn *done,
+			 void *arg);
 
 /* Events. */
 int kddm_receive(struct kddm *k, uint32_t from, const void *entry, size_t len); /* on the leader */

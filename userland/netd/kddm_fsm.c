@@ -25,8 +25,7 @@ static void *must(void *p)
 	return p;
 }
 
-void kddm_fsm_init(struct kddm_fsm *f, struct kddm *kddm, const struct kddm_fsm_events *events,
-		   void *arg)
+void kddm_fsm_init(struct kddm_fsm *f, struct kddm *kddm, const struct kddm_fsm_events *events, void *arg)
 {
 	memset(f, 0, sizeof(*f));
 	f->kddm = kddm;
@@ -105,8 +104,8 @@ static struct kddm_outcome *outcomes_add(struct kddm_outcomes *o, uint64_t seq)
 	return &o->of[at];
 }
 
-const struct kddm_outcome *kddm_fsm_outcome(struct kddm_fsm *f, uint32_t node,
-					    uint64_t incarnation, uint64_t seq)
+const struct kddm_outcome *kddm_fsm_outcome(struct kddm_fsm *f, uint32_t node, uint64_t incarnation,
+					    uint64_t seq)
 {
 	struct kddm_outcomes *o;
 
@@ -152,7 +151,7 @@ static void note_change(struct kddm_fsm *f, struct kddm_set *set, struct kddm_ob
 		f->changes_size = f->changes_size ? f->changes_size * 2 : 64;
 		f->changes = must(realloc(f->changes, f->changes_size * sizeof(f->changes[0])));
 	}
-	f->changes[f->n_changes++] = (struct kddm_change){ set, old, new };
+	f->changes[f->n_changes++] = (struct kddm_change){set, old, new};
 }
 
 static void undo_changes(struct kddm_fsm *f)
@@ -230,7 +229,8 @@ static void collect_keys(struct kddm_set *set, uint32_t node, struct kddm_buf *k
 {
 	const struct kddm_object *obj;
 
-	kddm_for_each(set, obj) {
+	kddm_for_each(set, obj)
+	{
 		uint64_t *len;
 
 		if (obj->owner != node && !(set->type->on_death && set->type->on_death_any))
@@ -241,8 +241,8 @@ static void collect_keys(struct kddm_set *set, uint32_t node, struct kddm_buf *k
 	}
 }
 
-static void purge_object(struct kddm_fsm *f, struct kddm_set *set, uint32_t node,
-			 const void *key, size_t key_len)
+static void purge_object(struct kddm_fsm *f, struct kddm_set *set, uint32_t node, const void *key,
+			 size_t key_len)
 {
 	const struct kddm_object *obj = kddm_find(set, key, key_len);
 
@@ -257,7 +257,7 @@ static void purge_object(struct kddm_fsm *f, struct kddm_set *set, uint32_t node
 /* on_death may change any object of the set, so the keys are collected first. */
 static void purge_set(struct kddm_fsm *f, struct kddm_set *set, uint32_t node)
 {
-	struct kddm_buf keys = { 0 };
+	struct kddm_buf keys = {0};
 	size_t at = 0;
 
 	collect_keys(set, node, &keys);
@@ -290,8 +290,7 @@ static int check_expected(const struct kddm_wire_op *op, const struct kddm_objec
 	return obj->version == op->expect ? 0 : -ESTALE;
 }
 
-static int check_grab(struct kddm_fsm *f, const struct kddm_wire_op *op,
-		      const struct kddm_object *obj)
+static int check_grab(struct kddm_fsm *f, const struct kddm_wire_op *op, const struct kddm_object *obj)
 {
 	const struct node_info *owner = nodes_get(f->nodes, op->owner);
 
@@ -347,13 +346,12 @@ static int apply_object_op(struct kddm_fsm *f, const struct kddm_wire_op *op)
 
 static int apply_op(struct kddm_fsm *f, const struct kddm_wire_op *op)
 {
-	struct node_info info = { 0 };
+	struct node_info info = {0};
 
 	f->applied_ops++;
 	if (op->kind < KDDM_OP_NODE_JOIN)
 		return apply_object_op(f, op);
-	memcpy(&info, kddm_op_value(op),
-	       op->value_len < sizeof(info) ? op->value_len : sizeof(info));
+	memcpy(&info, kddm_op_value(op), op->value_len < sizeof(info) ? op->value_len : sizeof(info));
 	info.name[sizeof(info.name) - 1] = info.address[sizeof(info.address) - 1] = 0;
 	return nodes_apply(f, op->kind, &info);
 }
@@ -383,12 +381,12 @@ static bool apply_ops(struct kddm_fsm *f, const struct kddm_wire_request *req, u
 	return false;
 }
 
-static void tell_outcome(struct kddm_fsm *f, const struct kddm_wire_request *req, uint64_t index,
-			 int status, size_t n_ops, const uint8_t *errors)
+static void tell_outcome(struct kddm_fsm *f, const struct kddm_wire_request *req, uint64_t index, int status,
+			 size_t n_ops, const uint8_t *errors)
 {
 	if (f->events && f->events->outcome)
-		f->events->outcome(f->events_arg, req->node, req->incarnation, req->seq, index,
-				   status, n_ops, errors);
+		f->events->outcome(f->events_arg, req->node, req->incarnation, req->seq, index, status, n_ops,
+				   errors);
 }
 
 static bool request_is_live(struct kddm_fsm *f, const struct kddm_wire_request *req)

@@ -18,7 +18,7 @@
 #include "nodes.h"
 
 #define KDDM_TYPES_MAX 64
-#define KDDM_WINDOW 1024 /* requests of one node with unknown outcome */
+#define KDDM_WINDOW    1024 /* requests of one node with unknown outcome */
 
 struct kddm_outcome {
 	uint64_t seq;
@@ -37,17 +37,17 @@ struct kddm_outcomes { /* of one node's incarnation, ordered by seq */
 struct kddm_fsm_events {
 	/* The outcome of a request became known here. errors as above;
 	 * status -ENOTCONN: refused, its incarnation is not up. */
-	void (*outcome)(void *arg, uint32_t node, uint64_t incarnation, uint64_t seq,
-			uint64_t index, int status, size_t n_ops, const uint8_t *errors);
+	void (*outcome)(void *arg, uint32_t node, uint64_t incarnation, uint64_t seq, uint64_t index,
+			int status, size_t n_ops, const uint8_t *errors);
 	void (*entry_done)(void *arg, uint64_t index);
 };
 
 struct kddm_fsm {
-	struct kddm *kddm; /* handed to on_death */
+	struct kddm *kddm;		      /* handed to on_death */
 	struct kddm_set *set[KDDM_TYPES_MAX]; /* by type id */
 	struct kddm_set *nodes;
 	struct kddm_outcomes *outcomes; /* by node number, NODES_MAX + 1 */
-	uint64_t index; /* of the last entry applied */
+	uint64_t index;			/* of the last entry applied */
 	uint64_t applied_ops;
 	struct kddm_change *changes; /* of the request that is being applied */
 	size_t n_changes, changes_size;
@@ -55,8 +55,7 @@ struct kddm_fsm {
 	void *events_arg;
 };
 
-void kddm_fsm_init(struct kddm_fsm *f, struct kddm *kddm, const struct kddm_fsm_events *events,
-		   void *arg);
+void kddm_fsm_init(struct kddm_fsm *f, struct kddm *kddm, const struct kddm_fsm_events *events, void *arg);
 void kddm_fsm_clear(struct kddm_fsm *f);
 int kddm_fsm_register(struct kddm_fsm *f, const struct kddm_type *type, struct kddm_set **out);
 
@@ -64,8 +63,8 @@ int kddm_fsm_register(struct kddm_fsm *f, const struct kddm_type *type, struct k
 int kddm_fsm_apply(struct kddm_fsm *f, uint64_t index, const void *data, size_t len);
 
 /* The outcome of a request when it is still kept, or NULL. */
-const struct kddm_outcome *kddm_fsm_outcome(struct kddm_fsm *f, uint32_t node,
-					    uint64_t incarnation, uint64_t seq);
+const struct kddm_outcome *kddm_fsm_outcome(struct kddm_fsm *f, uint32_t node, uint64_t incarnation,
+					    uint64_t seq);
 
 /* The whole state as bytes (appended to `out`), and back. A snapshot that is
  * damaged gives -EPROTO and leaves the state as it was. */

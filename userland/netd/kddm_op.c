@@ -44,8 +44,7 @@ static size_t op_bytes(const struct kddm_wire_op *op)
 	return sizeof(*op) + round8(op->key_len) + round8(op->value_len);
 }
 
-void kddm_op_encode(struct kddm_buf *b, const struct kddm_wire_op *op, const void *key,
-		    const void *value)
+void kddm_op_encode(struct kddm_buf *b, const struct kddm_wire_op *op, const void *key, const void *value)
 {
 	char *at = kddm_buf_add(b, op_bytes(op));
 
@@ -151,8 +150,7 @@ int kddm_entry_check(const void *data, size_t len)
 	return left ? -EPROTO : 0;
 }
 
-const struct kddm_wire_request *kddm_request_next(const void *entry,
-						  const struct kddm_wire_request *pos)
+const struct kddm_wire_request *kddm_request_next(const void *entry, const struct kddm_wire_request *pos)
 {
 	const struct kddm_wire_entry *e = entry;
 	const char *end = (const char *)(e + 1) + e->bytes;
@@ -161,8 +159,7 @@ const struct kddm_wire_request *kddm_request_next(const void *entry,
 	return at < end ? (const void *)at : NULL;
 }
 
-const struct kddm_wire_op *kddm_op_next(const struct kddm_wire_request *req,
-					const struct kddm_wire_op *pos)
+const struct kddm_wire_op *kddm_op_next(const struct kddm_wire_request *req, const struct kddm_wire_op *pos)
 {
 	const char *end = (const char *)(req + 1) + req->bytes;
 	const char *at = pos ? (const char *)pos + op_bytes(pos) : (const char *)(req + 1);

@@ -23,8 +23,8 @@
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the log is little endian");
 
-#define KDDM_WIRE_MAGIC 0x4d44444bu /* "KDDM" */
-#define KDDM_WIRE_VERSION 1
+#define KDDM_WIRE_MAGIC	     0x4d44444bu /* "KDDM" */
+#define KDDM_WIRE_VERSION    1
 #define KDDM_ENTRY_BYTES_MAX (1u << 20)
 
 enum kddm_op_kind {
@@ -79,8 +79,7 @@ void kddm_buf_free(struct kddm_buf *b);
 void *kddm_buf_add(struct kddm_buf *b, size_t len); /* zeroed; never NULL */
 
 /* Append one operation; the caller checked the lengths. */
-void kddm_op_encode(struct kddm_buf *b, const struct kddm_wire_op *op, const void *key,
-		    const void *value);
+void kddm_op_encode(struct kddm_buf *b, const struct kddm_wire_op *op, const void *key, const void *value);
 
 /* Start an entry in an empty buffer, add whole requests, close it. */
 void kddm_entry_begin(struct kddm_buf *b);
@@ -92,10 +91,8 @@ void kddm_entry_end(struct kddm_buf *b);
 int kddm_entry_check(const void *data, size_t len);
 
 /* Walks over checked entries: start with *pos NULL; NULL at the end. */
-const struct kddm_wire_request *kddm_request_next(const void *entry,
-						  const struct kddm_wire_request *pos);
-const struct kddm_wire_op *kddm_op_next(const struct kddm_wire_request *req,
-					const struct kddm_wire_op *pos);
+const struct kddm_wire_request *kddm_request_next(const void *entry, const struct kddm_wire_request *pos);
+const struct kddm_wire_op *kddm_op_next(const struct kddm_wire_request *req, const struct kddm_wire_op *pos);
 static inline const void *kddm_op_key(const struct kddm_wire_op *op)
 {
 	return op + 1;

@@ -12,10 +12,10 @@
 #include "kddm_raft.h"
 #include "userland/lib/log.h"
 
-#define SEGMENT_BYTES (4u << 20)
-#define SNAPSHOT_THRESHOLD 4096
-#define SNAPSHOT_TRAILING 1024
-#define CONNECT_RETRY_MS 100
+#define SEGMENT_BYTES	    (4u << 20)
+#define SNAPSHOT_THRESHOLD  4096
+#define SNAPSHOT_TRAILING   1024
+#define CONNECT_RETRY_MS    100
 #define INSTALL_SNAPSHOT_MS 10000
 
 struct kddm_raft {
@@ -98,7 +98,7 @@ static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void *
 static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned int *n_bufs)
 {
 	struct kddm_raft *kr = fsm->data;
-	struct kddm_buf out = { 0 };
+	struct kddm_buf out = {0};
 
 	*bufs = raft_malloc(sizeof(**bufs));
 	if (!*bufs)
@@ -139,8 +139,7 @@ static void trace(struct raft_tracer *t, int type, const void *data)
 	(void)t;
 	if (type != RAFT_TRACER_DIAGNOSTIC || info->diagnostic.level > 2)
 		return;
-	log_line(info->diagnostic.level == 1 ? LOG_ERR : LOG_WARNING, "raft: %s",
-		 info->diagnostic.message);
+	log_line(info->diagnostic.level == 1 ? LOG_ERR : LOG_WARNING, "raft: %s", info->diagnostic.message);
 }
 
 /* ---- life ---- */
@@ -175,8 +174,7 @@ static int bootstrap_alone(struct kddm_raft *kr, const struct kddm_raft_config *
 	return rv;
 }
 
-static int configure_and_start(struct kddm_raft *kr, const struct kddm_raft_config *c,
-			       bool bootstrap)
+static int configure_and_start(struct kddm_raft *kr, const struct kddm_raft_config *c, bool bootstrap)
 {
 	int rv;
 
@@ -195,8 +193,8 @@ static int configure_and_start(struct kddm_raft *kr, const struct kddm_raft_conf
 	if (!rv)
 		rv = raft_start(&kr->raft);
 	if (rv)
-		log_err("cannot start from the log in %s: %s (%s)", c->dir,
-			raft_errmsg(&kr->raft), raft_strerror(rv));
+		log_err("cannot start from the log in %s: %s (%s)", c->dir, raft_errmsg(&kr->raft),
+			raft_strerror(rv));
 	return rv;
 }
 
@@ -209,9 +207,12 @@ int kddm_raft_start(const struct kddm_raft_config *c, bool bootstrap, struct kdd
 		return -ENOMEM;
 	kr->events = c->events;
 	kr->arg = c->arg;
-	kr->tracer = (struct raft_tracer){ .impl = kr, .version = 2, .emit = trace };
-	kr->fsm = (struct raft_fsm){ .version = 1, .data = kr, .apply = fsm_apply,
-				     .snapshot = fsm_snapshot, .restore = fsm_restore };
+	kr->tracer = (struct raft_tracer){.impl = kr, .version = 2, .emit = trace};
+	kr->fsm = (struct raft_fsm){.version = 1,
+				    .data = kr,
+				    .apply = fsm_apply,
+				    .snapshot = fsm_snapshot,
+				    .restore = fsm_restore};
 	rv = raft_uv_init(&kr->io, c->loop, c->dir, c->transport);
 	if (rv) {
 		log_err("cannot use %s for the log: %s", c->dir, kr->io.errmsg);
@@ -307,7 +308,7 @@ static void on_proposed(struct raft_apply *req, int status, void *result)
 
 int kddm_raft_propose(struct kddm_raft *kr, const void *data, size_t len)
 {
-	struct raft_buffer buf = { .base = raft_malloc(len), .len = len };
+	struct raft_buffer buf = {.base = raft_malloc(len), .len = len};
 	struct proposal *p = calloc(1, sizeof(*p));
 	int rv;
 
@@ -382,8 +383,7 @@ static int change_begun(struct change *c, int rv)
 	return to_errno(rv);
 }
 
-int kddm_raft_add(struct kddm_raft *kr, uint64_t id, const char *address,
-		  kddm_raft_done_fn *done, void *arg)
+int kddm_raft_add(struct kddm_raft *kr, uint64_t id, const char *address, kddm_raft_done_fn *done, void *arg)
 {
 	struct change *c;
 
@@ -393,8 +393,7 @@ int kddm_raft_add(struct kddm_raft *kr, uint64_t id, const char *address,
 	return change_begun(c, raft_add(&kr->raft, &c->req, id, address, on_changed));
 }
 
-int kddm_raft_assign(struct kddm_raft *kr, uint64_t id, int role, kddm_raft_done_fn *done,
-		     void *arg)
+int kddm_raft_assign(struct kddm_raft *kr, uint64_t id, int role, kddm_raft_done_fn *done, void *arg)
 {
 	struct change *c;
 

@@ -57,10 +57,8 @@ void kddm_raft_kick(struct kddm_raft *kr);
 
 /* One change at a time: -EBUSY. `done` gets 0 or a negative errno. */
 typedef void kddm_raft_done_fn(void *arg, int status);
-int kddm_raft_add(struct kddm_raft *kr, uint64_t id, const char *address,
-		  kddm_raft_done_fn *done, void *arg);
-int kddm_raft_assign(struct kddm_raft *kr, uint64_t id, int role, kddm_raft_done_fn *done,
-		     void *arg);
+int kddm_raft_add(struct kddm_raft *kr, uint64_t id, const char *address, kddm_raft_done_fn *done, void *arg);
+int kddm_raft_assign(struct kddm_raft *kr, uint64_t id, int role, kddm_raft_done_fn *done, void *arg);
 int kddm_raft_remove(struct kddm_raft *kr, uint64_t id, kddm_raft_done_fn *done, void *arg);
 /* Let another voter lead; `done` in any case. */
 int kddm_raft_transfer(struct kddm_raft *kr, kddm_raft_done_fn *done, void *arg);

@@ -7,7 +7,7 @@
 
 #include "kddm_set.h"
 
-#define MAX_HEIGHT 16
+#define MAX_HEIGHT  16
 #define MIN_BUCKETS 16
 
 struct kddm_entry {
@@ -68,8 +68,7 @@ static uint32_t random_height(struct kddm_set *set)
 
 static struct kddm_entry *entry_alloc(uint32_t height, size_t bytes)
 {
-	struct kddm_entry *e =
-		must(calloc(1, sizeof(*e) + height * sizeof(e->next[0]) + bytes));
+	struct kddm_entry *e = must(calloc(1, sizeof(*e) + height * sizeof(e->next[0]) + bytes));
 
 	e->height = height;
 	return e;
@@ -116,8 +115,8 @@ void kddm_set_free(struct kddm_set *set)
 	free(set);
 }
 
-struct kddm_object *kddm_object_new(struct kddm_set *set, const void *key, size_t key_len,
-				    const void *value, size_t value_len)
+struct kddm_object *kddm_object_new(struct kddm_set *set, const void *key, size_t key_len, const void *value,
+				    size_t value_len)
 {
 	struct kddm_entry *e = entry_alloc(random_height(set), value_len + key_len);
 	char *data = (char *)&e->next[e->height];
@@ -252,7 +251,6 @@ int kddm_link(struct kddm_set *set, const struct kddm_linker *linker, void *arg)
 		p = &(*p)->next;
 	*p = link;
 	if (linker->insert)
-		kddm_for_each(set, obj)
-			linker->insert(arg, obj);
+		kddm_for_each(set, obj) linker->insert(arg, obj);
 	return 0;
 }

@@ -61,9 +61,9 @@ static void write_set(struct kddm_set *set, struct kddm_buf *out)
 
 	s->type = set->type->id;
 	s->count = set->count;
-	kddm_for_each(set, obj) {
-		struct snap_object *o =
-			kddm_buf_add(out, sizeof(*o) + round8(obj->key_len + obj->value_len));
+	kddm_for_each(set, obj)
+	{
+		struct snap_object *o = kddm_buf_add(out, sizeof(*o) + round8(obj->key_len + obj->value_len));
 		char *data = (char *)(o + 1);
 
 		o->version = obj->version;
@@ -101,8 +101,7 @@ static void write_outcomes(const struct kddm_outcomes *from, uint32_t node, stru
 void kddm_fsm_snapshot(struct kddm_fsm *f, struct kddm_buf *out)
 {
 	size_t start = out->len;
-	struct snap_header h = { .magic = SNAPSHOT_MAGIC, .index = f->index,
-				 .applied_ops = f->applied_ops };
+	struct snap_header h = {.magic = SNAPSHOT_MAGIC, .index = f->index, .applied_ops = f->applied_ops};
 
 	kddm_buf_add(out, sizeof(h));
 	for (size_t i = 0; i < KDDM_TYPES_MAX; i++) {
@@ -124,7 +123,7 @@ void kddm_fsm_snapshot(struct kddm_fsm *f, struct kddm_buf *out)
 /* FNV-1a, 64 bits. */
 uint64_t kddm_fsm_digest(struct kddm_fsm *f)
 {
-	struct kddm_buf b = { 0 };
+	struct kddm_buf b = {0};
 	uint64_t h = 14695981039346656037ull;
 
 	kddm_fsm_snapshot(f, &b);
@@ -205,7 +204,7 @@ static int read_outcome(struct reader *r, struct kddm_outcome *out, bool store)
 	}
 	if (!store)
 		return 0;
-	*out = (struct kddm_outcome){ .seq = o->seq, .index = o->index, .n_ops = o->n_ops };
+	*out = (struct kddm_outcome){.seq = o->seq, .index = o->index, .n_ops = o->n_ops};
 	if (errors) {
 		out->errors = malloc(o->n_ops + 1);
 		if (!out->errors)
@@ -243,7 +242,7 @@ static int read_outcomes(struct kddm_fsm *f, struct reader *r, bool store)
 
 static int read_all(struct kddm_fsm *f, const void *data, size_t len, bool store)
 {
-	struct reader r = { data, len };
+	struct reader r = {data, len};
 	const struct snap_header *h = take(&r, sizeof(*h));
 	int rc = 0;
 

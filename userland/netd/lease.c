@@ -6,7 +6,7 @@
 
 #include "lease.h"
 
-#define MS 1000000ull
+#define MS		   1000000ull
 #define RENEWALS_PER_LEASE 6
 
 /* ---- holder ---- */
@@ -25,8 +25,7 @@ bool lease_holder_due(const struct lease_holder *h, uint64_t now_ns, uint32_t le
 struct lease_renew lease_holder_renew(struct lease_holder *h, uint64_t now_ns)
 {
 	h->sent_ns = now_ns;
-	return (struct lease_renew){ .incarnation = h->incarnation, .sent_ns = now_ns,
-				     .want_ms = h->want_ms };
+	return (struct lease_renew){.incarnation = h->incarnation, .sent_ns = now_ns, .want_ms = h->want_ms};
 }
 
 /* A grant never shortens what was granted before. */
@@ -81,8 +80,7 @@ void lease_keeper_tick(struct lease_keeper *k, uint64_t now_ns)
 
 /* What we know of this life. One that is new to us counts from now: for those
  * that were up at our election that is not before it. */
-static struct lease_node *node_of(struct lease_keeper *k, const struct node_info *info,
-				  uint64_t now_ns)
+static struct lease_node *node_of(struct lease_keeper *k, const struct node_info *info, uint64_t now_ns)
 {
 	struct lease_node *n = &k->node[info->number];
 
@@ -98,8 +96,8 @@ static struct lease_node *node_of(struct lease_keeper *k, const struct node_info
 	return n;
 }
 
-bool lease_keeper_renew(struct lease_keeper *k, const struct node_info *info,
-			const struct lease_renew *r, uint64_t now_ns)
+bool lease_keeper_renew(struct lease_keeper *k, const struct node_info *info, const struct lease_renew *r,
+			uint64_t now_ns)
 {
 	struct lease_node *n;
 
@@ -159,8 +157,7 @@ bool lease_keeper_ack(struct lease_keeper *k, uint32_t voter, uint64_t round, ui
 }
 
 /* The longest lease that the node's object allows to hand out now. */
-static uint32_t lease_to_give(const struct lease_node *n, const struct node_info *info,
-			      uint32_t lease_ms)
+static uint32_t lease_to_give(const struct lease_node *n, const struct node_info *info, uint32_t lease_ms)
 {
 	if (n->want_ms <= lease_ms || info->lease_ms < n->want_ms)
 		return lease_ms;
@@ -176,8 +173,9 @@ bool lease_keeper_grant(struct lease_keeper *k, const struct node_info *info, ui
 	if (!n->arrived_ns || n->arrived_ns > k->quorum_ns || info->state != NODE_UP ||
 	    info->incarnation != n->incarnation)
 		return false;
-	*out = (struct lease_grant){ .incarnation = n->incarnation, .sent_ns = n->sent_ns,
-				     .lease_ms = lease_to_give(n, info, lease_ms) };
+	*out = (struct lease_grant){.incarnation = n->incarnation,
+				    .sent_ns = n->sent_ns,
+				    .lease_ms = lease_to_give(n, info, lease_ms)};
 	until = n->arrived_ns + out->lease_ms * MS;
 	if (out->lease_ms > lease_ms && until > n->long_until_ns)
 		n->long_until_ns = until;
@@ -191,8 +189,7 @@ static uint64_t margin_ns(uint64_t lease_ns)
 	return lease_ns / 64 + 10 * MS;
 }
 
-static uint64_t runs_until(const struct lease_node *n, const struct node_info *info,
-			   uint32_t lease_ms)
+static uint64_t runs_until(const struct lease_node *n, const struct node_info *info, uint32_t lease_ms)
 {
 	uint32_t longest = info->lease_ms > lease_ms ? info->lease_ms : lease_ms;
 	uint64_t until = n->basis_ns + lease_ms * MS;
@@ -211,8 +208,8 @@ bool lease_keeper_overdue(struct lease_keeper *k, const struct node_info *info, 
 	return now_ns > runs_until(node_of(k, info, now_ns), info, lease_ms);
 }
 
-uint32_t lease_keeper_wanted(struct lease_keeper *k, const struct node_info *info,
-			     uint32_t lease_ms, uint64_t now_ns)
+uint32_t lease_keeper_wanted(struct lease_keeper *k, const struct node_info *info, uint32_t lease_ms,
+			     uint64_t now_ns)
 {
 	struct lease_node *n;
 
@@ -224,8 +221,8 @@ uint32_t lease_keeper_wanted(struct lease_keeper *k, const struct node_info *inf
 	return now_ns > n->long_until_ns ? 0 : info->lease_ms;
 }
 
-uint64_t lease_keeper_left_ms(const struct lease_keeper *k, const struct node_info *info,
-			      uint32_t lease_ms, uint64_t now_ns)
+uint64_t lease_keeper_left_ms(const struct lease_keeper *k, const struct node_info *info, uint32_t lease_ms,
+			      uint64_t now_ns)
 {
 	const struct lease_node *n = &k->node[info->number];
 	uint64_t until = runs_until(n, info, lease_ms);

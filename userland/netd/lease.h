@@ -23,10 +23,10 @@
 #include "nodes.h"
 
 #define LEASE_MS_DEFAULT 2000
-#define LEASE_MS_MIN 100
-#define LEASE_MS_MAX 60000
+#define LEASE_MS_MIN	 100
+#define LEASE_MS_MAX	 60000
 #define LEASE_VOTERS_MAX 16
-#define LEASE_STALL_MS 200 /* ticks are 50 ms apart */
+#define LEASE_STALL_MS	 200 /* ticks are 50 ms apart */
 
 /* On the wire. */
 struct lease_renew {
@@ -68,9 +68,9 @@ bool lease_holder_valid(const struct lease_holder *h, uint64_t now_ns);
 
 struct lease_node {
 	uint64_t incarnation;
-	uint64_t basis_ns;   /* nothing before this counts against it */
-	uint64_t arrived_ns; /* of the renewal that waits, 0 none */
-	uint64_t sent_ns;    /* its sender's time */
+	uint64_t basis_ns;	/* nothing before this counts against it */
+	uint64_t arrived_ns;	/* of the renewal that waits, 0 none */
+	uint64_t sent_ns;	/* its sender's time */
 	uint64_t long_until_ns; /* a lease longer than the cluster's may run so long */
 	uint64_t applied;
 	uint32_t want_ms;
@@ -81,7 +81,7 @@ struct lease_keeper {
 	uint64_t term;
 	uint64_t tick_ns;
 	uint64_t round, round_begun_ns; /* begun 0: none runs */
-	uint64_t quorum_ns; /* begin of the last completed round */
+	uint64_t quorum_ns;		/* begin of the last completed round */
 	uint32_t voter[LEASE_VOTERS_MAX];
 	bool acked[LEASE_VOTERS_MAX];
 	size_t n_voters;
@@ -95,8 +95,8 @@ void lease_keeper_tick(struct lease_keeper *k, uint64_t now_ns);
 
 /* A renewal arrived; `info` is the node as the sets know it. False: not its turn
  * (unknown, dead, another life). */
-bool lease_keeper_renew(struct lease_keeper *k, const struct node_info *info,
-			const struct lease_renew *r, uint64_t now_ns);
+bool lease_keeper_renew(struct lease_keeper *k, const struct node_info *info, const struct lease_renew *r,
+			uint64_t now_ns);
 
 /* Begin a round when a renewal waits and none runs (or it takes too long). True: ask
  * every voter but us with `k->round`; an own vote is taken by the ack of `self`. */
@@ -113,10 +113,10 @@ bool lease_keeper_overdue(struct lease_keeper *k, const struct node_info *info, 
 			  uint64_t now_ns);
 /* The lease_ms that should stand in the node's object, for a longer or again a
  * normal lease; equals info->lease_ms when nothing is to change. */
-uint32_t lease_keeper_wanted(struct lease_keeper *k, const struct node_info *info,
-			     uint32_t lease_ms, uint64_t now_ns);
+uint32_t lease_keeper_wanted(struct lease_keeper *k, const struct node_info *info, uint32_t lease_ms,
+			     uint64_t now_ns);
 /* How long the node's lease may still run, ms. */
-uint64_t lease_keeper_left_ms(const struct lease_keeper *k, const struct node_info *info,
-			      uint32_t lease_ms, uint64_t now_ns);
+uint64_t lease_keeper_left_ms(const struct lease_keeper *k, const struct node_info *info, uint32_t lease_ms,
+			      uint64_t now_ns);
 
 #endif

@@ -15,7 +15,7 @@
 #include "userland/lib/log.h"
 
 #define STOP_PATIENCE_MS 3000
-#define STALL_MS 500
+#define STALL_MS	 500
 
 /* ---- what the request core needs ---- */
 
@@ -135,8 +135,7 @@ static void answer_round(struct member *m, uint32_t from, uint64_t round)
 	peers_send(m->peers, from, PEER_ROUND_ACK, round, &term, sizeof(term));
 }
 
-static void on_message(void *arg, uint32_t from, uint8_t type, uint64_t id, const void *data,
-		       size_t len)
+static void on_message(void *arg, uint32_t from, uint8_t type, uint64_t id, const void *data, size_t len)
 {
 	struct member *m = arg;
 	const uint64_t *word = len == sizeof(uint64_t) ? data : NULL;
@@ -266,8 +265,7 @@ static void new_life(struct member *m, bool next)
 /* Declared dead while alive: nothing of that life may go on. */
 static void be_fenced(struct member *m)
 {
-	log_err("%s was declared dead; giving up what it held and coming back as a new life",
-		m->id.name);
+	log_err("%s was declared dead; giving up what it held and coming back as a new life", m->id.name);
 	kddm_identify(m->kddm, 0, 0);
 	m->named = KDDM_LEADER_UNNUMBERED;
 	m->params.events->lease(m->params.arg, 0);
@@ -316,8 +314,8 @@ static void handle_up(void *arg, uint32_t from, json_t *request, struct peer_cal
 
 	if (!m->leads || !text || strlen(text) != 2 * sizeof(info) ||
 	    member_unhex(text, &info, sizeof(info)) < 0 || info.number != from) {
-		peer_call_answer(call, json_pack("{ss si ss}", "error", "not the leader", "code", 1,
-						 "remedy", "it is asked again"));
+		peer_call_answer(call, json_pack("{ss si ss}", "error", "not the leader", "code", 1, "remedy",
+						 "it is asked again"));
 		return;
 	}
 	info.changed_ms = member_unix_ms();
@@ -446,7 +444,7 @@ static void nodes_update(void *arg, const struct kddm_object *old, const struct 
 		return;
 	/* Before we are ready this is the past. */
 	log_line(m->ready ? LOG_NOTICE : LOG_DEBUG, "node %s is %s%s", is->name, nodes_state_name(is->state),
-		   is->state == NODE_UP && was->state == NODE_UP ? " (again)" : "");
+		 is->state == NODE_UP && was->state == NODE_UP ? " (again)" : "");
 	if (is->state == NODE_DEAD && is->number != m->self)
 		m->drop[is->number] = m->drops = true;
 }
@@ -456,8 +454,7 @@ static void nodes_insert(void *arg, const struct kddm_object *obj)
 	const struct node_info *info = obj->value;
 	struct member *m = arg;
 
-	log_line(m->ready ? LOG_NOTICE : LOG_DEBUG, "node %s joins as number %u", info->name,
-		 info->number);
+	log_line(m->ready ? LOG_NOTICE : LOG_DEBUG, "node %s joins as number %u", info->name, info->number);
 }
 
 static const struct kddm_linker nodes_linker = {
@@ -512,8 +509,11 @@ static void start_hooks(struct member *m)
 
 int member_run(struct member *m, bool bootstrap)
 {
-	struct secure_params sp = { .loop = m->params.loop, .insecure = m->insecure,
-				    .find_key = member_find_key, .hello = member_hello, .arg = m };
+	struct secure_params sp = {.loop = m->params.loop,
+				   .insecure = m->insecure,
+				   .find_key = member_find_key,
+				   .hello = member_hello,
+				   .arg = m};
 	int r = transport_prepare(m->id.transport, m->id.bearer);
 
 	if (r < 0)
@@ -586,8 +586,8 @@ static void after_leaving(struct member *m)
 	m->leaving_ms = 0;
 	kddm_forget(m->kddm);
 	update_status(m);
-	log_notice("%s; netd is idle", member_join_undone(m) ? "the attempt was undone" :
-								 "this machine has left the cluster");
+	log_notice("%s; netd is idle",
+		   member_join_undone(m) ? "the attempt was undone" : "this machine has left the cluster");
 	member_join_left(m);
 }
 
@@ -603,9 +603,12 @@ void member_leave_now(struct member *m)
 int member_new(const struct member_params *p, struct member **out)
 {
 	struct member *m = calloc(1, sizeof(*m));
-	const struct peers_params pp = { .loop = p->loop, .address = peer_address,
-					 .hello = member_make_hello, .message = on_message,
-					 .link = on_link, .arg = m };
+	const struct peers_params pp = {.loop = p->loop,
+					.address = peer_address,
+					.hello = member_make_hello,
+					.message = on_message,
+					.link = on_link,
+					.arg = m};
 	int r;
 
 	if (!m)
@@ -733,8 +736,7 @@ static void stop_tick(struct member *m)
 	}
 }
 
-void member_stop(struct member *m, bool planned, unsigned int hold_ms, void (*stopped)(void *arg),
-		 void *arg)
+void member_stop(struct member *m, bool planned, unsigned int hold_ms, void (*stopped)(void *arg), void *arg)
 {
 	m->stopped = stopped;
 	m->stopped_arg = arg;

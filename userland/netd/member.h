@@ -98,8 +98,8 @@ void member_init(struct member *m, const struct member_machine *machine, unsigne
 		 member_done_fn *done, void *arg);
 /* Enter the cluster that the node at `peer` ("IP[:PORT]") belongs to. `secret` is the
  * content of a token file or of a key file. Success means: caught up and live. */
-void member_join(struct member *m, const struct member_machine *machine, const char *peer,
-		 const char *secret, member_done_fn *done, void *arg);
+void member_join(struct member *m, const struct member_machine *machine, const char *peer, const char *secret,
+		 member_done_fn *done, void *arg);
 /* Take a node (0: this one) out for good. With `force` also one that is up but
  * cannot be asked; without, another node must be dead or ask for itself. */
 void member_leave(struct member *m, uint32_t node, bool force, member_done_fn *done, void *arg);
@@ -111,14 +111,13 @@ int member_token(struct member *m, unsigned int ttl_s, char *out, size_t size);
  * first, so that a return within it loses nothing. `stopped` is called when
  * nothing of the engine is left on the loop.
  */
-void member_stop(struct member *m, bool planned, unsigned int hold_ms,
-		 void (*stopped)(void *arg), void *arg);
+void member_stop(struct member *m, bool planned, unsigned int hold_ms, void (*stopped)(void *arg), void *arg);
 
 /* ---- who is who ---- */
 
 enum member_status member_status(const struct member *m);
 const char *member_status_name(enum member_status s);
-uint32_t member_self(const struct member *m);	   /* 0 when idle */
+uint32_t member_self(const struct member *m);	      /* 0 when idle */
 const char *member_self_name(const struct member *m); /* "" when idle */
 /* Name of any node ever seen; "-" for 0, "?" for unknown. */
 const char *member_name(const struct member *m, uint32_t node);
@@ -131,13 +130,12 @@ struct member_node {
 	const struct node_info *info;
 	const char *role; /* "voter", "standby", "-" */
 	bool leader;
-	uint64_t applied;      /* index, as last heard; 0 unknown (known on the leader) */
+	uint64_t applied;	/* index, as last heard; 0 unknown (known on the leader) */
 	uint64_t lease_left_ms; /* known on the leader and for this node */
-	int64_t latency_us;    /* -1 unknown */
+	int64_t latency_us;	/* -1 unknown */
 };
 /* Every node that has not left, by number. */
-void member_each(struct member *m, void (*fn)(void *arg, const struct member_node *node),
-		 void *arg);
+void member_each(struct member *m, void (*fn)(void *arg, const struct member_node *node), void *arg);
 
 struct member_cluster {
 	char id[33]; /* hex, "" when idle */
@@ -148,7 +146,7 @@ struct member_cluster {
 	unsigned int nodes, up, voters, voters_up, nodes_min;
 	unsigned int lease_ms;
 	uint64_t lease_left_ms;
-	bool quorum;		/* this node holds a lease */
+	bool quorum;		  /* this node holds a lease */
 	bool one_death_from_loss; /* one more death of a voter loses the quorum */
 	bool ready;
 	const char *failure; /* of the log or disk, or NULL */
@@ -163,7 +161,6 @@ void member_set_link(struct member *m, const uint8_t mac[6]);
  * others add. Text to text. */
 const char *member_conf(struct member *m, const char *key, char *buf, size_t size);
 unsigned int member_conf_uint(struct member *m, const char *key, unsigned int absent);
-void member_conf_set(struct member *m, const char *key, const char *value, member_done_fn *done,
-		     void *arg);
+void member_conf_set(struct member *m, const char *key, const char *value, member_done_fn *done, void *arg);
 
 #endif

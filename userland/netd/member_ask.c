@@ -52,9 +52,9 @@ struct setting {
 };
 
 static const struct setting settings[] = {
-	{ "lease_ms", LEASE_MS_MIN, LEASE_MS_MAX, false },
-	{ "voters", 1, 5, true },
-	{ "nodes_min", 0, 64, false },
+	{"lease_ms", LEASE_MS_MIN, LEASE_MS_MAX, false},
+	{"voters", 1, 5, true},
+	{"nodes_min", 0, 64, false},
 };
 
 /* NULL: fine; else what is wrong. */
@@ -89,13 +89,11 @@ static void on_conf_set(void *arg, const struct kddm_result *result)
 		job->done(job->arg, NULL);
 	else
 		member_fail(job->done, job->arg, r == -EAGAIN || r == -ETIMEDOUT ? 3 : 1,
-			    "look at netctl status", "the setting was not changed: %s",
-			    strerror(-r));
+			    "look at netctl status", "the setting was not changed: %s", strerror(-r));
 	free(job);
 }
 
-void member_conf_set(struct member *m, const char *key, const char *value, member_done_fn *done,
-		     void *arg)
+void member_conf_set(struct member *m, const char *key, const char *value, member_done_fn *done, void *arg)
 {
 	const char *wrong = setting_check(key, value);
 	struct kddm_batch *b;
@@ -135,7 +133,7 @@ enum member_status member_status(const struct member *m)
 
 const char *member_status_name(enum member_status s)
 {
-	static const char *const names[] = { "idle", "joining", "live", "fenced" };
+	static const char *const names[] = {"idle", "joining", "live", "fenced"};
 
 	return (size_t)s < sizeof(names) / sizeof(names[0]) ? names[s] : "?";
 }
@@ -199,9 +197,10 @@ void member_each(struct member *m, void (*fn)(void *arg, const struct member_nod
 {
 	const struct kddm_object *obj;
 
-	kddm_for_each(m->nodes, obj) {
+	kddm_for_each(m->nodes, obj)
+	{
 		const struct node_info *info = obj->value;
-		struct member_node n = { .info = info, .latency_us = -1 };
+		struct member_node n = {.info = info, .latency_us = -1};
 
 		if (info->state == NODE_LEFT)
 			continue;
@@ -210,8 +209,8 @@ void member_each(struct member *m, void (*fn)(void *arg, const struct member_nod
 		n.latency_us = peers_latency_us(m->peers, info->number);
 		if (m->leads) {
 			n.applied = m->keeper.node[info->number].applied;
-			n.lease_left_ms = lease_keeper_left_ms(&m->keeper, info, member_lease_ms(m),
-							       member_now_ns());
+			n.lease_left_ms =
+				lease_keeper_left_ms(&m->keeper, info, member_lease_ms(m), member_now_ns());
 		}
 		if (info->number == m->self) {
 			n.applied = kddm_fsm_of(m->kddm)->index;
@@ -226,7 +225,8 @@ static void count_nodes(struct member *m, struct member_cluster *out)
 {
 	const struct kddm_object *obj;
 
-	kddm_for_each(m->nodes, obj) {
+	kddm_for_each(m->nodes, obj)
+	{
 		const struct node_info *info = obj->value;
 		bool voter = m->raft && kddm_raft_role(m->raft, info->raft_id) == RAFT_VOTER;
 		bool up = info->state == NODE_UP;

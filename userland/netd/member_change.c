@@ -7,7 +7,8 @@
 
 #include "member_change.h"
 
-static const struct member_server *server_of(const struct member_server *servers, size_t n_servers, uint64_t id)
+static const struct member_server *server_of(const struct member_server *servers, size_t n_servers,
+					     uint64_t id)
 {
 	for (size_t i = 0; i < n_servers; i++)
 		if (servers[i].raft_id == id)
@@ -35,20 +36,21 @@ static unsigned int voters_for(unsigned int members, unsigned int max)
 
 struct survey {
 	unsigned int members, voters, live_voters;
-	const struct node_info *candidate;     /* live standby, lowest number */
-	const struct member_server *dead_voter;  /* of a dead node */
+	const struct node_info *candidate;	 /* live standby, lowest number */
+	const struct member_server *dead_voter;	 /* of a dead node */
 	const struct member_server *spare_voter; /* live, highest number, not `self` */
-	const struct member_server *stranger;    /* of no node that belongs */
-	const struct member_server *spare;       /* added, not yet replicating */
-	const struct node_info *missing;       /* in no role yet */
+	const struct member_server *stranger;	 /* of no node that belongs */
+	const struct member_server *spare;	 /* added, not yet replicating */
+	const struct node_info *missing;	 /* in no role yet */
 };
 
-static void survey_nodes(struct survey *s, struct kddm_set *nodes,
-			 const struct member_server *servers, size_t n_servers)
+static void survey_nodes(struct survey *s, struct kddm_set *nodes, const struct member_server *servers,
+			 size_t n_servers)
 {
 	const struct kddm_object *obj;
 
-	kddm_for_each(nodes, obj) {
+	kddm_for_each(nodes, obj)
+	{
 		const struct node_info *info = obj->value;
 		const struct member_server *server = server_of(servers, n_servers, info->raft_id);
 
@@ -60,8 +62,8 @@ static void survey_nodes(struct survey *s, struct kddm_set *nodes,
 	}
 }
 
-static void survey_servers(struct survey *s, struct kddm_set *nodes,
-			   const struct member_server *servers, size_t n_servers, uint64_t self)
+static void survey_servers(struct survey *s, struct kddm_set *nodes, const struct member_server *servers,
+			   size_t n_servers, uint64_t self)
 {
 	for (size_t i = 0; i < n_servers; i++) {
 		const struct member_server *server = &servers[i];
@@ -86,7 +88,7 @@ static void survey_servers(struct survey *s, struct kddm_set *nodes,
 
 static struct member_change change_of(enum member_change_kind kind, uint64_t id, enum member_role role)
 {
-	return (struct member_change){ .kind = kind, .raft_id = id, .role = role };
+	return (struct member_change){.kind = kind, .raft_id = id, .role = role};
 }
 
 /*
@@ -95,11 +97,10 @@ static struct member_change change_of(enum member_change_kind kind, uint64_t id,
  * voter is replaced before it is demoted, and stays where nobody can replace it:
  * fewer voters would only move the danger to another node.
  */
-struct member_change member_next_change(struct kddm_set *nodes,
-					const struct member_server *servers, size_t n_servers, uint64_t self,
-					unsigned int max_voters)
+struct member_change member_next_change(struct kddm_set *nodes, const struct member_server *servers,
+					size_t n_servers, uint64_t self, unsigned int max_voters)
 {
-	struct survey s = { 0 };
+	struct survey s = {0};
 	unsigned int want;
 
 	survey_nodes(&s, nodes, servers, n_servers);

@@ -26,8 +26,7 @@ struct member_change {
 };
 
 /* `self` (raft id) is the leader: it neither removes nor demotes itself. */
-struct member_change member_next_change(struct kddm_set *nodes,
-					const struct member_server *servers, size_t n_servers,
-					uint64_t self, unsigned int max_voters);
+struct member_change member_next_change(struct kddm_set *nodes, const struct member_server *servers,
+					size_t n_servers, uint64_t self, unsigned int max_voters);
 
 #endif

@@ -24,12 +24,12 @@
 #include "secure.h"
 #include "transport.h"
 
-#define MEMBER_PORT 7946
-#define MEMBER_TICK_MS 50
+#define MEMBER_PORT	    7946
+#define MEMBER_TICK_MS	    50
 #define MEMBER_HEARTBEAT_MS 25
-#define MEMBER_ELECTION_MS 500
-#define MEMBER_UP_RETRY_MS 300
-#define MEMBER_PROTOCOL 1
+#define MEMBER_ELECTION_MS  500
+#define MEMBER_UP_RETRY_MS  300
+#define MEMBER_PROTOCOL	    1
 
 /* STATE_DIR/identity: which cluster, and how we take part. */
 struct member_identity {
@@ -68,7 +68,7 @@ struct member {
 	bool has_mac;
 
 	/* this node's own life */
-	uint32_t self; /* number, 0 before the sets know us */
+	uint32_t self;	/* number, 0 before the sets know us */
 	uint32_t named; /* as the request core knows us, else KDDM_LEADER_UNNUMBERED */
 	uint64_t incarnation;
 	struct lease_holder holder;
@@ -78,7 +78,7 @@ struct member {
 	enum member_status status;
 	uint64_t up_asked_ms, ticked_ms;
 	uint64_t leaving_ms, leave_asked_ms; /* since when we are out, 0 not */
-	bool drop[NODES_MAX + 1], drops; /* links to be ended */
+	bool drop[NODES_MAX + 1], drops;     /* links to be ended */
 
 	/* leadership, as seen from here */
 	uint64_t leader_id; /* raft id */
@@ -116,7 +116,7 @@ static inline uint64_t member_now_ms(void)
 uint64_t member_unix_ms(void);
 
 /* member.c */
-int member_run(struct member *m, bool bootstrap); /* identity is set: start all parts */
+int member_run(struct member *m, bool bootstrap);		      /* identity is set: start all parts */
 void member_halt(struct member *m, void (*halted)(struct member *m)); /* stop them */
 const struct node_info *member_own(struct member *m);
 void member_fill_own(struct member *m, struct node_info *info);
@@ -133,14 +133,13 @@ void member_lead_ack(struct member *m, uint32_t from, uint64_t round, uint64_t t
 /* member_join.c */
 void member_join_handlers(struct member *m);
 void member_join_tick(struct member *m);
-void member_join_left(struct member *m); /* this machine is out of the cluster */
+void member_join_left(struct member *m);	 /* this machine is out of the cluster */
 bool member_join_undone(const struct member *m); /* leaving because a join or init failed */
-void member_leave_progress(struct member *m); /* we are LEFT: see to it that we may go */
-void member_hello_query(struct member *m, struct secure_conn *c, const char *identity,
-			json_t *hello);
+void member_leave_progress(struct member *m);	 /* we are LEFT: see to it that we may go */
+void member_hello_query(struct member *m, struct secure_conn *c, const char *identity, json_t *hello);
 void member_hello_join(struct member *m, struct secure_conn *c, json_t *hello);
-void member_fail(member_done_fn *done, void *arg, int code, const char *remedy, const char *fmt,
-		 ...) __attribute__((format(printf, 5, 6)));
+void member_fail(member_done_fn *done, void *arg, int code, const char *remedy, const char *fmt, ...)
+	__attribute__((format(printf, 5, 6)));
 
 /* member_state.c */
 int member_state_load(struct member *m); /* 1 loaded, 0 none, negative */
@@ -153,8 +152,8 @@ int member_key_store(struct member *m, const uint8_t key[SECURE_KEY_BYTES]);
 uint64_t member_incarnation(struct member *m, bool next);
 int member_find_key(void *arg, const char *identity, uint8_t key[SECURE_KEY_BYTES]);
 /* Content of a token or key file -> identity and secret, and the address hint if any. */
-int member_secret_parse(const char *text, char identity[SECURE_IDENTITY_MAX],
-			uint8_t key[SECURE_KEY_BYTES], char hint[TRANSPORT_ADDRESS_MAX]);
+int member_secret_parse(const char *text, char identity[SECURE_IDENTITY_MAX], uint8_t key[SECURE_KEY_BYTES],
+			char hint[TRANSPORT_ADDRESS_MAX]);
 void member_hex(const void *data, size_t len, char *out);
 int member_unhex(const char *text, void *out, size_t len);
 

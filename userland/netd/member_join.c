@@ -24,10 +24,10 @@
 #include "userland/lib/cleanup.h"
 #include "userland/lib/log.h"
 
-#define INIT_MS 15000
-#define JOIN_MS 30000
-#define LEAVE_MS 20000
-#define LEAVE_ASK_MS 300
+#define INIT_MS	       15000
+#define JOIN_MS	       30000
+#define LEAVE_MS       20000
+#define LEAVE_ASK_MS   300
 #define LEAVE_ALONE_MS 6000 /* we are out; nobody tells us that we may go */
 
 enum job_kind { JOB_INIT, JOB_JOIN, JOB_LEAVE };
@@ -51,16 +51,14 @@ struct member_job {
 
 /* ---- errors ---- */
 
-static void fill_error(struct member_error *e, int code, const char *remedy, const char *fmt,
-		       va_list ap)
+static void fill_error(struct member_error *e, int code, const char *remedy, const char *fmt, va_list ap)
 {
 	e->code = code;
 	snprintf(e->remedy, sizeof(e->remedy), "%s", remedy ? remedy : "");
 	vsnprintf(e->text, sizeof(e->text), fmt, ap);
 }
 
-void member_fail(member_done_fn *done, void *arg, int code, const char *remedy, const char *fmt,
-		 ...)
+void member_fail(member_done_fn *done, void *arg, int code, const char *remedy, const char *fmt, ...)
 {
 	struct member_error e;
 	va_list ap;
@@ -102,8 +100,8 @@ static void job_end(struct member *m, const struct member_error *error)
 }
 
 /* Nothing half done: what was begun is taken down before the error is told. */
-static void __attribute__((format(printf, 4, 5)))
-job_fail(struct member *m, int code, const char *remedy, const char *fmt, ...)
+static void __attribute__((format(printf, 4, 5))) job_fail(struct member *m, int code, const char *remedy,
+							   const char *fmt, ...)
 {
 	struct member_job *j = m->job;
 	va_list ap;
@@ -142,11 +140,11 @@ void member_join_left(struct member *m)
 
 static bool ip_text(const struct sockaddr *sa, char out[INET6_ADDRSTRLEN])
 {
-	const void *ip = sa && sa->sa_family == AF_INET ?
-				 (const void *)&((const struct sockaddr_in *)sa)->sin_addr :
-			 sa && sa->sa_family == AF_INET6 ?
-				 (const void *)&((const struct sockaddr_in6 *)sa)->sin6_addr :
-				 NULL;
+	const void *ip = sa && sa->sa_family == AF_INET
+				 ? (const void *)&((const struct sockaddr_in *)sa)->sin_addr
+			 : sa && sa->sa_family == AF_INET6
+				 ? (const void *)&((const struct sockaddr_in6 *)sa)->sin6_addr
+				 : NULL;
 
 	return ip && inet_ntop(sa->sa_family, ip, out, INET6_ADDRSTRLEN);
 }
@@ -208,8 +206,7 @@ static bool find_source(const char *peer, char ip[INET6_ADDRSTRLEN])
 	socklen_t len = sizeof(a);
 	_close_ int fd = transport_udp_route(peer);
 
-	return fd >= 0 && !getsockname(fd, (struct sockaddr *)&a, &len) &&
-	       ip_text((struct sockaddr *)&a, ip);
+	return fd >= 0 && !getsockname(fd, (struct sockaddr *)&a, &len) && ip_text((struct sockaddr *)&a, ip);
 }
 
 static int set_name(struct member *m, const char *name)
@@ -222,8 +219,8 @@ static int set_name(struct member *m, const char *name)
 		name = host;
 	}
 	if (!nodes_name_valid(name)) {
-		job_fail(m, 2, "use letters, digits, '-', '.', '_', at most 63",
-			 "\"%s\" is no node name", name);
+		job_fail(m, 2, "use letters, digits, '-', '.', '_', at most 63", "\"%s\" is no node name",
+			 name);
 		return -EINVAL;
 	}
 	snprintf(m->id.name, sizeof(m->id.name), "%s", name);
@@ -237,8 +234,7 @@ static int set_address(struct member *m, const struct member_machine *machine, c
 
 	snprintf(m->id.bearer, sizeof(m->id.bearer), "%s", machine->bearer ? machine->bearer : "");
 	if (m->id.bearer[0] && !if_nametoindex(m->id.bearer)) {
-		job_fail(m, 2, "name one of `ip link`", "there is no interface %s here",
-			 m->id.bearer);
+		job_fail(m, 2, "name one of `ip link`", "there is no interface %s here", m->id.bearer);
 		return -ENODEV;
 	}
 	if (machine->address && machine->address[0])
@@ -303,8 +299,8 @@ static int start_engine(struct member *m, bool bootstrap)
 	if (!r)
 		r = member_state_save(m);
 	if (r == -EADDRINUSE)
-		job_fail(m, 1, "stop what listens there, or set another port in netd.conf",
-			 "%s is in use", m->id.tcp);
+		job_fail(m, 1, "stop what listens there, or set another port in netd.conf", "%s is in use",
+			 m->id.tcp);
 	else if (r < 0)
 		job_fail(m, 1, "see netd's log", "cannot start: %s", strerror(-r));
 	return r;
@@ -319,8 +315,7 @@ static int prepare_key(struct member *m)
 	if (!r && !m->insecure)
 		r = member_key_create(m);
 	if (r < 0)
-		job_fail(m, 1, "repair or remove it", "the key file %s: %s", m->key_path,
-			 strerror(-r));
+		job_fail(m, 1, "repair or remove it", "the key file %s: %s", m->key_path, strerror(-r));
 	return r;
 }
 
@@ -351,8 +346,8 @@ static void start_init(struct member *m, const struct member_machine *machine)
 	}
 	member_hex(cluster, sizeof(cluster), m->id.cluster);
 	if (!start_engine(m, true))
-		log_notice("a new cluster: %s at %s over %s%s", m->id.name, m->id.tcp,
-			   m->id.transport, m->insecure ? ", IN CLEAR TEXT" : "");
+		log_notice("a new cluster: %s at %s over %s%s", m->id.name, m->id.tcp, m->id.transport,
+			   m->insecure ? ", IN CLEAR TEXT" : "");
 }
 
 void member_init(struct member *m, const struct member_machine *machine, unsigned int nodes_min,
@@ -366,8 +361,7 @@ void member_init(struct member *m, const struct member_machine *machine, unsigne
 	}
 	if (m->in_cluster && !m->job) {
 		member_fail(done, arg, 1, "netctl leave first",
-			    "this machine is already in a cluster, as %s at %s", m->id.name,
-			    m->id.tcp);
+			    "this machine is already in a cluster, as %s at %s", m->id.name, m->id.tcp);
 		return;
 	}
 	j = job_new(m, JOB_INIT, INIT_MS, done, arg);
@@ -385,8 +379,7 @@ static void join_refused(struct member *m, int status, json_t *reply)
 	const char *error = json_string_value(json_object_get(reply, "error"));
 	const char *remedy = json_string_value(json_object_get(reply, "remedy"));
 
-	job_fail(m, 1, remedy ? remedy : "see netd's log there", "%s",
-		 error ? error : strerror(-status));
+	job_fail(m, 1, remedy ? remedy : "see netd's log there", "%s", error ? error : strerror(-status));
 }
 
 static void on_named(void *arg, int status, json_t *reply, int fd)
@@ -407,8 +400,12 @@ static void on_named(void *arg, int status, json_t *reply, int fd)
 static void ask_for_name(struct member *m)
 {
 	struct member_job *j = m->job;
-	struct secure_connect c = { .address = j->peer, .identity = j->identity, .key = j->secret,
-				    .timeout_ms = 10000, .done = on_named, .arg = m };
+	struct secure_connect c = {.address = j->peer,
+				   .identity = j->identity,
+				   .key = j->secret,
+				   .timeout_ms = 10000,
+				   .done = on_named,
+				   .arg = m};
 	struct node_info info;
 	char text[2 * sizeof(info) + 1];
 
@@ -445,22 +442,20 @@ static void copy_text(json_t *obj, const char *name, char *out, size_t size)
 
 static void enter(struct member *m, json_t *reply)
 {
-	struct member_machine none = { 0 };
+	struct member_machine none = {0};
 	char transport[8];
 
 	copy_text(reply, "cluster", m->id.cluster, sizeof(m->id.cluster));
 	copy_text(reply, "transport", transport, sizeof(transport));
 	none.transport = transport;
 	if (strlen(m->id.cluster) != 32) {
-		job_fail(m, 1, "run the same version on all nodes", "%s gives no cluster",
-			 m->job->peer);
+		job_fail(m, 1, "run the same version on all nodes", "%s gives no cluster", m->job->peer);
 		return;
 	}
 	if (choose_transport(m, &none) < 0 || make_place(m) < 0)
 		return;
 	if (take_key(m, reply) < 0) {
-		job_fail(m, 1, "make its directory writable", "the key cannot be stored in %s",
-			 m->key_path);
+		job_fail(m, 1, "make its directory writable", "the key cannot be stored in %s", m->key_path);
 		return;
 	}
 	if (!start_engine(m, false))
@@ -514,12 +509,14 @@ static void unexpected_hello(void *arg, struct secure_conn *c, const char *ident
 
 static void start_join(struct member *m, const struct member_machine *machine)
 {
-	struct secure_params sp = { .loop = m->params.loop, .insecure = m->insecure,
-				    .find_key = member_find_key, .hello = unexpected_hello,
-				    .arg = m };
+	struct secure_params sp = {.loop = m->params.loop,
+				   .insecure = m->insecure,
+				   .find_key = member_find_key,
+				   .hello = unexpected_hello,
+				   .arg = m};
 	struct member_job *j = m->job;
-	struct secure_connect c = { .address = j->peer, .identity = j->identity, .key = j->secret,
-				    .done = on_query, .arg = m };
+	struct secure_connect c = {
+		.address = j->peer, .identity = j->identity, .key = j->secret, .done = on_query, .arg = m};
 
 	memset(&m->id, 0, sizeof(m->id));
 	if (set_name(m, machine->name) < 0 || set_address(m, machine, j->peer) < 0)
@@ -528,27 +525,25 @@ static void start_join(struct member *m, const struct member_machine *machine)
 		job_fail(m, 1, "try again", "out of memory");
 		return;
 	}
-	c.hello = json_pack("{si ss ss}", "v", MEMBER_PROTOCOL, "purpose", "query", "name",
-			    m->id.name);
+	c.hello = json_pack("{si ss ss}", "v", MEMBER_PROTOCOL, "purpose", "query", "name", m->id.name);
 	if (!secure_connect(m->secure, &c))
 		job_fail(m, 1, "try again", "out of memory");
 	json_decref(c.hello);
 }
 
-void member_join(struct member *m, const struct member_machine *machine, const char *peer,
-		 const char *secret, member_done_fn *done, void *arg)
+void member_join(struct member *m, const struct member_machine *machine, const char *peer, const char *secret,
+		 member_done_fn *done, void *arg)
 {
 	char hint[TRANSPORT_ADDRESS_MAX], address[TRANSPORT_ADDRESS_MAX];
 	struct member_job *j;
 
 	if (m->in_cluster && !m->job) {
-		member_fail(done, arg, 1, "netctl leave first",
-			    "this machine is already in a cluster, as %s", m->id.name);
+		member_fail(done, arg, 1, "netctl leave first", "this machine is already in a cluster, as %s",
+			    m->id.name);
 		return;
 	}
 	if (transport_tcp_address(peer, MEMBER_PORT, address) < 0) {
-		member_fail(done, arg, 2, "give IP or IP:PORT of any member",
-			    "\"%s\" is no address", peer);
+		member_fail(done, arg, 2, "give IP or IP:PORT of any member", "\"%s\" is no address", peer);
 		return;
 	}
 	j = job_new(m, JOB_JOIN, JOIN_MS, done, arg);
@@ -557,8 +552,7 @@ void member_join(struct member *m, const struct member_machine *machine, const c
 	strcpy(j->peer, address);
 	m->insecure = m->params.insecure;
 	strcpy(j->identity, "insecure");
-	if (!m->insecure &&
-	    (!secret || member_secret_parse(secret, j->identity, j->secret, hint) < 0)) {
+	if (!m->insecure && (!secret || member_secret_parse(secret, j->identity, j->secret, hint) < 0)) {
 		job_fail(m, 2, "make one with `netctl token` on a member",
 			 "the token or key file holds neither a token nor a key");
 		return;
@@ -576,8 +570,8 @@ void member_hello_query(struct member *m, struct secure_conn *c, const char *ide
 	(void)hello;
 	if (!m->insecure)
 		member_hex(m->key, sizeof(m->key), key);
-	secure_answer(c, json_pack("{ss ss ss}", "cluster", m->id.cluster, "transport",
-				   m->id.transport, "key", key));
+	secure_answer(c, json_pack("{ss ss ss}", "cluster", m->id.cluster, "transport", m->id.transport,
+				   "key", key));
 	explicit_bzero(key, sizeof(key));
 }
 
@@ -619,8 +613,7 @@ static void on_name_committed(void *arg, const struct kddm_result *result)
 }
 
 /* On the leader. */
-static void name_newcomer(struct member *m, const char *text, void (*answer)(void *, json_t *),
-			  void *arg)
+static void name_newcomer(struct member *m, const char *text, void (*answer)(void *, json_t *), void *arg)
 {
 	struct naming *n = calloc(1, sizeof(*n));
 
@@ -648,8 +641,8 @@ static void answer_conn(void *arg, json_t *reply)
 static void on_leader_named(void *arg, int status, json_t *answer)
 {
 	if (status)
-		secure_answer(arg, refusal(1, "try again", "the leader does not answer: %s",
-					   strerror(-status)));
+		secure_answer(arg,
+			      refusal(1, "try again", "the leader does not answer: %s", strerror(-status)));
 	else
 		secure_answer(arg, json_incref(answer));
 }
@@ -683,8 +676,7 @@ static void handle_join(void *arg, uint32_t from, json_t *request, struct peer_c
 
 	(void)from;
 	if (m->leads)
-		name_newcomer(m, json_string_value(json_object_get(request, "info")), answer_call,
-			      call);
+		name_newcomer(m, json_string_value(json_object_get(request, "info")), answer_call, call);
 	else
 		peer_call_answer(call, refusal(1, "try again", "the leader has just changed"));
 }
@@ -715,8 +707,7 @@ static void handle_leave(void *arg, uint32_t from, json_t *request, struct peer_
 {
 	uint32_t node = (uint32_t)json_integer_value(json_object_get(request, "node"));
 
-	peer_call_answer(call, take_out(arg, from, node,
-					json_is_true(json_object_get(request, "force"))));
+	peer_call_answer(call, take_out(arg, from, node, json_is_true(json_object_get(request, "force"))));
 }
 
 static void leave_answered(struct member *m, json_t *answer)
@@ -781,7 +772,8 @@ static unsigned int others_up(struct member *m)
 	const struct kddm_object *obj;
 	unsigned int n = 0;
 
-	kddm_for_each(m->nodes, obj) {
+	kddm_for_each(m->nodes, obj)
+	{
 		const struct node_info *info = obj->value;
 
 		n += info->state == NODE_UP && info->number != m->self;
@@ -865,8 +857,8 @@ void member_join_tick(struct member *m)
 		return;
 	if (j->kind == JOB_JOIN)
 		job_fail(m, 1, "open the port there and here, then try again",
-			 j->named ? "the cluster accepted this node but cannot reach it at %s" :
-				    "no answer from the cluster to this node at %s",
+			 j->named ? "the cluster accepted this node but cannot reach it at %s"
+				  : "no answer from the cluster to this node at %s",
 			 m->id.tcp);
 	else if (j->kind == JOB_INIT)
 		job_fail(m, 1, "see netd's log", "the new cluster does not come up");

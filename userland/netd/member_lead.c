@@ -13,7 +13,7 @@
 
 #define DEATH_RETRY_MS 500
 #define LEASE_RETRY_MS 200
-#define JOIN_LIMIT_MS 60000
+#define JOIN_LIMIT_MS  60000
 
 /* ---- leadership itself ---- */
 
@@ -93,8 +93,7 @@ void member_lead_ack(struct member *m, uint32_t from, uint64_t round, uint64_t t
 
 	if (!m->leads || !lease_keeper_ack(&m->keeper, from, round, term))
 		return;
-	kddm_for_each(m->nodes, obj)
-		give_grant(m, obj->value);
+	kddm_for_each(m->nodes, obj) give_grant(m, obj->value);
 }
 
 static void run_round(struct member *m)
@@ -171,7 +170,8 @@ static void look_after_nodes(struct member *m)
 	const struct kddm_object *obj;
 
 	lease_keeper_tick(&m->keeper, now);
-	kddm_for_each(m->nodes, obj) {
+	kddm_for_each(m->nodes, obj)
+	{
 		const struct node_info *info = obj->value;
 
 		if (info->state == NODE_JOINING)
@@ -181,8 +181,7 @@ static void look_after_nodes(struct member *m)
 		if (lease_keeper_overdue(&m->keeper, info, member_lease_ms(m), now))
 			declare_dead(m, info, now / 1000000);
 	}
-	kddm_for_each(m->nodes, obj)
-		adjust_lease(m, obj->value, now);
+	kddm_for_each(m->nodes, obj) adjust_lease(m, obj->value, now);
 }
 
 /* ---- the raft configuration ---- */
@@ -210,9 +209,9 @@ static size_t list_servers(struct member *m, struct member_server *out)
 		int role = conf->servers[i].role;
 
 		out[n].raft_id = conf->servers[i].id;
-		out[n++].role = role == RAFT_VOTER   ? MEMBER_VOTER :
-				role == RAFT_STANDBY ? MEMBER_STANDBY :
-						       MEMBER_SPARE;
+		out[n++].role = role == RAFT_VOTER     ? MEMBER_VOTER
+				: role == RAFT_STANDBY ? MEMBER_STANDBY
+						       : MEMBER_SPARE;
 	}
 	return n;
 }
@@ -228,8 +227,7 @@ static void change_configuration(struct member *m)
 	if (m->changing || kddm_raft_applied(m->raft) < m->lead_index)
 		return;
 	n = list_servers(m, servers);
-	c = member_next_change(m->nodes, servers, n, m->id.raft_id,
-			       member_conf_uint(m, "voters", 3));
+	c = member_next_change(m->nodes, servers, n, m->id.raft_id, member_conf_uint(m, "voters", 3));
 	if (c.kind == MEMBER_NO_CHANGE)
 		return;
 	m->changing = true;

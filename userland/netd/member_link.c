@@ -29,9 +29,8 @@ json_t *member_make_hello(void *arg, const char *purpose)
 	char raft_id[17];
 
 	snprintf(raft_id, sizeof(raft_id), "%016llx", (unsigned long long)m->id.raft_id);
-	return json_pack("{si ss ss ss ss si}", "v", MEMBER_PROTOCOL, "cluster", m->id.cluster,
-			 "purpose", purpose, "raft_id", raft_id, "address", m->id.address, "node",
-			 (int)m->self);
+	return json_pack("{si ss ss ss ss si}", "v", MEMBER_PROTOCOL, "cluster", m->id.cluster, "purpose",
+			 purpose, "raft_id", raft_id, "address", m->id.address, "node", (int)m->self);
 }
 
 static uint64_t hex_field(json_t *obj, const char *name)
@@ -87,8 +86,7 @@ static bool is_stranger(struct member *m, uint64_t raft_id)
 	return !info || info->state == NODE_LEFT;
 }
 
-static void hello_member(struct member *m, struct secure_conn *c, const char *purpose,
-			 json_t *hello)
+static void hello_member(struct member *m, struct secure_conn *c, const char *purpose, json_t *hello)
 {
 	uint32_t from = (uint32_t)json_integer_value(json_object_get(hello, "node"));
 
@@ -116,8 +114,7 @@ void member_hello(void *arg, struct secure_conn *c, const char *identity, json_t
 	struct member *m = arg;
 
 	if (!purpose || json_integer_value(json_object_get(hello, "v")) != MEMBER_PROTOCOL) {
-		secure_refuse(c, 1, "run neighbouring versions on all nodes",
-			      "unknown protocol version");
+		secure_refuse(c, 1, "run neighbouring versions on all nodes", "unknown protocol version");
 		return;
 	}
 	if (m->stopping || !m->running) {
@@ -179,11 +176,11 @@ static void on_raft_connected(void *arg, int status, json_t *reply, int fd)
 	raft_link_free(l);
 }
 
-static int transport_connecting(struct raft_uv_transport *t, struct raft_uv_connect *req,
-				raft_id id, const char *address, raft_uv_connect_cb cb)
+static int transport_connecting(struct raft_uv_transport *t, struct raft_uv_connect *req, raft_id id,
+				const char *address, raft_uv_connect_cb cb)
 {
 	struct raft_link *l = calloc(1, sizeof(*l));
-	struct secure_connect c = { .address = address, .done = on_raft_connected, .arg = l };
+	struct secure_connect c = {.address = address, .done = on_raft_connected, .arg = l};
 
 	(void)id;
 	if (!l)

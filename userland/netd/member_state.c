@@ -49,7 +49,7 @@ int member_unhex(const char *text, void *out, size_t len)
 	unsigned char *p = out;
 
 	for (size_t i = 0; i < len; i++) {
-		char byte[3] = { text[2 * i], text[2 * i] ? text[2 * i + 1] : 0, 0 };
+		char byte[3] = {text[2 * i], text[2 * i] ? text[2 * i + 1] : 0, 0};
 		char *end;
 
 		p[i] = (unsigned char)strtoul(byte, &end, 16);
@@ -174,9 +174,9 @@ int member_state_save(struct member *m)
 	_free_ char *text = NULL;
 	json_t *obj;
 
-	obj = json_pack("{si ss ss ss ss ss ss sb}", "version", 1, "cluster", id->cluster, "name",
-			id->name, "tcp", id->tcp, "address", id->address, "bearer", id->bearer,
-			"transport", id->transport, "insecure", m->insecure);
+	obj = json_pack("{si ss ss ss ss ss ss sb}", "version", 1, "cluster", id->cluster, "name", id->name,
+			"tcp", id->tcp, "address", id->address, "bearer", id->bearer, "transport",
+			id->transport, "insecure", m->insecure);
 	text = json_dumps(obj, JSON_INDENT(2));
 	json_decref(obj);
 	path_of(m->state_dir, "identity", path);
@@ -224,8 +224,7 @@ int member_raft_dir(struct member *m, bool fresh)
 	int r;
 
 	path_of(m->state_dir, "raft", dir);
-	if ((mkdir(m->state_dir, 0755) < 0 && errno != EEXIST) ||
-	    (mkdir(dir, 0700) < 0 && errno != EEXIST))
+	if ((mkdir(m->state_dir, 0755) < 0 && errno != EEXIST) || (mkdir(dir, 0700) < 0 && errno != EEXIST))
 		return -errno;
 	snprintf(path, sizeof(path), "%s/id", dir);
 	if (!fresh) {
@@ -263,8 +262,7 @@ int member_key_load(struct member *m)
 	if (!stat(m->key_path, &st) && (st.st_mode & 077))
 		log_warn("%s can be read by others; chmod 600 it", m->key_path);
 	if (r != 2 * SECURE_KEY_BYTES || member_unhex(text, m->key, sizeof(m->key)) < 0) {
-		log_err("%s is no key: it must hold %d hex digits", m->key_path,
-			2 * SECURE_KEY_BYTES);
+		log_err("%s is no key: it must hold %d hex digits", m->key_path, 2 * SECURE_KEY_BYTES);
 		return -EINVAL;
 	}
 	m->has_key = true;
@@ -304,8 +302,7 @@ static void token_secret(struct member *m, const char *name, uint8_t out[SECURE_
 {
 	unsigned int len = SECURE_KEY_BYTES;
 
-	HMAC(EVP_sha256(), m->key, SECURE_KEY_BYTES, (const unsigned char *)name, strlen(name), out,
-	     &len);
+	HMAC(EVP_sha256(), m->key, SECURE_KEY_BYTES, (const unsigned char *)name, strlen(name), out, &len);
 }
 
 static int token_key(struct member *m, const char *name, uint8_t key[SECURE_KEY_BYTES])
@@ -357,8 +354,8 @@ int member_token(struct member *m, unsigned int ttl_s, char *out, size_t size)
 	return 0;
 }
 
-int member_secret_parse(const char *text, char identity[SECURE_IDENTITY_MAX],
-			uint8_t key[SECURE_KEY_BYTES], char hint[TRANSPORT_ADDRESS_MAX])
+int member_secret_parse(const char *text, char identity[SECURE_IDENTITY_MAX], uint8_t key[SECURE_KEY_BYTES],
+			char hint[TRANSPORT_ADDRESS_MAX])
 {
 	char copy[512], *secret, *at;
 

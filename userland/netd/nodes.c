@@ -29,7 +29,8 @@ const struct node_info *nodes_by_name(struct kddm_set *nodes, const char *name)
 {
 	const struct kddm_object *obj;
 
-	kddm_for_each(nodes, obj) {
+	kddm_for_each(nodes, obj)
+	{
 		const struct node_info *info = obj->value;
 
 		if (!strcmp(info->name, name))
@@ -42,7 +43,8 @@ const struct node_info *nodes_by_raft_id(struct kddm_set *nodes, uint64_t raft_i
 {
 	const struct kddm_object *obj;
 
-	kddm_for_each(nodes, obj) {
+	kddm_for_each(nodes, obj)
+	{
 		const struct node_info *info = obj->value;
 
 		if (info->raft_id == raft_id)
@@ -53,7 +55,7 @@ const struct node_info *nodes_by_raft_id(struct kddm_set *nodes, uint64_t raft_i
 
 const char *nodes_state_name(uint8_t state)
 {
-	static const char *const names[] = { "?", "joining", "up", "dead", "left" };
+	static const char *const names[] = {"?", "joining", "up", "dead", "left"};
 
 	return state < sizeof(names) / sizeof(names[0]) ? names[state] : names[0];
 }
@@ -120,9 +122,8 @@ static int apply_up(struct kddm_fsm *f, const struct node_info *info)
 	if (old->incarnation != info->incarnation)
 		kddm_fsm_purge(f, old->number);
 	new = *old;
-	new.changed_ms = old->state == NODE_UP && old->incarnation == info->incarnation ?
-				 old->changed_ms :
-				 info->changed_ms;
+	new.changed_ms = old->state == NODE_UP && old->incarnation == info->incarnation ? old->changed_ms
+											: info->changed_ms;
 	new.state = NODE_UP;
 	new.incarnation = info->incarnation;
 	memcpy(new.mac, info->mac, sizeof(new.mac));

@@ -15,9 +15,9 @@
 
 #include "kddm.h"
 
-#define NODES_TYPE_ID 1
+#define NODES_TYPE_ID	1
 #define NODES_NAME_SIZE 64 /* NUL included */
-#define NODES_MAX 1023
+#define NODES_MAX	1023
 
 enum node_state { NODE_JOINING = 1, NODE_UP, NODE_DEAD, NODE_LEFT };
 
@@ -28,10 +28,10 @@ struct node_info {
 	uint8_t mac[6]; /* of the cluster interface */
 	uint64_t raft_id;
 	uint64_t incarnation;
-	uint64_t joined_ms; /* Unix time */
+	uint64_t joined_ms;  /* Unix time */
 	uint64_t changed_ms; /* last change of state, Unix time */
-	uint32_t lease_ms;  /* longest lease that may be granted; 0: the cluster's */
-	uint32_t ipv4;	    /* network order, 0 none */
+	uint32_t lease_ms;   /* longest lease that may be granted; 0: the cluster's */
+	uint32_t ipv4;	     /* network order, 0 none */
 	uint8_t ipv6[16];
 	char name[NODES_NAME_SIZE];
 	char address[NODES_NAME_SIZE]; /* transport address, see transport.h */

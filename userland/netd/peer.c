@@ -20,7 +20,7 @@
 #include "userland/lib/log.h"
 
 #define BACKOFF_MS 150
-#define LINKS_MAX 4
+#define LINKS_MAX  4
 #define READ_CHUNK 65536
 
 struct link {
@@ -131,7 +131,7 @@ int peers_new(const struct peers_params *params, struct peers **out)
 	p->params = *params;
 	p->peer = must(calloc(NODES_MAX + 1, sizeof(p->peer[0])));
 	for (uint32_t i = 0; i <= NODES_MAX; i++)
-		p->peer[i] = (struct peer){ .peers = p, .node = i, .latency_us = -1 };
+		p->peer[i] = (struct peer){.peers = p, .node = i, .latency_us = -1};
 	p->next_id = clock_ns();
 	p->locals_end = &p->locals;
 	*out = p;
@@ -317,7 +317,7 @@ static int connect_to(struct peer *peer)
 {
 	struct peers *p = peer->peers;
 	const char *address = p->params.address(p->params.arg, peer->node);
-	struct secure_connect c = { .address = address, .done = on_connected, .arg = peer };
+	struct secure_connect c = {.address = address, .done = on_connected, .arg = peer};
 
 	if (!address || !p->secure || !p->self)
 		return -EHOSTUNREACH;
@@ -329,8 +329,7 @@ static int connect_to(struct peer *peer)
 	return peer->connecting ? 0 : -ENOMEM;
 }
 
-int peers_send(struct peers *p, uint32_t node, uint8_t type, uint64_t id, const void *data,
-	       size_t len)
+int peers_send(struct peers *p, uint32_t node, uint8_t type, uint64_t id, const void *data, size_t len)
 {
 	struct peer_frame *f;
 	struct peer *peer;
@@ -390,8 +389,7 @@ void peers_hello_link(struct peers *p, struct secure_conn *c, uint32_t from)
 	int fd;
 
 	if (!from || from > NODES_MAX || from == p->self) {
-		secure_refuse(c, 1, "check that node names are unique", "bad node number %u",
-			      from);
+		secure_refuse(c, 1, "check that node names are unique", "bad node number %u", from);
 		return;
 	}
 	if (secure_accept(c, NULL, false, &fd) == 0)
@@ -422,8 +420,8 @@ static struct handler *handler_find(struct peers *p, const char *name)
 	return NULL;
 }
 
-static int handler_add(struct peers *p, const char *name, peer_handler_fn *call,
-		       peer_accept_fn *accept, void *arg)
+static int handler_add(struct peers *p, const char *name, peer_handler_fn *call, peer_accept_fn *accept,
+		       void *arg)
 {
 	struct handler *h;
 
@@ -508,8 +506,8 @@ static struct local *local_add(struct peers *p, const char *name, json_t *json)
 	return l;
 }
 
-void peer_call(struct peers *p, uint32_t node, const char *name, json_t *request,
-	       unsigned int timeout_ms, peer_answer_fn *done, void *arg)
+void peer_call(struct peers *p, uint32_t node, const char *name, json_t *request, unsigned int timeout_ms,
+	       peer_answer_fn *done, void *arg)
 {
 	struct call *c = must(calloc(1, sizeof(*c)));
 	json_t *message;
@@ -545,12 +543,10 @@ void peer_call(struct peers *p, uint32_t node, const char *name, json_t *request
 
 static void take_call(struct link *l, uint64_t id, const void *data, size_t len)
 {
-	json_t *m = len <= PEER_MESSAGE_MAX + 1024 ?
-			    json_loadb(data, len, JSON_REJECT_DUPLICATES, NULL) :
-			    NULL;
+	json_t *m = len <= PEER_MESSAGE_MAX + 1024 ? json_loadb(data, len, JSON_REJECT_DUPLICATES, NULL)
+						   : NULL;
 
-	run_call(l->peers, l->node, id, json_string_value(json_object_get(m, "c")),
-		 json_object_get(m, "r"));
+	run_call(l->peers, l->node, id, json_string_value(json_object_get(m, "c")), json_object_get(m, "r"));
 	json_decref(m);
 }
 
@@ -591,11 +587,11 @@ static void on_stream(void *arg, int status, json_t *reply, int fd)
 	free(s);
 }
 
-void peer_stream_open(struct peers *p, uint32_t node, const char *name, json_t *hello,
-		      peer_stream_fn *done, void *arg)
+void peer_stream_open(struct peers *p, uint32_t node, const char *name, json_t *hello, peer_stream_fn *done,
+		      void *arg)
 {
 	struct stream *s = must(calloc(1, sizeof(*s)));
-	struct secure_connect c = { .threaded = true, .done = on_stream, .arg = s };
+	struct secure_connect c = {.threaded = true, .done = on_stream, .arg = s};
 
 	s->peers = p;
 	s->done = done;
@@ -718,9 +714,7 @@ void peers_tick(struct peers *p)
 			at = &(*at)->next;
 			continue;
 		}
-		call_end(p, at,
-			 (*at)->deadline_ms ? -ETIMEDOUT : p->self ? -EHOSTDOWN : -ENOTCONN,
-			 NULL);
+		call_end(p, at, (*at)->deadline_ms ? -ETIMEDOUT : p->self ? -EHOSTDOWN : -ENOTCONN, NULL);
 		at = &p->calls;
 	}
 }

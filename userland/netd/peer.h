@@ -22,8 +22,8 @@ struct peer_call;
  * with {"error","code","remedy"} in the answer. */
 typedef void peer_answer_fn(void *arg, int status, json_t *answer);
 /* `request` is borrowed. A node may call itself. */
-void peer_call(struct peers *p, uint32_t node, const char *name, json_t *request,
-	       unsigned int timeout_ms, peer_answer_fn *done, void *arg);
+void peer_call(struct peers *p, uint32_t node, const char *name, json_t *request, unsigned int timeout_ms,
+	       peer_answer_fn *done, void *arg);
 
 /* Handler: answer now or later, exactly once, with peer_call_answer(), which
  * steals the reference to `answer`. `from` is the authenticated node number. */
@@ -34,8 +34,8 @@ void peer_call_answer(struct peer_call *call, json_t *answer);
 /* Stream: `done` gets a connected, blocking-capable stream fd (now owned by
  * the callee) or a negative status with fd -1. `hello` is borrowed. */
 typedef void peer_stream_fn(void *arg, int status, int fd);
-void peer_stream_open(struct peers *p, uint32_t node, const char *name, json_t *hello,
-		      peer_stream_fn *done, void *arg);
+void peer_stream_open(struct peers *p, uint32_t node, const char *name, json_t *hello, peer_stream_fn *done,
+		      void *arg);
 typedef void peer_accept_fn(void *arg, uint32_t from, json_t *hello, int fd);
 int peer_accept(struct peers *p, const char *name, peer_accept_fn *fn, void *arg);
 

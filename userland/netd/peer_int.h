@@ -15,9 +15,9 @@
 #include "peer.h"
 #include "secure.h"
 
-#define PEER_FRAME_MAX (2u << 20)
-#define PEER_QUEUE_MAX (64u << 20)
-#define PEER_PING_MS 1000
+#define PEER_FRAME_MAX	(2u << 20)
+#define PEER_QUEUE_MAX	(64u << 20)
+#define PEER_PING_MS	1000
 #define PEER_SILENCE_MS 4000
 
 enum peer_type {
@@ -51,8 +51,7 @@ struct peers_params {
 	/* Fields every hello has (cluster, node); new reference. */
 	json_t *(*hello)(void *arg, const char *purpose);
 	/* A binary message; payload 8-byte aligned, valid during the call. */
-	void (*message)(void *arg, uint32_t from, uint8_t type, uint64_t id, const void *data,
-			size_t len);
+	void (*message)(void *arg, uint32_t from, uint8_t type, uint64_t id, const void *data, size_t len);
 	/* The first link to the node is there, or the last one is gone. */
 	void (*link)(void *arg, uint32_t node, bool up);
 	void *arg;
@@ -63,19 +62,18 @@ int peers_new(const struct peers_params *p, struct peers **out);
 void peers_start(struct peers *p, struct secure *secure);
 void peers_identify(struct peers *p, uint32_t self);
 void peers_stop(struct peers *p);
-void peers_free(struct peers *p); /* after the loop has let go of the links */
+void peers_free(struct peers *p);	/* after the loop has let go of the links */
 bool peers_gone(const struct peers *p); /* no handle is left on the loop */
 
 /* 0 or negative: certainly not sent. */
-int peers_send(struct peers *p, uint32_t node, uint8_t type, uint64_t id, const void *data,
-	       size_t len);
+int peers_send(struct peers *p, uint32_t node, uint8_t type, uint64_t id, const void *data, size_t len);
 /* The dispatcher got a hello of purpose "peer" or "stream" from node `from`. */
 void peers_hello_link(struct peers *p, struct secure_conn *c, uint32_t from);
 void peers_hello_stream(struct peers *p, struct secure_conn *c, uint32_t from, json_t *hello);
 
 void peers_flush(struct peers *p); /* before the loop sleeps */
 void peers_tick(struct peers *p);
-void peers_drop(struct peers *p, uint32_t node); /* declared dead: links and calls end */
+void peers_drop(struct peers *p, uint32_t node);	  /* declared dead: links and calls end */
 int64_t peers_latency_us(struct peers *p, uint32_t node); /* -1 unknown */
 
 #endif

@@ -51,7 +51,6 @@ void secure_conn_unlink(struct secure_conn *c)
 
 void secure_conn_free(struct secure_conn *c)
 {
-
 	secure_tls_free(c);
 	if (c->net_fd >= 0)
 		close(c->net_fd);
@@ -78,8 +77,7 @@ static void on_handle_closed(uv_handle_t *h)
 
 static void handles_close(struct secure_conn *c)
 {
-	uv_handle_t *of[] = { (uv_handle_t *)&c->timer, (uv_handle_t *)&c->net,
-			      (uv_handle_t *)&c->local };
+	uv_handle_t *of[] = {(uv_handle_t *)&c->timer, (uv_handle_t *)&c->net, (uv_handle_t *)&c->local};
 	int n = c->has_local ? 3 : 2;
 
 	for (int i = 0; i < n; i++)
@@ -501,7 +499,10 @@ struct secure_conn *secure_connect(struct secure *s, const struct secure_connect
 	if (!early && !s->insecure)
 		c->early = secure_tls_client(c, p->key);
 	uv_timer_start(&c->timer, c->early ? secure_on_early : secure_on_timeout,
-		       c->early ? 0 : p->timeout_ms ? p->timeout_ms : SECURE_TIMEOUT_MS, 0);
+		       c->early	       ? 0
+		       : p->timeout_ms ? p->timeout_ms
+				       : SECURE_TIMEOUT_MS,
+		       0);
 	if (!c->early)
 		uv_poll_start(&c->net, UV_WRITABLE, on_net);
 	return c;

@@ -18,11 +18,11 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define SECURE_KEY_BYTES 32
-#define SECURE_HELLO_MAX 65536
+#define SECURE_KEY_BYTES    32
+#define SECURE_HELLO_MAX    65536
 #define SECURE_IDENTITY_MAX 96
-#define SECURE_TIMEOUT_MS 5000
-#define SECURE_PENDING_MAX 128 /* incoming, not yet authenticated */
+#define SECURE_TIMEOUT_MS   5000
+#define SECURE_PENDING_MAX  128 /* incoming, not yet authenticated */
 
 struct secure;
 struct secure_listener;

@@ -16,7 +16,7 @@
 
 #include "secure_int.h"
 
-#define CHUNK 65536
+#define CHUNK  65536
 #define ROUNDS 16 /* then let others have the loop */
 
 void secure_bytes_add(struct secure_bytes *b, const void *data, size_t len)
@@ -124,8 +124,8 @@ static int drain_to_net(struct secure_conn *c)
 static int pump_some(struct secure_conn *c)
 {
 	for (int i = 0; i < ROUNDS; i++) {
-		int (*const steps[])(struct secure_conn *) = { drain_to_local, drain_to_net,
-							       fill_from_net, fill_from_local };
+		int (*const steps[])(struct secure_conn *) = {drain_to_local, drain_to_net, fill_from_net,
+							      fill_from_local};
 		int moved = 0;
 
 		for (size_t j = 0; j < 4; j++) {
@@ -206,8 +206,8 @@ static void *pump_main(void *arg)
 	int r;
 
 	while ((r = pump_some(c)) >= 0) {
-		struct pollfd fds[] = { { c->net_fd, (short)net_events(c), 0 },
-					{ c->local_fd, (short)local_events(c, r > 0), 0 } };
+		struct pollfd fds[] = {{c->net_fd, (short)net_events(c), 0},
+				       {c->local_fd, (short)local_events(c, r > 0), 0}};
 
 		if (poll(fds, 2, -1) < 0 && errno != EINTR)
 			break;

@@ -14,7 +14,7 @@
 #include "secure_int.h"
 
 static const char key_label[] = "netssi tls psk 1";
-static const unsigned char cipher_id[2] = { 0x13, 0x01 }; /* TLS_AES_128_GCM_SHA256 */
+static const unsigned char cipher_id[2] = {0x13, 0x01}; /* TLS_AES_128_GCM_SHA256 */
 
 /* The PSK as a session that OpenSSL resumes. */
 static SSL_SESSION *psk_session(SSL *ssl, const uint8_t key[SECURE_KEY_BYTES])
@@ -37,8 +37,7 @@ static SSL_SESSION *psk_session(SSL *ssl, const uint8_t key[SECURE_KEY_BYTES])
 	return sess;
 }
 
-static int use_psk(SSL *ssl, const EVP_MD *md, const unsigned char **id, size_t *id_len,
-		   SSL_SESSION **sess)
+static int use_psk(SSL *ssl, const EVP_MD *md, const unsigned char **id, size_t *id_len, SSL_SESSION **sess)
 {
 	struct secure_conn *c = SSL_get_app_data(ssl);
 
@@ -74,8 +73,7 @@ static SSL_CTX *make_ctx(const SSL_METHOD *method)
 	if (!ctx)
 		return NULL;
 	if (!SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) ||
-	    !SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256") ||
-	    !SSL_CTX_set_num_tickets(ctx, 0)) {
+	    !SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256") || !SSL_CTX_set_num_tickets(ctx, 0)) {
 		SSL_CTX_free(ctx);
 		return NULL;
 	}

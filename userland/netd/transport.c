@@ -15,10 +15,10 @@
 #include "transport.h"
 #include "userland/lib/cleanup.h"
 
-#define BACKLOG 128
+#define BACKLOG		128
 #define USER_TIMEOUT_MS 3000
 
-static const struct transport_ops *const transports[] = { &transport_tipc, &transport_tcp };
+static const struct transport_ops *const transports[] = {&transport_tipc, &transport_tcp};
 
 static const struct transport_ops *transport_of(const char *address)
 {
@@ -103,8 +103,7 @@ static int split(const char *text, char *host, size_t size, uint16_t *port)
 	return 0;
 }
 
-static int parse_tcp(const char *text, uint16_t default_port, union inet_address *out,
-		     socklen_t *len)
+static int parse_tcp(const char *text, uint16_t default_port, union inet_address *out, socklen_t *len)
 {
 	char host[INET6_ADDRSTRLEN + 1];
 	uint16_t port = default_port;
@@ -140,8 +139,7 @@ static void print_tcp(const union inet_address *a, char out[TRANSPORT_ADDRESS_MA
 	}
 }
 
-int transport_tcp_address(const char *text, uint16_t default_port,
-			  char out[TRANSPORT_ADDRESS_MAX])
+int transport_tcp_address(const char *text, uint16_t default_port, char out[TRANSPORT_ADDRESS_MAX])
 {
 	union inet_address a;
 	socklen_t len;
@@ -183,7 +181,7 @@ static int tcp_listen(const char *address)
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-		if (bind(fd, &a.sa, len) < 0 || listen(fd, BACKLOG) < 0)
+	if (bind(fd, &a.sa, len) < 0 || listen(fd, BACKLOG) < 0)
 		return -errno;
 	return take_fd(fd);
 }
@@ -234,7 +232,7 @@ bool transport_is_local(const char *address)
 
 static void tcp_accepted(int fd, char peer[TRANSPORT_ADDRESS_MAX])
 {
-	union inet_address a = { 0 };
+	union inet_address a = {0};
 	socklen_t len = sizeof(a);
 
 	tcp_tune(fd);

@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #define TRANSPORT_ADDRESS_MAX 64
-#define TRANSPORT_TIPC_TYPE 0x4e531u /* our service type */
+#define TRANSPORT_TIPC_TYPE   0x4e531u /* our service type */
 
 struct transport_ops {
 	const char *name;
@@ -36,8 +36,7 @@ const char *transport_name(const char *address);
 
 /* "IP[:PORT]" or "[IP6][:PORT]" or a bare IPv6 address -> canonical address.
  * -EINVAL. */
-int transport_tcp_address(const char *text, uint16_t default_port,
-			  char out[TRANSPORT_ADDRESS_MAX]);
+int transport_tcp_address(const char *text, uint16_t default_port, char out[TRANSPORT_ADDRESS_MAX]);
 /* A UDP socket connected to a TCP address: its own address tells the route. */
 int transport_udp_route(const char *address);
 /* Is the IP of this TCP address one of this machine's? */

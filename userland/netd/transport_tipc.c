@@ -13,7 +13,7 @@
 #include "transport.h"
 #include "userland/lib/cleanup.h"
 
-#define BACKLOG 128
+#define BACKLOG		   128
 #define CONNECT_TIMEOUT_MS 2000
 
 static int parse(const char *address, struct sockaddr_tipc *out)

@@ -280,6 +280,29 @@ TEST(Bpf, TheQueueGivesBackOnlyWhatIsForAVip)
 	EXPECT_EQ(run_skb(l, DIP_PROG_TC_TAP, f).retval, (uint32_t)TC_ACT_SHOT);
 }
 
+// What this node sends to a VIP: ours turns round, the rest goes out to be heard.
+TEST(Bpf, ANodesOwnCallsToAVip)
+{
+	Loaded l;
+	auto all = load_all();
+	auto ran = [&](const char *port) {
+		return run_skb(l, DIP_PROG_TC_OUT,
+			       build_frame(std::string("tcp 10.77.0.2:40000 > 10.77.0.100:") + port));
+	};
+
+	setup(l.mem(), all.front());
+	dip_lease_set(l.mem(), FOREVER);
+	Ran here = ran("6379");
+	EXPECT_EQ(here.retval, (uint32_t)TC_ACT_REDIRECT);
+	EXPECT_EQ(here.mark, l.mem()->conf->mark);
+	EXPECT_EQ(ran("81").retval, (uint32_t)TC_ACT_REDIRECT) << "the home answers";
+	EXPECT_EQ(ran("80").retval, (uint32_t)TC_ACT_UNSPEC);
+	EXPECT_EQ(ran("82").retval, (uint32_t)TC_ACT_UNSPEC);
+	EXPECT_EQ(ran("80").mark, 0u);
+	dip_lease_set(l.mem(), 0);
+	EXPECT_EQ(ran("6379").retval, (uint32_t)TC_ACT_UNSPEC) << "without a lease it is not ours";
+}
+
 // ---- random tables, random flows ----
 
 static std::string random_addr(std::mt19937 &rnd)
@@ -433,10 +456,11 @@ struct Pinned : ::testing::Test {
 	std::string dir = "/sys/fs/bpf/netssi-test-" + std::to_string(getpid());
 	dip_bpf *d = nullptr;
 
-	int load(bool *reused = nullptr, unsigned bits = 6)
+	int load(bool *reused = nullptr, unsigned bits = 6, bool clsact = false)
 	{
 		dip_bpf_opts o{};
 
+		o.clsact = clsact;
 		o.pin_dir = dir.c_str();
 		o.flow_bits = bits;
 		return dip_bpf_load(&d, &o, 2, reused);
@@ -506,6 +530,41 @@ TEST_F(Pinned, ALinkFollowsItsInterface)
 	ASSERT_EQ(dip_bpf_attach(d, DIP_PROG_XDP, if_nametoindex("v0"), 0, "xdp"), 0) << dip_bpf_error();
 	EXPECT_NE(xdp_on_v0(), 0u);
 	EXPECT_EQ(dip_bpf_attach(d, DIP_PROG_XDP, 9999, 0, "none"), -ENODEV);
+}
+
+// How many filters with this program stand on v0.
+static int filters(const char *where, const char *prog)
+{
+	std::string cmd =
+		std::string("test $(tc filter show dev v0 ") + where + " | grep -c " + prog + ") -eq ";
+
+	for (int n = 0; n < 3; n++)
+		if (system((cmd + std::to_string(n)).c_str()) == 0)
+			return n;
+	return -1;
+}
+
+TEST_F(Pinned, KernelsWithoutTcxGetFilters)
+{
+	int v0 = if_nametoindex("v0");
+
+	for (int restart = 0; restart < 2; restart++) {
+		ASSERT_EQ(load(nullptr, 6, true), 0) << dip_bpf_error();
+		ASSERT_EQ(dip_bpf_attach(d, DIP_PROG_TC_IN, v0, 0, "in-v0"), 0) << dip_bpf_error();
+		ASSERT_EQ(dip_bpf_attach(d, DIP_PROG_TC_OUT, v0, 0, "out-v0"), 0) << dip_bpf_error();
+		EXPECT_EQ(filters("ingress", "dip_tc_in"), 1);
+		EXPECT_EQ(filters("egress", "dip_tc_out"), 1);
+		if (!restart) {
+			dip_bpf_close(d);
+			d = nullptr;
+			EXPECT_EQ(filters("ingress", "dip_tc_in"), 1) << "goes on without netd";
+		}
+	}
+	EXPECT_EQ(dip_bpf_detach(d, "in-v0"), 0) << dip_bpf_error();
+	EXPECT_EQ(filters("ingress", "dip_tc_in"), 0);
+	EXPECT_EQ(filters("egress", "dip_tc_out"), 1);
+	EXPECT_EQ(dip_bpf_detach(d, "out-v0"), 0) << dip_bpf_error();
+	EXPECT_EQ(filters("egress", "dip_tc_out"), 0);
 }
 
 TEST_F(Pinned, ToolsReadWithoutNetd)

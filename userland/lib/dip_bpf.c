@@ -41,7 +41,7 @@ struct dip_bpf {
 	int stats_fd;
 	size_t flows_size;
 	char dir[PATH_MAX / 2];
-	bool pinned;
+	bool clsact;
 };
 
 static char error_text[512];
@@ -398,7 +398,7 @@ int dip_bpf_load(struct dip_bpf **out, const struct dip_bpf_opts *opts, uint16_t
 	err = new_handle(&d, opts->pin_dir);
 	if (err)
 		return err;
-	d->pinned = !opts->no_pin;
+	d->clsact = opts->clsact;
 	err = load(d, opts, self, &again);
 	if (err) {
 		dip_bpf_close(d);
@@ -520,6 +520,11 @@ static int link_swap(const char *path, enum dip_prog prog, int target, int prog_
 	return err ? fail_errno(err, path) : 1;
 }
 
+static bool is_tc(enum dip_prog prog)
+{
+	return progs[prog].target == TO_DEVICE && prog != DIP_PROG_XDP;
+}
+
 /* Kernels before 6.6 have no tcx: a filter on clsact, found again by priority. */
 static int clsact_attach(enum dip_prog prog, int ifindex, int prog_fd)
 {
@@ -579,8 +584,8 @@ int dip_bpf_attach(struct dip_bpf *d, enum dip_prog prog, int target, uint32_t f
 	err = link_swap(path, prog, target, fd);
 	if (err)
 		return err < 0 ? err : 0;
-	link = bpf_link_create(fd, target, progs[prog].type, &opts);
-	if (link == -EINVAL && progs[prog].target == TO_DEVICE && prog != DIP_PROG_XDP)
+	link = is_tc(prog) && d->clsact ? -EINVAL : bpf_link_create(fd, target, progs[prog].type, &opts);
+	if (link == -EINVAL && is_tc(prog))
 		return clsact_keep(d, prog, target, fd, name);
 	if (link < 0)
 		return fail_errno(link, progs[prog].name);

@@ -42,6 +42,7 @@ struct dip_bpf_opts {		/* NULL: all defaults */
 	const char *pin_dir;	/* NULL: DIP_PIN_DIR; must lie on a bpffs */
 	unsigned int flow_bits; /* log2 of buckets of a fresh table; 0: 12 */
 	bool no_pin;		/* private maps (tests, bench) */
+	bool clsact;		/* tc filters, as on kernels before 6.6 (tests) */
 };
 
 /*

@@ -56,6 +56,9 @@ struct hold_stats {
 /* Of the last or current hold of this application's ports on this node. */
 void datapath_hold_stats(struct datapath *dp, const char *app, struct hold_stats *out);
 
+/* Are the addresses of this application's ports exposed on this node? */
+bool datapath_serves(struct datapath *dp, const char *app);
+
 /* An application of a move lives elsewhere: end what is left here of its
  * connections. No packet of that leaves: the ports are another node's. */
 void datapath_sweep(struct datapath *dp, const char *app);

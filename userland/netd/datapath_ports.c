@@ -224,6 +224,21 @@ void datapath_hold_release(struct datapath *dp, const char *app)
 	}
 }
 
+bool datapath_serves(struct datapath *dp, const char *app)
+{
+	const struct kddm_object *obj;
+	struct port_value pv;
+
+	kddm_for_each(dp->netd->sets.ports, obj) {
+		const struct port_key *k = obj->key;
+
+		object_read(obj, &pv, sizeof(pv));
+		if (k->vip != PORT_VIP_LOCAL && !strcmp(pv.app, app) && !vip_of(dp, k))
+			return false;
+	}
+	return true;
+}
+
 void datapath_sweep(struct datapath *dp, const char *app)
 {
 	const struct kddm_object *obj;

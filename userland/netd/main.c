@@ -63,6 +63,7 @@ static void on_ready(void *arg)
 {
 	struct netd *n = arg;
 
+	moves_hold(n);
 	if (datapath_sync(n->datapath) < 0)
 		log_err("no data path: %s", datapath_error(n->datapath));
 	apps_reconcile(n);

@@ -24,6 +24,7 @@ struct moves {
 	struct move_source *sources;
 	struct move_target *targets;
 	struct move_watch *watches; /* clients that wait for a move */
+	bool settled;		    /* the sets are to be trusted */
 };
 
 bool move_read(struct netd *n, const char *app, struct move_value *out,
@@ -57,7 +58,8 @@ void move_source_keeper_gone(struct netd *n, const char *app);
 int move_target_start(struct netd *n);
 void move_target_record(struct netd *n, const char *app, const struct move_value *m);
 void move_target_reconcile(struct netd *n, const char *app, const struct move_value *m);
-void move_target_keeper_ready(struct netd *n, const char *app);
+/* False: no move waits for that keeper. */
+bool move_target_keeper_ready(struct netd *n, const char *app);
 void move_target_keeper_gone(struct netd *n, const char *app);
 
 /* move_stdio.c: stdio and signals between a supervisor and its moved application */

@@ -48,11 +48,12 @@ static struct move_source *source_find(struct netd *n, const char *app)
 	return NULL;
 }
 
-static void source_put(struct move_source *s)
+/* A callback is done with its pointer. */
+static void source_unref(struct move_source *s)
 {
 	struct move_source **p = &s->netd->moves->sources;
 
-	if (s->pending || !s->ended)
+	if (--s->pending || !s->ended)
 		return;
 	while (*p != s)
 		p = &(*p)->next;
@@ -135,10 +136,9 @@ static void source_abort_again(uv_timer_t *t)
 	struct move_source *s = t->data;
 
 	uv_close((uv_handle_t *)t, timer_free);
-	s->pending--;
 	s->aborting = false;
 	source_abort(s);
-	source_put(s);
+	source_unref(s);
 }
 
 /* Committed: the record's change does the rest. Refused: something changed
@@ -156,8 +156,7 @@ static void source_abort_committed(void *arg, const struct kddm_result *result)
 		uv_timer_start(t, source_abort_again, ABORT_RETRY_MS, 0);
 		return;
 	}
-	s->pending--;
-	source_put(s);
+	source_unref(s);
 }
 
 static void source_abort(struct move_source *s)
@@ -183,17 +182,21 @@ static void source_abort(struct move_source *s)
 __attribute__((format(printf, 2, 3))) static void source_fail(struct move_source *s,
 							      const char *fmt, ...)
 {
+	struct move_value m;
 	va_list ap;
 
+	if (s->ended)
+		return;
 	if (!*s->why) {
 		va_start(ap, fmt);
 		vsnprintf(s->why, sizeof(s->why), fmt, ap);
 		va_end(ap);
 	}
-	if (s->recorded)
-		source_abort(s);
-	else
+	if (!s->recorded)
 		source_end(s, move_error(NULL, "%s", s->why));
+	else if (move_read(s->netd, s->app, &m, NULL) && m.id == s->id && m.step < MOVE_FLIPPED)
+		source_abort(s);
+	/* else: decided already, and that is on its way */
 }
 
 /* ---- after the outcome ------------------------------------------------------------------ */
@@ -215,7 +218,6 @@ static void source_discarded(void *arg, int status, json_t *ok, json_t *error)
 	struct move_source *s = arg;
 
 	(void)ok;
-	s->pending--;
 	if (status == -ETIMEDOUT || error)
 		log_err("move of %s: the old copy could not be removed: %s", s->app,
 			move_why(status, error));
@@ -230,7 +232,7 @@ static void source_discarded(void *arg, int status, json_t *ok, json_t *error)
 					 "the application belongs to %s now, which has not said "
 					 "that it runs",
 					 member_name(s->netd->member, s->dst)));
-	source_put(s);
+	source_unref(s);
 }
 
 static void source_discard(struct move_source *s)
@@ -243,7 +245,6 @@ static void source_thawed(void *arg, int status, json_t *ok, json_t *error)
 	struct move_source *s = arg;
 
 	(void)ok;
-	s->pending--;
 	if (status < 0 || error)
 		log_err("move of %s: it does not run on: %s", s->app, move_why(status, error));
 	if (status == -ENOTCONN)
@@ -251,7 +252,7 @@ static void source_thawed(void *arg, int status, json_t *ok, json_t *error)
 	datapath_hold_release(s->netd->datapath, s->app);
 	move_record_remove(s->netd, s->app);
 	source_end(s, move_error(NULL, "not moved, it runs on where it was: %s", s->why));
-	source_put(s);
+	source_unref(s);
 }
 
 static void source_aborted(struct move_source *s, const struct move_value *m)
@@ -297,7 +298,6 @@ static void source_target_done(void *arg, int status, json_t *answer)
 	json_t *error = json_object_get(answer, "error");
 	struct move_value m;
 
-	s->pending--;
 	if (status == 0 && !error)
 		s->resumed = json_incref(answer);
 	s->t_resumed = uv_hrtime();
@@ -307,7 +307,7 @@ static void source_target_done(void *arg, int status, json_t *answer)
 		source_fail(s, "%s: %s", member_name(s->netd->member, s->dst),
 			    move_why(status, answer));
 	/* else: it runs there, and the record's change is on its way to us */
-	source_put(s);
+	source_unref(s);
 }
 
 static void source_sent(void *arg, int status, json_t *ok, json_t *error)
@@ -315,10 +315,9 @@ static void source_sent(void *arg, int status, json_t *ok, json_t *error)
 	struct move_source *s = arg;
 
 	(void)ok;
-	s->pending--;
 	if (status < 0 || error)
 		source_fail(s, "the image could not be sent: %s", move_why(status, error));
-	source_put(s);
+	source_unref(s);
 }
 
 static void source_stream(void *arg, int status, int fd)
@@ -327,10 +326,9 @@ static void source_stream(void *arg, int status, int fd)
 	_close_ int stream = fd;
 	json_t *request;
 
-	s->pending--;
-	if (status < 0 || s->aborting) {
+	if (s->ended || s->aborting || status < 0) {
 		source_fail(s, "no stream to the target: %s", move_why(status, NULL));
-		source_put(s);
+		source_unref(s);
 		return;
 	}
 	request = json_pack("{ss sI}", "app", s->app, "id", (json_int_t)s->id);
@@ -338,8 +336,8 @@ static void source_stream(void *arg, int status, int fd)
 	peer_call(s->netd->peers, s->dst, "move-restore", request, MOVE_BULK_MS,
 		  source_target_done, s);
 	json_decref(request);
-	source_ask(s, move_image_request("send", s->app), stream, MOVE_BULK_MS,
-		   source_sent);
+	source_ask(s, move_image_request("send", s->app), stream, MOVE_BULK_MS, source_sent);
+	source_unref(s);
 }
 
 static void source_dumped(void *arg, int status, json_t *ok, json_t *error)
@@ -347,10 +345,9 @@ static void source_dumped(void *arg, int status, json_t *ok, json_t *error)
 	struct move_source *s = arg;
 	json_t *hello;
 
-	s->pending--;
-	if (status < 0 || error || s->aborting) {
+	if (s->ended || s->aborting || status < 0 || error) {
 		source_fail(s, "it could not be frozen: %s", move_why(status, error));
-		source_put(s);
+		source_unref(s);
 		return;
 	}
 	s->dumped = json_copy(ok);
@@ -359,6 +356,7 @@ static void source_dumped(void *arg, int status, json_t *ok, json_t *error)
 	s->pending++;
 	peer_stream_open(s->netd->peers, s->dst, "move-image", hello, source_stream, s);
 	json_decref(hello);
+	source_unref(s);
 }
 
 static void source_held(void *arg, int status)
@@ -366,10 +364,9 @@ static void source_held(void *arg, int status)
 	struct move_source *s = arg;
 	json_t *request;
 
-	s->pending--;
-	if (status < 0 || s->aborting) {
+	if (s->ended || s->aborting || status < 0) {
 		source_fail(s, "its ports could not be held: %s", move_why(status, NULL));
-		source_put(s);
+		source_unref(s);
 		return;
 	}
 	/* Whoever ends the hold by an abort: nothing is released to a frozen program. */
@@ -379,6 +376,7 @@ static void source_held(void *arg, int status)
 	request = move_image_request("dump", s->app);
 	json_object_set_new(request, "criu", json_string(s->netd->conf.criu));
 	source_ask(s, request, -1, MOVE_BULK_MS, source_dumped);
+	source_unref(s);
 }
 
 static void source_hold_committed(void *arg, const struct kddm_result *result)
@@ -387,14 +385,14 @@ static void source_hold_committed(void *arg, const struct kddm_result *result)
 	uint32_t nodes[2] = { member_self(s->netd->member), s->dst };
 	int status = result_status(result);
 
-	s->pending--;
-	if (status < 0) {
+	if (s->ended || s->aborting || status < 0) {
 		source_fail(s, "its ports could not be held: %s", move_why(status, NULL));
-		source_put(s);
+		source_unref(s);
 		return;
 	}
 	s->pending++;
 	kddm_wait_applied(s->netd->kddm, result->index, nodes, 2, MOVE_APPLIED_MS, source_held, s);
+	source_unref(s);
 }
 
 static void source_hold(struct move_source *s)
@@ -416,16 +414,15 @@ static void source_prepared(void *arg, int status, json_t *answer)
 {
 	struct move_source *s = arg;
 
-	s->pending--;
 	if (status < 0 || json_object_get(answer, "error"))
 		source_fail(s, "%s: %s", member_name(s->netd->member, s->dst),
 			    move_why(status, answer));
 	else if (s->dry_run)
 		source_end(s, json_pack("{s:s s:s s:b}", "app", s->app, "node",
 					member_name(s->netd->member, s->dst), "dry_run", 1));
-	else if (!s->aborting)
+	else if (!s->ended && !s->aborting)
 		source_hold(s);
-	source_put(s);
+	source_unref(s);
 }
 
 static void source_prepare(struct move_source *s)
@@ -445,7 +442,6 @@ static void source_recorded(void *arg, const struct kddm_result *result)
 	struct move_source *s = arg;
 	int status = result_status(result);
 
-	s->pending--;
 	if (status == -EEXIST)
 		source_fail(s, "it is being moved already");
 	else if (status < 0)
@@ -454,7 +450,7 @@ static void source_recorded(void *arg, const struct kddm_result *result)
 	s->recorded = status == 0;
 	if (s->recorded)
 		source_prepare(s);
-	source_put(s);
+	source_unref(s);
 }
 
 static void source_write_record(struct move_source *s)
@@ -501,7 +497,6 @@ static void source_checked(void *arg, int status, json_t *ok, json_t *error)
 	struct move_source *s = arg;
 	json_t *refusals = json_object_get(ok, "refusals");
 
-	s->pending--;
 	if (status < 0 || error)
 		source_fail(s, "it could not be examined: %s", move_why(status, error));
 	else if (json_array_size(refusals))
@@ -510,7 +505,7 @@ static void source_checked(void *arg, int status, json_t *ok, json_t *error)
 		source_prepare(s);
 	else
 		source_write_record(s);
-	source_put(s);
+	source_unref(s);
 }
 
 /* Why this move cannot even be tried; NULL: it can. */

@@ -23,8 +23,8 @@ struct move_target {
 	uint32_t src;
 	bool receiving, complete; /* the image */
 	bool restored, flipped, resuming;
-	bool ended;
-	unsigned int pending;
+	bool discarding, ended;
+	unsigned int pending; /* calls whose callbacks hold a pointer to us */
 	uint32_t pid;
 	json_t *received;	   /* the keeper's figures */
 	char why[256];
@@ -40,11 +40,12 @@ static struct move_target *target_find(struct netd *n, const char *app)
 	return NULL;
 }
 
-static void target_put(struct move_target *t)
+/* A callback is done with its pointer. */
+static void target_unref(struct move_target *t)
 {
 	struct move_target **p = &t->netd->moves->targets;
 
-	if (t->pending || !t->ended)
+	if (--t->pending || !t->ended)
 		return;
 	while (*p != t)
 		p = &(*p)->next;
@@ -97,21 +98,17 @@ static void target_discarded(void *arg, int status, json_t *ok, json_t *error)
 	(void)status;
 	(void)ok;
 	(void)error;
-	t->pending--;
 	datapath_sweep(t->netd->datapath, t->app);
 	target_end(t, move_error(NULL, "%s", t->why));
-	target_put(t);
+	target_unref(t);
 }
 
 /* The copy here is not to run: before the flip, or never whole. */
 static void target_discard(struct move_target *t)
 {
-	struct keeper *k = target_keeper(t);
-
-	if (!k) {
-		target_end(t, move_error(NULL, "%s", t->why));
+	if (t->ended || t->discarding)
 		return;
-	}
+	t->discarding = true;
 	target_ask(t, json_pack("{ss}", "op", "discard"), -1, MOVE_KEEPER_MS, target_discarded);
 }
 
@@ -122,6 +119,8 @@ __attribute__((format(printf, 2, 3))) static void target_fail(struct move_target
 {
 	va_list ap;
 
+	if (t->ended || t->discarding)
+		return;
 	va_start(ap, fmt);
 	vsnprintf(t->why, sizeof(t->why), fmt, ap);
 	va_end(ap);
@@ -152,13 +151,12 @@ static void target_resumed(void *arg, int status, json_t *ok, json_t *error)
 	struct hold_stats stats = { 0 };
 	json_t *answer;
 
-	t->pending--;
 	if (json_object_get(ok, "pid"))
 		t->pid = (uint32_t)json_integer_value(json_object_get(ok, "pid"));
 	datapath_hold_release(t->netd->datapath, t->app);
 	if (status < 0 || error) {
 		target_fail(t, "the restored copy does not run: %s", move_why(status, error));
-		target_put(t);
+		target_unref(t);
 		return;
 	}
 	datapath_hold_stats(t->netd->datapath, t->app, &stats);
@@ -169,7 +167,7 @@ static void target_resumed(void *arg, int status, json_t *ok, json_t *error)
 			   (json_int_t)stats.dropped, "stall_ms", (int)stats.ms_max);
 	json_object_update_missing(answer, t->received);
 	target_end(t, answer);
-	target_put(t);
+	target_unref(t);
 }
 
 static void target_resume(struct move_target *t)
@@ -194,7 +192,6 @@ void move_target_record(struct netd *n, const char *app, const struct move_value
 	} else if (m->step == MOVE_ABORTED && !t->flipped) {
 		snprintf(t->why, sizeof(t->why), "the move was aborted: %s", m->reason);
 		target_discard(t);
-		target_put(t);
 	}
 }
 
@@ -222,10 +219,9 @@ static void target_flip_done(void *arg, const struct kddm_result *result)
 	struct move_target *t = arg;
 	int status = result->status ? result->status : result->op[0];
 
-	t->pending--;
 	if (status < 0 && status != -ETIMEDOUT && !t->flipped && !t->ended)
 		target_fail(t, "the change of owner was refused: %s", move_why(status, NULL));
-	target_put(t);
+	target_unref(t);
 }
 
 static void target_flip(struct move_target *t)
@@ -235,7 +231,6 @@ static void target_flip(struct move_target *t)
 	struct kddm_batch *b = kddm_batch_new(n->kddm, true);
 	int err = -ENOMEM;
 
-	datapath_hold_defer(n->datapath, t->app);
 	if (b)
 		err = move_step(b, n, t->app, MOVE_FLIPPED, NULL);
 	if (!err)
@@ -249,14 +244,13 @@ static void target_restored(void *arg, int status, json_t *ok, json_t *error)
 {
 	struct move_target *t = arg;
 
-	t->pending--;
 	if (t->ended) {
-		target_put(t);
+		target_unref(t);
 		return;
 	}
 	if (status < 0 || error) {
 		target_fail(t, "it could not be restored: %s", move_why(status, error));
-		target_put(t);
+		target_unref(t);
 		return;
 	}
 	t->pid = (uint32_t)json_integer_value(json_object_get(ok, "pid"));
@@ -265,7 +259,7 @@ static void target_restored(void *arg, int status, json_t *ok, json_t *error)
 		target_resume(t);
 	else
 		target_flip(t);
-	target_put(t);
+	target_unref(t);
 }
 
 static void target_restore(struct move_target *t)
@@ -281,13 +275,12 @@ static void target_complete(void *arg, const struct kddm_result *result)
 	struct move_target *t = arg;
 	int status = result->status ? result->status : result->op[0];
 
-	t->pending--;
 	if (!t->ended && status < 0 && !t->flipped)
 		target_fail(t, "the image is here, but that could not be recorded: %s",
 			    move_why(status, NULL));
 	else if (!t->ended)
 		target_restore(t);
-	target_put(t);
+	target_unref(t);
 }
 
 static void target_received(void *arg, int status, json_t *ok, json_t *error)
@@ -296,14 +289,13 @@ static void target_received(void *arg, int status, json_t *ok, json_t *error)
 	struct kddm_batch *b;
 	int err = -ENOMEM;
 
-	t->pending--;
 	if (t->ended) {
-		target_put(t);
+		target_unref(t);
 		return;
 	}
 	if (status < 0 || error) {
 		target_fail(t, "the image did not arrive whole: %s", move_why(status, error));
-		target_put(t);
+		target_unref(t);
 		return;
 	}
 	t->complete = true;
@@ -313,7 +305,7 @@ static void target_received(void *arg, int status, json_t *ok, json_t *error)
 	if (b)
 		err = move_step(b, t->netd, t->app, MOVE_IMAGE_COMPLETE, NULL);
 	target_submit(t, b, err, target_complete);
-	target_put(t);
+	target_unref(t);
 }
 
 static void peer_image(void *arg, uint32_t from, json_t *hello, int fd)
@@ -344,12 +336,13 @@ static void peer_restore(void *arg, uint32_t from, json_t *request, struct peer_
 
 /* ---- prepare ---------------------------------------------------------------------------------- */
 
-void move_target_keeper_ready(struct netd *n, const char *app)
+bool move_target_keeper_ready(struct netd *n, const char *app)
 {
 	struct move_target *t = target_find(n, app);
 
 	if (t && t->prepare)
 		target_answer(t, json_object());
+	return t;
 }
 
 static json_t *prepare_refuse(struct netd *n, const char *app)
@@ -364,6 +357,9 @@ static json_t *prepare_refuse(struct netd *n, const char *app)
 	if (datapath_error(n->datapath))
 		return move_error("netctl status there tells more", "%s",
 				  datapath_error(n->datapath));
+	if (!datapath_serves(n->datapath, app))
+		return move_error("try again in a moment",
+				  "the cluster address is not exposed there yet");
 	return NULL;
 }
 
@@ -399,15 +395,16 @@ static void peer_prepare(void *arg, uint32_t from, json_t *request, struct peer_
 	snprintf(t->app, sizeof(t->app), "%s", app);
 	t->next = n->moves->targets;
 	n->moves->targets = t;
+	/* Whoever makes the ports ours, the source's death too: nothing is released
+	 * before the copy runs. */
+	datapath_hold_defer(n->datapath, app);
 	if (target_keeper(t)) { /* it comes home to the supervisor that started it */
 		move_target_keeper_ready(n, app);
 		return;
 	}
 	err = keepers_spawn(apps_keepers(n->apps), desc);
-	if (err < 0) {
+	if (err < 0)
 		target_fail(t, "no supervisor could be started: %s", strerror(-err));
-		target_put(t);
-	}
 }
 
 /* ---- what a restart finds --------------------------------------------------------------------- */
@@ -417,8 +414,18 @@ void move_target_reconcile(struct netd *n, const char *app, const struct move_va
 	struct move_target *t = target_find(n, app);
 	struct keeper *k = keepers_find(apps_keepers(n->apps), app);
 
-	if (t || !k)
+	if (t)
 		return;
+	if (!k && keepers_connect(apps_keepers(n->apps), app) == 0)
+		return; /* its hello is on its way */
+	if (!k) { /* nothing of it is here; after a flip it was the last copy */
+		datapath_hold_release(n->datapath, app);
+		if (m->step == MOVE_FLIPPED) {
+			apps_release(n, app);
+			move_record_remove(n, app);
+		}
+		return;
+	}
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return;
@@ -436,10 +443,10 @@ void move_target_reconcile(struct netd *n, const char *app, const struct move_va
 		if (t->flipped && !member_alive(n->member, t->src))
 			move_record_remove(n, app);
 		target_end(t, NULL);
-		target_put(t);
+		t->pending++;
+		target_unref(t);
 	} else {
 		target_fail(t, "netd was restarted in the middle of it");
-		target_put(t);
 	}
 }
 
@@ -447,10 +454,8 @@ void move_target_keeper_gone(struct netd *n, const char *app)
 {
 	struct move_target *t = target_find(n, app);
 
-	if (!t)
-		return;
-	target_fail(t, "its supervisor there went away");
-	target_put(t);
+	if (t)
+		target_fail(t, "its supervisor there went away");
 }
 
 int move_target_start(struct netd *n)

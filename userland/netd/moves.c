@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "datapath.h"
 #include "member.h"
 #include "move.h"
 #include "userland/lib/log.h"
@@ -394,12 +395,49 @@ static void peer_move_run(void *arg, uint32_t from, json_t *request, struct peer
 
 /* ---- keepers ------------------------------------------------------------------------- */
 
+/* What a keeper holds against what the sets say, where nothing under way here
+ * explains it: after netd, or the node's membership, was away. */
+static void settle(struct netd *n, struct keeper *k)
+{
+	const char *app = keeper_name(k), *state = keeper_state(k), *op = NULL;
+	bool ours = false;
+	struct move_value m;
+	struct app_value v;
+
+	if (move_read(n, app, &m, NULL)) {
+		if (m.src == member_self(n->member))
+			move_source_reconcile(n, app, &m);
+		if (m.dst == member_self(n->member))
+			move_target_reconcile(n, app, &m);
+		return;
+	}
+	ours = apps_find(n, app, &v, NULL) && v.node == member_self(n->member);
+	if (strcmp(state, "frozen") == 0)
+		op = ours ? "thaw" : "discard";
+	else if (strcmp(state, "waiting") == 0 || strcmp(state, "restored") == 0 ||
+		 (strcmp(state, "running") == 0 && !ours))
+		op = "discard";
+	if (!op)
+		return;
+	log_notice("application %s, %s here, belongs %s: %s", app, state,
+		   ours ? "here" : "elsewhere or nowhere", op);
+	keeper_call(k, json_pack("{ss}", "op", op), -1, MOVE_KEEPER_MS, keeper_ignore, NULL);
+}
+
+static void settle_by_name(struct netd *n, const char *name)
+{
+	struct keeper *k = keepers_find(apps_keepers(n->apps), name);
+
+	if (k)
+		settle(n, k);
+}
+
 void moves_keeper_hello(struct netd *n, struct keeper *k)
 {
-	if (strcmp(keeper_state(k), "waiting") == 0)
-		move_target_keeper_ready(n, keeper_name(k));
-	else if (strcmp(keeper_state(k), "moved") == 0)
+	if (strcmp(keeper_state(k), "moved") == 0)
 		move_stdio_connect(n, keeper_name(k));
+	else if (!move_target_keeper_ready(n, keeper_name(k)) && n->moves->settled)
+		settle(n, k);
 }
 
 void moves_keeper_event(struct netd *n, struct keeper *k, const char *kind, json_t *event)
@@ -419,10 +457,10 @@ void moves_keeper_gone(struct netd *n, struct keeper *k)
 
 /* ---- life ------------------------------------------------------------------------------- */
 
-void moves_reconcile(struct netd *n)
+/* Both sides of every move: nothing is released to a program that does not run. */
+void moves_hold(struct netd *n)
 {
 	const struct kddm_object *obj;
-	uint32_t self = member_self(n->member);
 
 	kddm_for_each (n->sets.moves, obj) {
 		char app[APP_NAME_MAX];
@@ -430,11 +468,28 @@ void moves_reconcile(struct netd *n)
 
 		snprintf(app, sizeof(app), "%.*s", (int)obj->key_len, (const char *)obj->key);
 		object_read(obj, &m, sizeof(m));
-		if (m.src == self)
+		if (m.src == member_self(n->member) || m.dst == member_self(n->member))
+			datapath_hold_defer(n->datapath, app);
+	}
+}
+
+void moves_reconcile(struct netd *n)
+{
+	const struct kddm_object *obj;
+
+	n->moves->settled = true;
+	kddm_for_each (n->sets.moves, obj) { /* with a keeper here or without */
+		char app[APP_NAME_MAX];
+		struct move_value m;
+
+		snprintf(app, sizeof(app), "%.*s", (int)obj->key_len, (const char *)obj->key);
+		object_read(obj, &m, sizeof(m));
+		if (m.src == member_self(n->member))
 			move_source_reconcile(n, app, &m);
-		if (m.dst == self)
+		if (m.dst == member_self(n->member))
 			move_target_reconcile(n, app, &m);
 	}
+	keepers_each(apps_keepers(n->apps), n, settle_by_name);
 }
 
 int moves_start(struct netd *n)

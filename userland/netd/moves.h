@@ -30,7 +30,9 @@ struct netd;
 int moves_start(struct netd *n);
 void moves_stop(struct netd *n);
 
-/* Moves that were under way when netd stopped, or the node was cut off. */
+/* Moves that were under way when netd stopped, or the node was cut off: before
+ * the tables follow the sets, and after. */
+void moves_hold(struct netd *n);
 void moves_reconcile(struct netd *n);
 
 /* From apps.c: what the keepers of this node report. */

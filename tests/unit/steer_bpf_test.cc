@@ -12,6 +12,7 @@
 #include <net/if.h>
 #include <sched.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -620,4 +621,30 @@ TEST(Bpf, AMapThatCannotBePinnedIsSaidSo)
 	EXPECT_NE(dip_bpf_load(&d, &o, 2, nullptr), 0);
 	EXPECT_NE(strstr(dip_bpf_error(), "mount -t bpf"), nullptr) << dip_bpf_error();
 	EXPECT_EQ(rmdir(dir), 0) << "nothing half done";
+}
+
+// In a child without privileges: exit status 0 when it is told to become root.
+static int load_as_nobody(bool pin)
+{
+	dip_bpf_opts o{};
+	dip_bpf *d;
+
+	o.no_pin = !pin;
+	if (setresuid(65534, 65534, 65534) || !dip_bpf_load(&d, &o, 2, nullptr))
+		return 1;
+	return strstr(dip_bpf_error(), "run as root") ? 0 : 2;
+}
+
+TEST(Bpf, WithoutPrivilegesItSaysSo)
+{
+	for (bool pin : {true, false}) {
+		pid_t child = fork();
+		int status;
+
+		if (!child)
+			_exit(load_as_nobody(pin));
+		ASSERT_EQ(waitpid(child, &status, 0), child);
+		EXPECT_TRUE(WIFEXITED(status));
+		EXPECT_EQ(WEXITSTATUS(status), 0) << "pin " << pin;
+	}
 }

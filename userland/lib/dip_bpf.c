@@ -300,10 +300,11 @@ static int maps_pin(struct dip_bpf *d)
 
 static int dir_make(const struct dip_bpf *d)
 {
-	if (mkdir(d->dir, 0700) && errno != EEXIST)
-		return fail(-errno, "%s cannot be made (%s); mount -t bpf bpf /sys/fs/bpf", d->dir,
-			    strerror(errno));
-	return 0;
+	if (!mkdir(d->dir, 0700) || errno == EEXIST)
+		return 0;
+	if (geteuid())
+		return fail(-errno, "%s cannot be made (%s); run as root", d->dir, strerror(errno));
+	return fail(-errno, "%s cannot be made (%s); mount -t bpf bpf /sys/fs/bpf", d->dir, strerror(errno));
 }
 
 /* ---- load and open ---- */
@@ -336,6 +337,19 @@ static int flows_size(struct dip_bpf *d, unsigned int bits, int reused)
 		err = bpf_map__set_value_size(d->skel->maps.bss_flows, (__u32)size);
 	d->skel->rodata->dip_flow_mask = (__u32)(size / sizeof(struct dip_bucket)) - 1;
 	return err ? fail_errno(err, "dip_flows") : 0;
+}
+
+/* So that the next netd can tell the time before it has loaded anything. */
+static int clock_pin(struct dip_bpf *d)
+{
+	char path[PATH_MAX];
+	int err = pin_path(d, "dip_clock", path);
+
+	if (err)
+		return err;
+	unlink(path);
+	err = bpf_obj_pin(bpf_program__fd(d->skel->progs.dip_clock), path);
+	return err ? fail_errno(err, path) : 0;
 }
 
 static int load(struct dip_bpf *d, const struct dip_bpf_opts *opts, uint16_t self, bool *reused)
@@ -376,7 +390,10 @@ static int load(struct dip_bpf *d, const struct dip_bpf_opts *opts, uint16_t sel
 	if (again)
 		dip_tables_set_self(&d->mem, self);
 	*reused = again;
-	return again || opts->no_pin ? 0 : maps_pin(d);
+	if (opts->no_pin)
+		return 0;
+	err = again ? 0 : maps_pin(d);
+	return err ? err : clock_pin(d);
 }
 
 static int quiet(enum libbpf_print_level level, const char *fmt, va_list ap)
@@ -708,7 +725,7 @@ int dip_bpf_stats(const struct dip_bpf *d, struct dip_stats *out)
 	return 0;
 }
 
-int dip_bpf_jiffies(const struct dip_bpf *d, uint64_t monotonic_ns, uint64_t *jiffies)
+static int clock_run(int prog, uint64_t monotonic_ns, uint64_t *jiffies)
 {
 	struct {
 		__u64 jiffies, monotonic;
@@ -721,11 +738,58 @@ int dip_bpf_jiffies(const struct dip_bpf *d, uint64_t monotonic_ns, uint64_t *ji
 	if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick))
 		return -errno;
 	ns = (uint64_t)tick.tv_sec * 1000000000 + (uint64_t)tick.tv_nsec;
-	err = bpf_prog_test_run_opts(bpf_program__fd(d->skel->progs.dip_clock), &run);
+	err = bpf_prog_test_run_opts(prog, &run);
 	if (err)
 		return fail_errno(err, "dip_clock");
 	*jiffies = now.jiffies;
 	if (monotonic_ns > now.monotonic)
 		*jiffies += (monotonic_ns - now.monotonic) / ns;
 	return 0;
+}
+
+int dip_bpf_jiffies(const struct dip_bpf *d, uint64_t monotonic_ns, uint64_t *jiffies)
+{
+	return clock_run(bpf_program__fd(d->skel->progs.dip_clock), monotonic_ns, jiffies);
+}
+
+static int lease_write(int conf, int clock, uint64_t monotonic_ns)
+{
+	struct dip_mem m = {0};
+	uint64_t jiffies = 0;
+	size_t size;
+	void *p;
+	int err;
+
+	err = map_value_size(conf, &size);
+	if (!err && size != sizeof(struct dip_conf))
+		err = -EPROTO;
+	if (!err && monotonic_ns)
+		err = clock_run(clock, monotonic_ns, &jiffies);
+	err = err ? err : map_memory(conf, size, false, &p);
+	if (err)
+		return fail_errno(err, "lease");
+	m.conf = p;
+	if (m.conf->abi == DIP_ABI)
+		dip_lease_set(&m, jiffies);
+	unmap(p, size);
+	return 0;
+}
+
+int dip_bpf_lease(const char *pin_dir, uint64_t monotonic_ns)
+{
+	const char *dir = pin_dir ? pin_dir : DIP_PIN_DIR;
+	char path[PATH_MAX];
+	int conf, clock, err;
+
+	snprintf(path, sizeof(path), "%s/dip_conf", dir);
+	conf = bpf_obj_get(path);
+	if (conf < 0)
+		return conf;
+	snprintf(path, sizeof(path), "%s/dip_clock", dir);
+	clock = bpf_obj_get(path);
+	err = clock < 0 ? clock : lease_write(conf, clock, monotonic_ns);
+	close(conf);
+	if (clock >= 0)
+		close(clock);
+	return err;
 }

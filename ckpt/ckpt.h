@@ -31,6 +31,8 @@ struct ckpt_job {
 	const char *dir;  /* images, and CRIU's log */
 	pid_t root;
 	struct ckpt_pipe pipes[3]; /* restore */
+	/* CRIU is started (dump: and set up); nothing is touched yet. 0: begin. */
+	int (*ready)(void *arg);
 	/*
 	 * Dump: all is frozen and written. 0: kill the processes, no packet leaves;
 	 * else they run on. Restore: all is there and stopped, TCP still in repair
@@ -46,9 +48,14 @@ struct ckpt_job {
 };
 
 /* 0, or a negative errno with j->error. Undone by hold() is -ECANCELED,
- * with j->error as hold() left it. */
+ * with j->error as hold() or
+ * ready() left it. */
 int ckpt_dump(struct ckpt_job *j);
 int ckpt_restore(struct ckpt_job *j);
+
+/* fork() at this pid of the innermost namespace, or the next free one: what works
+ * beside the processes stays clear of their pids. -errno on failure. */
+pid_t ckpt_fork_at(pid_t pid);
 
 /*
  * The files of dir (flat; logs stay) over a stream: be32 name length | name |

@@ -6,12 +6,14 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,6 +23,7 @@
 #include "userland/lib/cleanup.h"
 
 #define GHOST_LIMIT (1U << 30)
+#define FORK_TRIES  200
 #define LOG_LEVEL   2 /* errors and warnings */
 #define CRIU_FD	    3 /* in CRIU: the socket */
 #define PIPE_FD	    4 /* and the next two */
@@ -137,20 +140,31 @@ static void __attribute__((noreturn)) run_criu(const struct ckpt_job *j, int soc
 	_exit(errno == ENOENT ? 127 : 126);
 }
 
+pid_t ckpt_fork_at(pid_t pid)
+{
+	struct clone_args args = {
+		.exit_signal = SIGCHLD, .set_tid = (uint64_t)(uintptr_t)&pid, .set_tid_size = 1};
+	pid_t end = pid + FORK_TRIES;
+	long r;
+
+	do
+		r = syscall(SYS_clone3, &args, sizeof(args));
+	while (r < 0 && errno == EEXIST && ++pid < end);
+	return r < 0 ? -errno : (pid_t)r;
+}
+
 static int start_criu(const struct ckpt_job *j, bool restore, pid_t *pid, int *sock)
 {
 	int p[2];
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, p) < 0)
 		return -errno;
-	*pid = fork();
+	*pid = ckpt_fork_at(getpid() + 1);
 	if (*pid == 0)
 		run_criu(j, p[1], restore);
 	close(p[1]);
 	*sock = p[0];
-	if (*pid < 0)
-		return -errno;
-	return 0;
+	return *pid < 0 ? *pid : 0;
 }
 
 /* ---- conversation ------------------------------------------------------------------------------ */
@@ -169,8 +183,11 @@ static int take_response(struct ckpt_job *j, int sock, bool restore, const char 
 		return -EPROTO;
 	if (r.type != CRIU_NOTIFY)
 		return r.success ? 0 : -EIO;
-	if (!restore && strcmp(r.script, "pre-dump") == 0)
+	if (!restore && strcmp(r.script, "pre-dump") == 0) {
+		if (j->ready(j->arg) != 0)
+			return -ECANCELED;
 		j->frozen_at_ms = unix_ms();
+	}
 	if (!is_hold_point(r.script, restore))
 		return send_notify_answer(sock, true) ?: 1;
 	j->held = true;
@@ -222,7 +239,16 @@ static int criu(struct ckpt_job *j, bool restore)
 	err = start_criu(j, restore, &pid, &sock);
 	if (err < 0)
 		return err;
-	err = converse(j, sock, dir, restore);
+	if (restore && j->ready(j->arg) != 0)
+		err = -ECANCELED;
+	else
+		err = converse(j, sock, dir, restore);
+	if (err == -ECANCELED) { /* nothing is touched yet */
+		kill(pid, SIGKILL);
+		close(sock);
+		wait_criu(pid);
+		return err;
+	}
 	close(sock);
 	status = wait_criu(pid);
 	if (err == 0 && status == 0)

@@ -24,13 +24,16 @@ take_address()
 	on client ip neigh flush dev eth0
 }
 
-# carry APP FROM TO: up to restored and stopped on TO. There must be a keeper on TO.
+# carry APP FROM TO: up to restored and stopped on TO. There must be a keeper on TO. With `early`, CRIU is
+# started on both before it is needed.
+early=''
 carry()
 {
 	local app=$1 from=$2 to=$3 dir=/run/netssi/images/$1
 	port=$((port + 1))
+	[ -z "$early" ] || call "$from" "$app" ready dir="$dir" criu=$CRIU >/dev/null
 	call "$from" "$app" dump dir="$dir" criu=$CRIU >"$TMP/dump" || fail "dump: $(cat "$TMP/dump")"
-	call "$to" "$app" recv dir="$dir" listen=$port >"$TMP/recv" &
+	call "$to" "$app" recv dir="$dir" ${early:+criu=$CRIU} listen=$port >"$TMP/recv" &
 	call "$from" "$app" send dir="$dir" connect="10.77.0.$(number "$to"):$port" >"$TMP/send" || fail "send: $(cat "$TMP/send")"
 	wait $! || fail "recv: $(cat "$TMP/recv")"
 	[ "$app" != rd ] || take_address "$from" "$to"
@@ -85,6 +88,14 @@ call n2 rd resume
 count 2
 reconnect rd n1 n2
 assert_eq "$(left n2 | grep -v 'rd$\|ssi-rd.scope' || :)" '' "left on n2"
+
+step "CRIU made ready, and not needed"
+call n2 rd ready dir=/run/netssi/images/rd criu=$CRIU
+on n2 pgrep -x criu >/dev/null || fail "CRIU does not wait"
+call n2 rd thaw
+no_criu() { ! on n2 pgrep -x criu >/dev/null; }
+wait_for "CRIU goes" 5 no_criu
+early=1
 
 step "a move that is undone: n2 keeps it, the connection goes on"
 keeper_on rd n2 n3

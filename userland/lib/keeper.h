@@ -28,9 +28,12 @@
  *   say       text                    one line to the user (stderr of a foreground supervisor, else the log)
  *   check     -                       what stands against a move: {"refusals":[{reason,fd,path,pid,remedy}]}
  *   signal    sig                     to the application
+ *   ready     dir, criu               (running) start CRIU, so that a dump to dir freezes at once. May be left
+ *                                     out. `dump` or `thaw` ends it, or 30 s
  *   dump      dir, criu               freeze, write images, keep it frozen. {"frozen_at_ms","bytes","sockets"}
  *   send      dir + fd                write the images to a stream; answers when the other end has them all
- *   recv      dir + fd                read them from a stream; {"bytes"}. Also in state moved: it comes home
+ *   recv      dir, criu + fd          read them from a stream; {"bytes"}. Also in state moved: it comes home.
+ *                                     criu, which may be left out, is started meanwhile
  *   restore   dir, criu               up to stopped-before-run; {"pid","main","cgroup_id"} (state restored)
  *   resume    -                       let the restored run; answer when it runs
  *   thaw      -                       after a committed abort: let the dumped run on
@@ -46,7 +49,7 @@
  *   "signal" {"sig"} (a moved supervisor without stream was signalled: pass it on),
  *   "stdio-lost" (the stream broke: send `stdio` and `moved` with a new one)
  *
- * One of dump, send, recv, restore, resume, thaw at a time. An operation that
+ * One of ready, dump, send, recv, restore, resume, thaw at a time. An operation that
  * fails leaves the state as it was before, except after `resume`.
  *
  * Stdio frames on a stream: be32 length of the payload | u8 kind | payload, kinds

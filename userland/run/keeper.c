@@ -212,22 +212,12 @@ static const struct {
 	const char *op;
 	keeper_op_fn *fn;
 } ops[] = {
-	{"prepare", op_prepare},
-	{"go", op_go},
-	{"say", op_say},
-	{"signal", op_signal},
-	{"logs", op_logs},
-	{"lost", op_lost},
-	{"check", carry_check},
-	{"dump", carry_dump},
-	{"send", carry_send},
-	{"recv", carry_recv},
-	{"restore", carry_restore},
-	{"resume", carry_resume},
-	{"thaw", carry_thaw},
-	{"discard", carry_discard},
-	{"stdio", carry_stdio},
-	{"moved", carry_moved},
+	{"prepare", op_prepare},  {"go", op_go},	  {"say", op_say},
+	{"signal", op_signal},	  {"logs", op_logs},	  {"lost", op_lost},
+	{"check", carry_check},	  {"ready", carry_ready}, {"dump", carry_dump},
+	{"send", carry_send},	  {"recv", carry_recv},	  {"restore", carry_restore},
+	{"resume", carry_resume}, {"thaw", carry_thaw},	  {"discard", carry_discard},
+	{"stdio", carry_stdio},	  {"moved", carry_moved},
 };
 
 static void conn_line(struct conn *c, json_t *line)

@@ -23,6 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "ckpt/ckpt.h"
 #include "userland/lib/cleanup.h"
 #include "userland/lib/log.h"
 #include "userland/run/cgroup.h"
@@ -101,9 +102,9 @@ static pid_t init_run(const struct request *r, const int *fds, int n, const int 
 	sigset_t none;
 	pid_t pid;
 
-	if (high)
+	if (r->flags & SPACE_HIGH_PIDS)
 		write_number(NS_LAST_PID, high_pid_base());
-	pid = fork();
+	pid = high ? ckpt_fork_at((pid_t)high_pid_base() + 1) : fork();
 	if (pid != 0)
 		return pid < 0 ? -errno : pid;
 	for (int i = 0; i < 3; i++)
@@ -138,7 +139,7 @@ static void init_request(int ctl, const int *own, long *saved_pid)
 	if (r.op == REQUEST_KILL) {
 		answer = kill(r.pid, r.sig) < 0 ? -errno : 0;
 	} else {
-		if ((r.flags & SPACE_HIGH_PID) && *saved_pid < 0)
+		if ((r.flags & SPACE_HIGH_PIDS) && *saved_pid < 0)
 			*saved_pid = read_number(NS_LAST_PID);
 		answer = init_run(&r, fds, n, own);
 	}

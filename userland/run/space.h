@@ -36,7 +36,8 @@ struct space {
 	void *arg;
 };
 
-#define SPACE_HIGH_PID 0x01 /* and its children's: clear of those in images */
+#define SPACE_HIGH_PID	0x01 /* clear of those in images */
+#define SPACE_HIGH_PIDS 0x02 /* all that come after, too, until it ends */
 
 /* 0, or a negative errno after a line on stderr. */
 int space_open(struct space *s, const char *name);

@@ -53,7 +53,8 @@ static void begin(struct worker *w, int fd, pid_t pid)
 	loop_watch(&w->w);
 }
 
-int worker_inside(struct worker *w, struct space *s, space_fn *fn, json_t *order, const int *fds, int n)
+int worker_inside(struct worker *w, struct space *s, space_fn *fn, json_t *order, const int *fds, int n,
+		  int flags)
 {
 	_free_ char *text = json_dumps(order, JSON_COMPACT);
 	int all[SPACE_FDS], p[2], pid;
@@ -66,7 +67,7 @@ int worker_inside(struct worker *w, struct space *s, space_fn *fn, json_t *order
 	all[0] = p[1];
 	for (int i = 0; i < n; i++)
 		all[i + 1] = fds[i];
-	pid = space_run(s, fn, text, all, n + 1, SPACE_HIGH_PID);
+	pid = space_run(s, fn, text, all, n + 1, SPACE_HIGH_PID | flags);
 	close(p[1]);
 	if (pid < 0) {
 		close(p[0]);
@@ -118,13 +119,17 @@ int worker_beside(struct worker *w, int (*fn)(struct jsonline *to, json_t *order
 	return 0;
 }
 
-int worker_tell(struct worker *w, const char *what)
+int worker_send(struct worker *w, json_t *line)
 {
-	json_t *line = json_pack("{ss}", "do", what);
 	int err = w->busy ? jsonline_send(&w->line, line, NULL, 0) : -ENOTCONN;
 
 	json_decref(line);
 	return err;
+}
+
+int worker_tell(struct worker *w, const char *what)
+{
+	return worker_send(w, json_pack("{ss}", "do", what));
 }
 
 void worker_stop(struct worker *w)

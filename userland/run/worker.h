@@ -22,11 +22,14 @@ struct worker {
 	void (*ended)(void);	       /* its socket closed */
 };
 
-/* In the application's namespaces, at high pids. fds[0] becomes its socket. */
-int worker_inside(struct worker *w, struct space *s, space_fn *fn, json_t *order, const int *fds, int n);
+/* In the application's namespaces, at high pids. fds[0] becomes its socket.
+ * flags: more of SPACE_*. Steals order. */
+int worker_inside(struct worker *w, struct space *s, space_fn *fn, json_t *order, const int *fds, int n,
+		  int flags);
 /* As a child of ours; fd is passed on and closed here. */
 int worker_beside(struct worker *w, int (*fn)(struct jsonline *to, json_t *order, int fd), json_t *order,
 		  int fd);
+int worker_send(struct worker *w, json_t *line); /* steals */
 int worker_tell(struct worker *w, const char *what);
 void worker_stop(struct worker *w);
 

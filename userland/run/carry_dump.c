@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The source of a move: CRIU is made ready while the application runs, then it
+ * freezes, and the frozen application waits for word.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "userland/lib/cleanup.h"
+#include "userland/lib/log.h"
+#include "userland/run/carry_int.h"
+#include "userland/run/logfile.h"
+#include "userland/run/stdio.h"
+
+#define BACKLOG_TRIES	40
+#define BACKLOG_STEP_US 5000
+#define READY_MS	30000 /* then nobody will come to freeze it */
+
+/* Should CRIU be killed while it holds them, they stop instead of running on. */
+static void stop_all(int sig)
+{
+	_free_ pid_t *pids = space_pids(&run.space);
+
+	for (pid_t *p = pids; p && *p; p++)
+		kill(*p, sig);
+}
+
+static json_t *app_json(json_t *stdio)
+{
+	_free_ pid_t *pids = space_pids(&run.space);
+	json_t *pipes = json_array(), *users = json_array();
+	uint64_t ino[3];
+	int n[3];
+
+	carry_pipes(ino);
+	ckpt_pipe_users(pids, ino, n);
+	for (int i = 0; i < 3; i++) {
+		json_array_append_new(pipes, json_integer((json_int_t)ino[i]));
+		json_array_append_new(users, json_integer(n[i]));
+	}
+	return json_pack("{so so so sI}", "pipes", pipes, "users", users, "stdio", stdio, "frozen_at_ms",
+			 (json_int_t)now.frozen_at_ms);
+}
+
+static int write_log(void)
+{
+	char path[PATH_MAX + 16];
+	size_t len;
+	_free_ char *tail = logfile_tail(CARRY_LOG_CARRIED, &len);
+	_close_ int fd = -1;
+
+	if (!run.opts.detach)
+		return 0;
+	snprintf(path, sizeof(path), "%s/" CARRY_LOG_FILE, now.dir);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	return fd < 0 || !tail || write(fd, tail, len) != (ssize_t)len ? -EIO : 0;
+}
+
+static int write_app(void)
+{
+	json_t *stdio = stdio_export(now.dir), *app;
+	char path[PATH_MAX + 16];
+	int err;
+
+	if (!stdio)
+		return -EIO;
+	app = app_json(stdio);
+	snprintf(path, sizeof(path), "%s/" CARRY_APP_FILE, now.dir);
+	err = json_dump_file(app, path, JSON_COMPACT) < 0 ? -EIO : 0;
+	json_decref(app);
+	return err ?: write_log();
+}
+
+void carry_thawed(void)
+{
+	stop_all(SIGCONT);
+	carry_drop_images();
+	carry_perf_close();
+	stdio_freeze(false);
+	now.ready = now.go = false;
+	run.state = RUN_RUNNING;
+}
+
+static void dump_held(json_t *message)
+{
+	_free_ pid_t *pids = space_pids(&run.space);
+
+	now.frozen_at_ms = json_integer_value(json_object_get(message, "held"));
+	stop_all(SIGSTOP);
+	run.state = RUN_FROZEN;
+	if (write_app() == 0) {
+		carry_answer_ok(json_pack("{sI sI si}", "frozen_at_ms", (json_int_t)now.frozen_at_ms, "bytes",
+					  (json_int_t)ckpt_dir_bytes(now.dir), "sockets",
+					  ckpt_connections(pids)));
+		return;
+	}
+	stop_all(SIGCONT);
+	worker_tell(&now.holder, "undo"); /* its answer brings us back to running */
+	carry_answer_error("free memory: the images lie in /run", "cannot write what belongs to the images");
+}
+
+/* A connection that waits for accept() cannot be moved; give the program the time to take it. */
+static void drain_backlog(void)
+{
+	_free_ pid_t *pids = space_pids(&run.space);
+
+	for (int i = 0; i < BACKLOG_TRIES && ckpt_backlog(pids) > 0; i++)
+		usleep(BACKLOG_STEP_US);
+}
+
+static void freeze(void)
+{
+	now.ready = now.go = false;
+	stdio_freeze(true);
+	drain_backlog();
+	if (worker_tell(&now.holder, "go") == 0)
+		return;
+	carry_thawed();
+	carry_answer_error("try again", "CRIU ended without a word");
+}
+
+/* CRIU that was made ready goes; it has touched nothing. */
+static void unready(void)
+{
+	if (!now.ready)
+		return;
+	now.ready = false;
+	worker_stop(&now.holder);
+	carry_drop_images();
+	carry_perf_close();
+}
+
+static void ready_over(struct timer *t)
+{
+	(void)t;
+	unready();
+}
+
+static void dump_ready(void)
+{
+	static struct timer timer = {.fn = ready_over};
+
+	now.ready = true;
+	if (now.go) {
+		freeze();
+		return;
+	}
+	loop_timer(&timer, READY_MS);
+	carry_answer_ok(NULL);
+}
+
+static void dump_said(json_t *message)
+{
+	const char *error = json_string_value(json_object_get(message, "error"));
+
+	if (json_object_get(message, "ready")) {
+		dump_ready();
+	} else if (json_object_get(message, "held")) {
+		dump_held(message);
+	} else if (error) {
+		carry_thawed();
+		carry_answer_error("it runs on; `netctl migrate --dry-run` names what cannot be moved",
+				   error);
+	} else if (json_object_get(message, "done") && run.state == RUN_FROZEN) {
+		carry_thawed();
+		carry_answer_ok(NULL);
+	}
+}
+
+/* The worker is gone. It said why, or was killed: then all it held is stopped now. */
+static void dump_ended(void)
+{
+	if (run.state == RUN_FROZEN) {
+		log_err("%s: CRIU was killed while it held the application; it stays stopped", run.opts.name);
+	} else if (run.state == RUN_RUNNING && (now.busy || now.ready)) {
+		carry_thawed();
+		carry_answer_error("try again", "CRIU ended without a word");
+	}
+}
+
+static void refuse_dump(json_t *list)
+{
+	json_t *first = json_array_get(list, 0);
+	char text[PATH_MAX + 256];
+	const char *path = json_string_value(json_object_get(first, "path"));
+
+	snprintf(text, sizeof(text), "pid %d fd %d%s%s: %s",
+		 (int)json_integer_value(json_object_get(first, "pid")),
+		 (int)json_integer_value(json_object_get(first, "fd")), path && *path ? " " : "",
+		 path ? path : "", json_string_value(json_object_get(first, "reason")));
+	carry_answer_error(json_string_value(json_object_get(first, "remedy")), text);
+}
+
+static void start(json_t *args)
+{
+	json_t *list = carry_refusals();
+	int err;
+
+	if (json_array_size(list) > 0) {
+		refuse_dump(list);
+		json_decref(list);
+		return;
+	}
+	json_decref(list);
+	err = carry_set_dir(args) ?: ckpt_dir_make(now.dir);
+	if (err == 0) {
+		now.perf_fd = ckpt_perf_open();
+		now.holder.said = dump_said;
+		now.holder.ended = dump_ended;
+		err = worker_inside(&now.holder, &run.space, carry_dump_inside,
+				    json_pack("{ss ss}", "criu", carry_criu(args) ?: "criu", "dir", now.dir),
+				    NULL, 0, 0);
+	}
+	if (err < 0) {
+		carry_thawed();
+		carry_answer_error("give a directory on /run", strerror(-err));
+	}
+}
+
+void carry_ready(struct keeper_request rq, json_t *args, int fd)
+{
+	(void)fd;
+	if (!carry_begin(rq, run.state == RUN_RUNNING, "a running application"))
+		return;
+	unready();
+	now.go = false;
+	start(args);
+}
+
+void carry_dump(struct keeper_request rq, json_t *args, int fd)
+{
+	(void)fd;
+	if (!carry_begin(rq, run.state == RUN_RUNNING, "a running application"))
+		return;
+	if (now.ready) {
+		freeze();
+		return;
+	}
+	now.go = true;
+	start(args);
+}
+
+void carry_thaw(struct keeper_request rq, json_t *args, int fd)
+{
+	_free_ pid_t *pids = NULL;
+	bool held;
+
+	(void)args;
+	(void)fd;
+	if (run.state == RUN_RUNNING) { /* a dump that failed ran on by itself */
+		unready();
+		keeper_ok(rq, NULL);
+		return;
+	}
+	worker_stop(&now.mover);
+	now.busy = false;
+	if (!carry_begin(rq, run.state == RUN_FROZEN, "a frozen application"))
+		return;
+	pids = space_pids(&run.space);
+	held = ckpt_traced(pids);
+	if (held)
+		stop_all(SIGCONT); /* takes the pending stop away, while they are still held */
+	if (held && worker_tell(&now.holder, "undo") == 0)
+		return;
+	worker_stop(&now.holder);
+	ckpt_repair_off(pids);
+	carry_thawed();
+	carry_answer_ok(NULL);
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the parts of a move on one node share: one request at a time, `now` is
+ * what is under way.
+ *
+ *   carry.c          requests and answers, transfers, the end of a move
+ *   carry_dump.c     source: ready, dump, thaw
+ *   carry_restore.c  target: restore, resume
+ *   carry_inside.c   the worker in the application's namespaces that drives CRIU
+ *
+ * The worker says in JSON lines {"ready"}, {"held"}, {"unpacked"}, {"done"},
+ * {"error"} and waits, after the first three, for {"do":"go"} or "undo".
+ */
+#ifndef SSI_RUN_CARRY_INT_H
+#define SSI_RUN_CARRY_INT_H
+
+#include <limits.h>
+
+#include "ckpt/ckpt.h"
+#include "userland/run/carry.h"
+#include "userland/run/run.h"
+#include "userland/run/worker.h"
+
+#define CARRY_APP_FILE	  "app.json" /* what CRIU does not know: beside its images */
+#define CARRY_LOG_FILE	  "output"   /* the end of a detached application's log */
+#define CARRY_LOG_CARRIED (64 << 10)
+
+struct carry {
+	struct worker holder; /* CRIU: ready, frozen, or restored and stopped */
+	struct worker mover;  /* sends or receives */
+	struct keeper_request rq;
+	bool busy;    /* rq waits for its answer */
+	bool ready;   /* CRIU waits for the word to begin */
+	bool go;      /* and has it before it asks */
+	bool piped;   /* (target) the pipes of stdio are made */
+	bool swapped; /* its directories are in place here, not for good yet */
+	bool home;    /* the application comes back to the node of its user */
+	char dir[PATH_MAX];
+	json_t *app; /* CARRY_APP_FILE of the images that came */
+	int perf_fd; /* open around a dump */
+	int64_t frozen_at_ms;
+};
+
+extern struct carry now;
+
+/* May this request begin? Takes it when so, answers when not. */
+bool carry_begin(struct keeper_request rq, bool state_fits, const char *wanted);
+void carry_answer_ok(json_t *fields); /* steals */
+void carry_answer_error(const char *remedy, const char *text);
+
+int carry_set_dir(json_t *args);
+const char *carry_criu(json_t *args); /* NULL: not said */
+void carry_drop_images(void);
+void carry_perf_close(void);
+void carry_pipes(uint64_t pipes[3]);
+json_t *carry_refusals(void);
+
+/* Source: not (any more) frozen, nothing is under way. */
+void carry_thawed(void);
+/* Target: as if nothing had come. */
+void carry_restore_undone(void);
+/* Target: CRIU starts while the images still come. 0 or -errno. */
+int carry_prestart(const char *criu);
+
+/* Functions for worker_inside(); the order is {"criu","dir"}. */
+space_fn carry_dump_inside, carry_restore_inside;
+
+#endif

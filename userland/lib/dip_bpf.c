@@ -756,7 +756,7 @@ static int lease_write(int conf, int clock, uint64_t monotonic_ns)
 {
 	struct dip_mem m = {0};
 	uint64_t jiffies = 0;
-	size_t size;
+	size_t size = 0;
 	void *p;
 	int err;
 

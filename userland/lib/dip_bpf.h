@@ -83,6 +83,13 @@ int dip_bpf_stats(const struct dip_bpf *d, struct dip_stats *out);
  */
 int dip_bpf_jiffies(const struct dip_bpf *d, uint64_t monotonic_ns, uint64_t *jiffies);
 
+/*
+ * Set the lease (CLOCK_MONOTONIC, ns; 0: none) in the tables that an earlier
+ * netd left pinned, without loading anything: for the seconds in which a new
+ * one still loads its programs. -ENOENT: there are none.
+ */
+int dip_bpf_lease(const char *pin_dir, uint64_t monotonic_ns);
+
 #ifdef __cplusplus
 }
 #endif

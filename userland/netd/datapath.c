@@ -119,8 +119,12 @@ static void write_lease(struct datapath *dp)
 {
 	uint64_t jiffies = 0;
 
-	if (!dp->bpf)
+	if (!dp->bpf) {
+		/* The programs of an earlier netd go on while ours are loaded. */
+		if (dp->loading || !dp->lease_ns)
+			dip_bpf_lease(NULL, dp->lease_ns);
 		return;
+	}
 	if (dp->lease_ns && dip_bpf_jiffies(dp->bpf, dp->lease_ns, &jiffies))
 		jiffies = 0;
 	dip_lease_set(dip_bpf_mem(dp->bpf), jiffies);
@@ -249,6 +253,7 @@ int datapath_load(struct datapath *dp)
 	}
 	dp->loading = true;
 	dp->handles++;
+	write_lease(dp);
 	return -EINPROGRESS;
 }
 

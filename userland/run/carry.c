@@ -177,9 +177,13 @@ static void mover_said(json_t *message)
 	json_t *event = json_object_get(message, "event");
 	const char *error = json_string_value(json_object_get(message, "error"));
 
-	if (event)
+	if (event) {
 		keeper_event(json_incref(event));
-	else if (error)
+		return;
+	}
+	/* Its end is of no interest any more: it would be taken for that of what is asked next. */
+	worker_stop(&now.mover);
+	if (error)
 		carry_answer_error("look at the network between the nodes, then try again", error);
 	else
 		carry_answer_ok(json_pack("{sO}", "bytes", json_object_get(message, "bytes")));

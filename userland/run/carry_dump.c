@@ -163,10 +163,12 @@ static void dump_said(json_t *message)
 	} else if (json_object_get(message, "held")) {
 		dump_held(message);
 	} else if (error) {
+		worker_stop(&now.holder);
 		carry_thawed();
 		carry_answer_error("it runs on; `netctl migrate --dry-run` names what cannot be moved",
 				   error);
 	} else if (json_object_get(message, "done") && run.state == RUN_FROZEN) {
+		worker_stop(&now.holder);
 		carry_thawed();
 		carry_answer_ok(NULL);
 	}

@@ -129,8 +129,9 @@ static void catch_up(void)
 
 static void resumed(void)
 {
+	worker_stop(&now.holder);
 	run.state = RUN_RUNNING;
-	now.home = now.piped = false;
+	now.home = now.piped = now.ready = now.go = false;
 	run.place[0] = '\0';
 	carry_drop_images();
 	data_done();

@@ -13,7 +13,7 @@ step "what cannot be done is refused before anything is frozen"
 on n1 netctl migrate redis-server n3 --dry-run
 assert_eq "$(get n1 "ports :6379" '.[0].node')" n2
 
-on client count-client -i 2 -c 3 $VIP >"$TMP/count" 2>"$TMP/err" &
+on client count-client -i 10 -c 50 $VIP >"$TMP/count" 2>"$TMP/err" &
 counter=$!
 counting() { grep -q '^[0-9]' "$TMP/count"; }
 wait_for "the client counts" 5 counting

@@ -25,7 +25,7 @@
 #define MAGIC	       "SSICKPT1"
 #define NAME_MAX_LEN   200
 #define FILES_MAX      100000
-#define IO_PATIENCE_MS 20000
+#define IO_PATIENCE_MS 60000
 #define BUFFER	       (256 << 10)
 #define ALL_WELL       'k'
 

@@ -27,12 +27,13 @@ struct move_source {
 	uint32_t dst;
 	bool dry_run;
 	bool recorded;	 /* the record is ours: leave by abort or flip only */
-	bool frozen;	 /* a dump was begun */
+	bool frozen;	 /* a dump was begun, or made ready */
 	bool aborting;
 	unsigned int pending; /* calls whose callbacks hold a pointer to us */
 	bool ended;
 	char why[256];
 	uint64_t t_start, t_freeze, t_resumed; /* uv_hrtime */
+	int stream;	 /* to the target's keeper, opened before the freeze; -1 none */
 	json_t *dumped;	 /* the keeper's figures */
 	json_t *resumed; /* the target's */
 	struct peer_call *call; /* whoever asked; NULL: answered */
@@ -58,6 +59,7 @@ static void source_unref(struct move_source *s)
 	while (*p != s)
 		p = &(*p)->next;
 	*p = s->next;
+	close_fd(&s->stream);
 	json_decref(s->dumped);
 	json_decref(s->resumed);
 	free(s);
@@ -168,6 +170,8 @@ static void source_abort(struct move_source *s)
 	if (s->aborting)
 		return;
 	s->aborting = true;
+	close_fd(&s->stream);
+	s->stream = -1;
 	log_warn("move of %s: %s", s->app, s->why);
 	b = kddm_batch_new(n->kddm, true);
 	if (b)
@@ -320,30 +324,21 @@ static void source_sent(void *arg, int status, json_t *ok, json_t *error)
 	source_unref(s);
 }
 
-static void source_stream(void *arg, int status, int fd)
+/* Frozen and written: off with it. */
+static void source_send(struct move_source *s)
 {
-	struct move_source *s = arg;
-	_close_ int stream = fd;
-	json_t *request;
+	_close_ int stream = take_fd(s->stream);
+	json_t *request = json_pack("{ss sI}", "app", s->app, "id", (json_int_t)s->id);
 
-	if (s->ended || s->aborting || status < 0) {
-		source_fail(s, "no stream to the target: %s", move_why(status, NULL));
-		source_unref(s);
-		return;
-	}
-	request = json_pack("{ss sI}", "app", s->app, "id", (json_int_t)s->id);
 	s->pending++;
-	peer_call(s->netd->peers, s->dst, "move-restore", request, MOVE_BULK_MS,
-		  source_target_done, s);
+	peer_call(s->netd->peers, s->dst, "move-restore", request, MOVE_BULK_MS, source_target_done, s);
 	json_decref(request);
 	source_ask(s, move_image_request("send", s->app), stream, MOVE_BULK_MS, source_sent);
-	source_unref(s);
 }
 
 static void source_dumped(void *arg, int status, json_t *ok, json_t *error)
 {
 	struct move_source *s = arg;
-	json_t *hello;
 
 	if (s->ended || s->aborting || status < 0 || error) {
 		source_fail(s, "it could not be frozen: %s", move_why(status, error));
@@ -352,10 +347,7 @@ static void source_dumped(void *arg, int status, json_t *ok, json_t *error)
 	}
 	s->dumped = json_copy(ok);
 	json_object_del(s->dumped, "state");
-	hello = json_pack("{ss sI}", "app", s->app, "id", (json_int_t)s->id);
-	s->pending++;
-	peer_stream_open(s->netd->peers, s->dst, "move-image", hello, source_stream, s);
-	json_decref(hello);
+	source_send(s);
 	source_unref(s);
 }
 
@@ -410,6 +402,48 @@ static void source_hold(struct move_source *s)
 	source_submit(s, b, err, source_hold_committed);
 }
 
+/* ---- while it runs: all that need not be done in the pause -------------------------------- */
+
+static void source_stream(void *arg, int status, int fd)
+{
+	struct move_source *s = arg;
+	_close_ int stream = fd;
+
+	if (s->ended || s->aborting || status < 0) {
+		source_fail(s, "no stream to the target: %s", move_why(status, NULL));
+	} else {
+		s->stream = take_fd(stream);
+		source_hold(s);
+	}
+	source_unref(s);
+}
+
+static void source_is_ready(void *arg, int status, json_t *ok, json_t *error)
+{
+	struct move_source *s = arg;
+	json_t *hello;
+
+	(void)ok;
+	if (s->ended || s->aborting || status < 0 || error) {
+		source_fail(s, "it cannot be frozen: %s", move_why(status, error));
+		source_unref(s);
+		return;
+	}
+	hello = json_pack("{ss sI}", "app", s->app, "id", (json_int_t)s->id);
+	peer_stream_open(s->netd->peers, s->dst, "move-image", hello, source_stream, s);
+	json_decref(hello);
+}
+
+/* CRIU waits at the point before the freeze, and the stream is there. */
+static void source_ready(struct move_source *s)
+{
+	json_t *request = move_image_request("ready", s->app);
+
+	s->frozen = true;
+	json_object_set_new(request, "criu", json_string(s->netd->conf.criu));
+	source_ask(s, request, -1, MOVE_BULK_MS, source_is_ready);
+}
+
 static void source_prepared(void *arg, int status, json_t *answer)
 {
 	struct move_source *s = arg;
@@ -421,7 +455,7 @@ static void source_prepared(void *arg, int status, json_t *answer)
 		source_end(s, json_pack("{s:s s:s s:b}", "app", s->app, "node",
 					member_name(s->netd->member, s->dst), "dry_run", 1));
 	else if (!s->ended && !s->aborting)
-		source_hold(s);
+		source_ready(s);
 	source_unref(s);
 }
 
@@ -539,6 +573,7 @@ void move_source_begin(struct netd *n, const char *app, uint32_t dst, bool dry_r
 		peer_call_answer(call, refused ? refused : move_error(NULL, "out of memory"));
 		return;
 	}
+	s->stream = -1;
 	s->netd = n;
 	s->dst = dst;
 	s->dry_run = dry_run;
@@ -562,6 +597,7 @@ void move_source_reconcile(struct netd *n, const char *app, const struct move_va
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return;
+	s->stream = -1;
 	s->netd = n;
 	s->id = m->id;
 	s->dst = m->dst;

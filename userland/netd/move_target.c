@@ -313,13 +313,15 @@ static void peer_image(void *arg, uint32_t from, json_t *hello, int fd)
 	_close_ int stream = fd;
 	const char *app = json_string_value(json_object_get(hello, "app"));
 	struct move_target *t = app ? target_find(arg, app) : NULL;
+	json_t *recv;
 
 	if (!t || t->src != from || t->receiving ||
 	    t->id != (uint64_t)json_integer_value(json_object_get(hello, "id")))
 		return;
 	t->receiving = true;
-	target_ask(t, move_image_request("recv", t->app), stream, MOVE_BULK_MS,
-		   target_received);
+	recv = move_image_request("recv", t->app);
+	json_object_set_new(recv, "criu", json_string(t->netd->conf.criu));
+	target_ask(t, recv, stream, MOVE_BULK_MS, target_received);
 }
 
 static void peer_restore(void *arg, uint32_t from, json_t *request, struct peer_call *call)

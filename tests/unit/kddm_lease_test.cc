@@ -126,6 +126,22 @@ TEST(Lease, JoiningTakesAsLongAsItTakes)
 	EXPECT_FALSE(lease_keeper_overdue(keeper.k.get(), &n, LEASE, 9000 * MS));
 }
 
+TEST(Lease, RenewalOfTheDeadDoesNotKeepRoundsRunning)
+{
+	Keeper keeper(0);
+	node_info n = up(2);
+	lease_renew r = {7, 1, 0, 0, 0, 0};
+	lease_grant g;
+
+	lease_keeper_renew(keeper.k.get(), &n, &r, 1 * MS);
+	n.state = NODE_DEAD;
+	ASSERT_TRUE(keeper.round(2 * MS));
+	lease_keeper_ack(keeper.k.get(), 1, keeper.k->round, 5);
+	ASSERT_TRUE(lease_keeper_ack(keeper.k.get(), 3, keeper.k->round, 5));
+	EXPECT_FALSE(lease_keeper_grant(keeper.k.get(), &n, LEASE, &g));
+	EXPECT_FALSE(keeper.round(3 * MS));
+}
+
 TEST(Lease, StoppedKeeperBlamesNobody)
 {
 	Keeper keeper(0);

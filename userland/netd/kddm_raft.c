@@ -334,21 +334,22 @@ static void on_kicked(struct raft_barrier *req, int status)
 	free(req);
 }
 
-void kddm_raft_kick(struct kddm_raft *kr)
+bool kddm_raft_kick(struct kddm_raft *kr)
 {
 	struct raft_barrier *req;
 
 	if (kr->kicking || !kddm_raft_leads(kr))
-		return;
+		return false;
 	req = calloc(1, sizeof(*req));
 	if (!req)
-		return;
+		return false;
 	req->data = kr;
 	kr->kicking = true;
 	if (raft_barrier(&kr->raft, req, on_kicked)) {
 		kr->kicking = false;
 		free(req);
 	}
+	return kr->kicking;
 }
 
 /* ---- members ---- */

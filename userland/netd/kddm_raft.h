@@ -52,8 +52,9 @@ const struct raft_configuration *kddm_raft_members(struct kddm_raft *kr);
 const char *kddm_raft_failure(struct kddm_raft *kr);
 
 int kddm_raft_propose(struct kddm_raft *kr, const void *data, size_t len);
-/* Followers learn of a commit with the next message only: send one. */
-void kddm_raft_kick(struct kddm_raft *kr);
+/* Followers learn of a commit with the next message only: send one. False: the
+ * last one is still under way. */
+bool kddm_raft_kick(struct kddm_raft *kr);
 
 /* One change at a time: -EBUSY. `done` gets 0 or a negative errno. */
 typedef void kddm_raft_done_fn(void *arg, int status);

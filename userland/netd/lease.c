@@ -88,6 +88,7 @@ static struct lease_node *node_of(struct lease_keeper *k, const struct node_info
 		return n;
 	n->basis_ns = now_ns;
 	n->incarnation = info->incarnation;
+	k->waiting -= n->arrived_ns != 0;
 	n->arrived_ns = n->long_until_ns = n->applied = 0;
 	n->want_ms = 0;
 	/* Who led before us may have given a long lease until just now. */
@@ -106,6 +107,7 @@ bool lease_keeper_renew(struct lease_keeper *k, const struct node_info *info, co
 	n = node_of(k, info, now_ns);
 	if (n->arrived_ns && r->sent_ns <= n->sent_ns)
 		return false;
+	k->waiting += !n->arrived_ns;
 	n->arrived_ns = now_ns;
 	n->sent_ns = r->sent_ns;
 	n->applied = r->applied;
@@ -115,18 +117,10 @@ bool lease_keeper_renew(struct lease_keeper *k, const struct node_info *info, co
 	return true;
 }
 
-static bool someone_waits(const struct lease_keeper *k)
-{
-	for (size_t i = 0; i <= NODES_MAX; i++)
-		if (k->node[i].arrived_ns)
-			return true;
-	return false;
-}
-
 bool lease_keeper_round(struct lease_keeper *k, const uint32_t *voters, size_t n, uint32_t lease_ms,
 			uint64_t now_ns)
 {
-	if (!k->leading || !n || n > LEASE_VOTERS_MAX || !someone_waits(k))
+	if (!k->leading || !n || n > LEASE_VOTERS_MAX || !k->waiting)
 		return false;
 	if (k->round_begun_ns && now_ns - k->round_begun_ns < lease_ms * MS / RENEWALS_PER_LEASE)
 		return false;
@@ -168,19 +162,21 @@ bool lease_keeper_grant(struct lease_keeper *k, const struct node_info *info, ui
 			struct lease_grant *out)
 {
 	struct lease_node *n = &k->node[info->number];
+	bool live = info->state == NODE_UP && info->incarnation == n->incarnation;
 	uint64_t until;
 
-	if (!n->arrived_ns || n->arrived_ns > k->quorum_ns || info->state != NODE_UP ||
-	    info->incarnation != n->incarnation)
+	if (!n->arrived_ns || (live && n->arrived_ns > k->quorum_ns))
 		return false;
 	*out = (struct lease_grant){.incarnation = n->incarnation,
 				    .sent_ns = n->sent_ns,
 				    .lease_ms = lease_to_give(n, info, lease_ms)};
 	until = n->arrived_ns + out->lease_ms * MS;
-	if (out->lease_ms > lease_ms && until > n->long_until_ns)
-		n->long_until_ns = until;
+	/* What a life that ended asked for is dropped here, or it would wait for ever. */
 	n->arrived_ns = 0;
-	return true;
+	k->waiting--;
+	if (live && out->lease_ms > lease_ms && until > n->long_until_ns)
+		n->long_until_ns = until;
+	return live;
 }
 
 /* Clocks of two machines may run a little differently. */

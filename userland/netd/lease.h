@@ -85,6 +85,7 @@ struct lease_keeper {
 	uint32_t voter[LEASE_VOTERS_MAX];
 	bool acked[LEASE_VOTERS_MAX];
 	size_t n_voters;
+	size_t waiting; /* renewals not yet granted */
 	struct lease_node node[NODES_MAX + 1];
 };
 

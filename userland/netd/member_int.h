@@ -26,7 +26,7 @@
 
 #define MEMBER_PORT	    7946
 #define MEMBER_TICK_MS	    50
-#define MEMBER_HEARTBEAT_MS 25
+#define MEMBER_HEARTBEAT_MS 100 /* commits do not wait for it, see kddm_raft_kick() */
 #define MEMBER_ELECTION_MS  500
 #define MEMBER_UP_RETRY_MS  300
 #define MEMBER_PROTOCOL	    1

@@ -252,10 +252,8 @@ void member_lead_check(struct member *m)
 	if (!m->leads)
 		return;
 	run_round(m);
-	if (index > m->kicked_index && kddm_idle(m->kddm)) {
+	if (index > m->kicked_index && kddm_idle(m->kddm) && kddm_raft_kick(m->raft))
 		m->kicked_index = index;
-		kddm_raft_kick(m->raft);
-	}
 }
 
 /* The first node of all names itself; later ones are named by member_join.c. */

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The set `ports` in the tables. A slot follows its object at once, with two
- * exceptions: a queue is ready before the slot says HOLD, and a port that came
+ * The set `ports` in the tables. A slot follows its object at once, with three
+ * exceptions: a queue is ready before the slot says HOLD; a port that came
  * to this node opens only after its queue was written back, and not before
- * moves.c lets it (datapath_hold_release).
+ * moves.c lets it (datapath_hold_release); and a new claim of this node opens
+ * only when the port's home knows of it, which would reset what is accepted here.
  */
 #include "datapath_int.h"
 
@@ -11,6 +12,8 @@
 #include <string.h>
 
 #include "userland/lib/log.h"
+
+#define HOME_MS 1000 /* a home that says nothing for so long is no hindrance */
 
 /* The VIP of a key when it is exposed here. */
 static struct vip *vip_of(struct datapath *dp, const struct port_key *k)
@@ -110,9 +113,46 @@ static void apply(struct datapath *dp, const struct kddm_object *obj)
 	}
 }
 
+struct opening {
+	struct datapath *dp;
+	struct port_key key;
+};
+
+static void home_knows(void *arg, int status)
+{
+	struct opening *o = arg;
+	const struct kddm_object *obj = kddm_find(o->dp->netd->sets.ports, &o->key, sizeof(o->key));
+
+	if (obj)
+		apply(o->dp, obj);
+	free(o);
+}
+
+/* The node that refuses for this node's new claim so far; 0: none but this one. */
+static uint32_t home_elsewhere(struct datapath *dp, const struct kddm_object *obj)
+{
+	const struct port_key *k = obj->key;
+	uint32_t self = datapath_self(dp), home;
+
+	if (!vip_of(dp, k) || obj->owner != self)
+		return 0;
+	home = dip_home_port(dip_bpf_mem(dp->bpf), is_udp(k), k->port);
+	return home == self ? 0 : home;
+}
+
 static void changed_insert(void *arg, const struct kddm_object *obj)
 {
-	apply(arg, obj);
+	struct datapath *dp = arg;
+	uint32_t home = home_elsewhere(dp, obj);
+	struct opening *o = home ? malloc(sizeof(*o)) : NULL;
+
+	if (!o) {
+		apply(dp, obj);
+		return;
+	}
+	o->dp = dp;
+	memcpy(&o->key, obj->key, sizeof(o->key));
+	kddm_wait_applied(dp->netd->kddm, obj->version, &home, 1, HOME_MS, home_knows, o);
 }
 
 static void changed_update(void *arg, const struct kddm_object *old, const struct kddm_object *obj)

@@ -64,6 +64,22 @@ wait_for "it runs" 5 on n1 sh -c 'keeper-call bykeeper check | grep -q ok'
 on n1 keeper-call bykeeper signal sig=10
 assert_fails 138 wait $!
 
+step "stop and go on, as a shell does it"
+on n1 ssi-run --name tick sh -c 'while :; do echo tick; sleep 0.05; done' >"$TMP/out" &
+wait_for "it runs" 5 grep -q tick "$TMP/out"
+stat_of() { on n1 ps -o stat= -p "$(on n1 pgrep -o -f "$1")" | cut -c1; }
+on n1 pkill -TSTP -o -f 'ssi-run --name tick'
+stopped() { [ "$(stat_of 'ssi-run --name tick')" = T ] && [ "$(stat_of '^sh -c while')" = T ]; }
+wait_for "both stopped" 5 stopped
+on n1 pkill -CONT -o -f 'ssi-run --name tick'
+goes_on() { [ "$(stat_of 'ssi-run --name tick')" = S ] && [ "$(stat_of '^sh -c while')" = S ]; }
+wait_for "both go on" 5 goes_on
+on n1 pkill -INT -o -f 'ssi-run --name tick'
+assert_fails 130 wait $!
+
+step "a standby becomes the application"
+assert_eq "$(on n1 ssi-run --standby --name sb sh -c 'keeper-call sb hello | grep -o standby')" standby
+
 step "a name is there once"
 on n1 ssi-run --name one sleep 1000 &
 first=$!

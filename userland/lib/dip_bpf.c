@@ -387,7 +387,7 @@ static int load(struct dip_bpf *d, const struct dip_bpf_opts *opts, uint16_t sel
 			    again ? "%s holds tables of another netssi version; stop netd and remove it"
 				  : "%s: node number out of range",
 			    d->dir);
-	if (again)
+	if (again && self)
 		dip_tables_set_self(&d->mem, self);
 	*reused = again;
 	if (opts->no_pin)

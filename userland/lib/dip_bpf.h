@@ -48,7 +48,7 @@ struct dip_bpf_opts {		/* NULL: all defaults */
 /*
  * Load the programs over the pinned maps, made and initialised (self) when
  * there are none.  *reused tells which: what an earlier netd wrote still
- * stands, the lease too.
+ * stands, the lease too; self 0 leaves the number as it stands there.
  * -EPROTO: maps of another ABI are pinned there; the rest is errno of the
  * kernel.  A line that names the remedy is in dip_bpf_error().
  */

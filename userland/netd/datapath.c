@@ -185,7 +185,8 @@ static void load_take(struct datapath *dp, struct load_job *job)
 	}
 	dp->bpf = job->bpf;
 	job->bpf = NULL;
-	dip_tables_set_self(dip_bpf_mem(dp->bpf), datapath_self(dp));
+	if (datapath_self(dp))
+		dip_tables_set_self(dip_bpf_mem(dp->bpf), datapath_self(dp));
 	dip_tables_set_netns(dip_bpf_mem(dp->bpf), netns_cookie());
 	open_hold(dp);
 	write_lease(dp);
@@ -195,6 +196,8 @@ static void load_take(struct datapath *dp, struct load_job *job)
 	vips_apply(dp);
 }
 
+static void on_settle(uv_timer_t *t);
+
 static void load_done(uv_work_t *work, int status)
 {
 	struct load_job *job = work->data;
@@ -203,8 +206,16 @@ static void load_done(uv_work_t *work, int status)
 
 	dp->loading = false;
 	dp->waiters = NULL;
-	if (!dp->stopped)
+	if (dp->discard) {
+		dip_bpf_close(job->bpf);
+		job->bpf = NULL;
+		dip_bpf_unpin(NULL);
+		if (dp->synced)
+			uv_timer_start(&dp->settle, on_settle, SETTLE_MS, 0);
+	} else if (!dp->stopped) {
 		load_take(dp, job);
+	}
+	dp->discard = false;
 	if (job->bpf)
 		dip_bpf_close(job->bpf);
 	free(job);
@@ -369,6 +380,8 @@ static void on_watch(uv_poll_t *poll, int status, int events)
 int datapath_sync(struct datapath *dp)
 {
 	dp->synced = true;
+	if (dp->bpf)
+		dip_tables_set_self(dip_bpf_mem(dp->bpf), datapath_self(dp));
 	apply_all(dp);
 	datapath_ports_apply(dp, NULL);
 	write_lease(dp);
@@ -380,6 +393,7 @@ int datapath_sync(struct datapath *dp)
 void datapath_leave(struct datapath *dp)
 {
 	dp->synced = false;
+	dp->discard = dp->loading;
 	vips_withdraw(dp);
 	datapath_detach(dp);
 	datapath_set_error(dp, "%s", "");
@@ -417,6 +431,14 @@ void datapath_fence(struct datapath *dp)
 }
 
 /* ---- start, stop, status --------------------------------------------------------- */
+/* An earlier netd left its tables: load over them while the way back into the
+ * cluster is still being found. */
+static void on_early(uv_timer_t *t)
+{
+	if (!access(NETD_BPF_DIR "/dip_conf", F_OK))
+		datapath_load(t->data);
+}
+
 static int start_loop_parts(struct datapath *dp)
 {
 	uv_loop_t *loop = dp->netd->loop;
@@ -430,6 +452,7 @@ static int start_loop_parts(struct datapath *dp)
 	dp->watch_poll.data = dp->settle.data = dp->retry.data = dp;
 	uv_poll_start(&dp->watch_poll, UV_READABLE, on_watch);
 	uv_timer_start(&dp->retry, on_retry, RETRY_MS, RETRY_MS);
+	uv_timer_start(&dp->settle, on_early, 0, 0);
 	return 0;
 }
 

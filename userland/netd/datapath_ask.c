@@ -82,6 +82,8 @@ void datapath_ask(struct datapath *dp, uint32_t only, const char *name, json_t *
 		if (!one)
 			continue;
 		one->ask = ask;
+		/* in the order of the nodes, not of their answers */
+		json_object_set_new(ask->answers, datapath_node_name(dp, number[i]), json_object());
 		strcpy(one->name, datapath_node_name(dp, number[i]));
 		ask->pending++;
 		peer_call(dp->netd->peers, number[i], name, request, timeout_ms, answered, one);

@@ -62,6 +62,7 @@ struct datapath {
 	struct sockdiag *diag;
 	bool synced;
 	bool loading, stopped;
+	bool discard; /* what is being loaded is not wanted any more */
 	struct load_waiter *waiters;
 	bool leftovers;	   /* of an earlier netd may be pinned */
 	bool attached;	   /* what is not bound to an interface */

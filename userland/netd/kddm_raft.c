@@ -193,8 +193,10 @@ static int configure_and_start(struct kddm_raft *kr, const struct kddm_raft_conf
 	if (!rv)
 		rv = raft_start(&kr->raft);
 	if (rv)
-		log_err("cannot start from the log in %s: %s (%s)", c->dir, raft_errmsg(&kr->raft),
-			raft_strerror(rv));
+		log_err("cannot start from the log in %s: %s (%s); if the disk is sound, remove that folder "
+			"and "
+			"the file identity beside it, and join the cluster again under the same name",
+			c->dir, raft_errmsg(&kr->raft), raft_strerror(rv));
 	return rv;
 }
 

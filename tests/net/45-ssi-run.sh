@@ -72,13 +72,13 @@ on n1 pkill -TSTP -o -f 'ssi-run --name tick'
 stopped() { [ "$(stat_of 'ssi-run --name tick')" = T ] && [ "$(stat_of '^sh -c while')" = T ]; }
 wait_for "both stopped" 5 stopped
 on n1 pkill -CONT -o -f 'ssi-run --name tick'
-goes_on() { [ "$(stat_of 'ssi-run --name tick')" = S ] && [ "$(stat_of '^sh -c while')" = S ]; }
+goes_on() { [ "$(stat_of 'ssi-run --name tick')" != T ] && [ "$(stat_of '^sh -c while')" != T ]; }
 wait_for "both go on" 5 goes_on
-on n1 pkill -INT -o -f 'ssi-run --name tick'
-assert_fails 130 wait $!
+on n1 pkill -HUP -o -f 'ssi-run --name tick'
+assert_fails 129 wait $!
 
 step "a standby becomes the application"
-assert_eq "$(on n1 ssi-run --standby --name sb sh -c 'keeper-call sb hello | grep -o standby')" standby
+assert_eq "$(on n1 ssi-run --standby --name sb sh -c 'keeper-call sb hello | jq -r .flags[]')" standby
 
 step "a name is there once"
 on n1 ssi-run --name one sleep 1000 &

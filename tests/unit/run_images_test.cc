@@ -171,6 +171,74 @@ TEST_F(Images, Directories)
 	EXPECT_EQ(-EINVAL, ckpt_dir_make("/tmp/../tmp/x"));
 }
 
+/* Directories: packed in `from`, unpacked from there again, beside their places below `to`. */
+class Data : public Images {
+      protected:
+	std::string one, two;
+	char *dirs[3];
+
+	void SetUp() override
+	{
+		Images::SetUp();
+		one = to + "/one";
+		two = to + "/two";
+		dirs[0] = one.data();
+		dirs[1] = two.data();
+		dirs[2] = nullptr;
+		mkdir(one.c_str(), 0750);
+		mkdir(two.c_str(), 0755);
+		std::ofstream(one + "/file") << "packed";
+		ASSERT_EQ(0, ckpt_data_pack(from.c_str(), dirs, error)) << error;
+		std::ofstream(one + "/file") << "later";
+		std::ofstream(one + "/more") << "later";
+	}
+	void TearDown() override
+	{
+		EXPECT_NE(0, access((one + ".netssi").c_str(), F_OK));
+		EXPECT_NE(0, access((two + ".netssi").c_str(), F_OK));
+		unlink((one + "/file").c_str());
+		unlink((one + "/more").c_str());
+		rmdir(one.c_str());
+		rmdir(two.c_str());
+		Images::TearDown();
+	}
+};
+
+TEST_F(Data, ForGood)
+{
+	struct stat st;
+
+	rmdir(two.c_str());
+	ASSERT_EQ(0, ckpt_data_unpack(from.c_str(), dirs, error)) << error;
+	EXPECT_EQ("later", got("one/file"));
+	ASSERT_EQ(0, ckpt_data_swap(dirs, error)) << error;
+	EXPECT_EQ("packed", got("one/file"));
+	EXPECT_NE(0, access((one + "/more").c_str(), F_OK));
+	EXPECT_EQ(0, stat(one.c_str(), &st));
+	EXPECT_EQ(0750u, st.st_mode & 07777u);
+	EXPECT_EQ(0, access(two.c_str(), F_OK));
+	ckpt_data_forget(dirs);
+}
+
+TEST_F(Data, Undone)
+{
+	rmdir(two.c_str());
+	ASSERT_EQ(0, ckpt_data_unpack(from.c_str(), dirs, error)) << error;
+	ASSERT_EQ(0, ckpt_data_swap(dirs, error)) << error;
+	ckpt_data_undo(dirs);
+	EXPECT_EQ("later", got("one/file"));
+	EXPECT_EQ("later", got("one/more"));
+	EXPECT_NE(0, access(two.c_str(), F_OK)) << "was not there before";
+}
+
+TEST_F(Data, NoArchive)
+{
+	unlink((from + "/data-1.tar").c_str());
+	EXPECT_EQ(-EIO, ckpt_data_unpack(from.c_str(), dirs, error));
+	EXPECT_STRNE("", error);
+	ckpt_data_forget(dirs);
+}
+
 TEST(Crc32c, KnownValues)
 {
 	EXPECT_EQ(0xe3069283u, ckpt_crc32c(0, "123456789", 9));

@@ -33,6 +33,14 @@ wait_for "the neighbour is back" 2 neigh_there
 on n1 bridge fdb del "$mac" dev eth0 self
 wait_for "the filter is back" 2 filter_there
 
+step "the hold device vanishes"
+hold_there() { on n1 sh -c 'bpftool net show dev ssi-hold 2>/dev/null | grep -q dip_tc_tap && ip link show ssi-hold up | grep -q ssi-hold'; }
+assert hold_there
+on n1 ip link del ssi-hold
+wait_for "the hold device is back, with its program" 3 hold_there
+on n1 ip link set ssi-hold down
+wait_for "the hold device is up again" 3 hold_there
+
 step "the interface goes down and comes back, with another MAC"
 on n1 sh -c 'ip link set eth0 down; ip link set eth0 address 52:54:00:77:01:01; ip link set eth0 up'
 wait_for "the address is exposed again" 20 up_on_n1

@@ -323,6 +323,18 @@ int datapath_attach(struct datapath *dp)
 	return err;
 }
 
+void datapath_keep_hold(struct datapath *dp)
+{
+	if (!dp->attached || !dp->hold || hold_keep(dp->hold))
+		return;
+	log_warn("%s was taken away; making it again", HOLD_DEVICE);
+	hold_close(dp->hold, true);
+	open_hold(dp);
+	if (dp->hold)
+		attach(dp, DIP_PROG_TC_TAP, hold_ifindex(dp->hold), dip_bpf_prog_name(DIP_PROG_TC_TAP));
+	datapath_ports_apply(dp, NULL);
+}
+
 void datapath_detach(struct datapath *dp)
 {
 	struct dip_bpf *bpf = dp->bpf;

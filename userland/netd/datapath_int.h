@@ -86,6 +86,7 @@ int datapath_load(struct datapath *dp);
 int datapath_load_wait(struct datapath *dp, void (*fn)(void *arg), void *arg);
 int datapath_attach(struct datapath *dp); /* what is not bound to an interface */
 void datapath_detach(struct datapath *dp);
+void datapath_keep_hold(struct datapath *dp);
 uint32_t datapath_self(const struct datapath *dp);
 /* The control group mount (v2) of this machine, or NULL. Static storage. */
 const char *datapath_cgroup_root(void);

@@ -65,6 +65,7 @@ struct port {
 struct hold {
 	uv_loop_t *loop;
 	int fd, ifindex;
+	bool gone;
 	struct port *ports; /* newest first */
 	size_t bytes[2];    /* of connections, of strangers */
 	uv_poll_t poll;
@@ -243,6 +244,10 @@ static bool read_device(struct hold *h)
 	for (int i = 0; i < READ_BURST; i++) {
 		ssize_t n = read(h->fd, h->buf, sizeof(h->buf));
 
+		if (n < 0 && errno == EBADFD) { /* the device was deleted */
+			h->gone = true;
+			uv_poll_stop(&h->poll);
+		}
 		if (n <= 0)
 			return true;
 		arrived(h, h->buf, n);
@@ -256,6 +261,10 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 
 	uv_update_time(h->loop);
 	read_device(h);
+	if (status < 0 || events & ~UV_READABLE) {
+		h->gone = true;
+		uv_poll_stop(&h->poll);
+	}
 }
 
 /* ---- release -------------------------------------------------------------- */
@@ -515,6 +524,16 @@ void hold_close(struct hold *h, bool remove)
 	uv_close((uv_handle_t *)&h->poll, on_closed);
 	uv_close((uv_handle_t *)&h->tick, on_closed);
 	uv_close((uv_handle_t *)&h->releasing, on_closed);
+}
+
+bool hold_keep(struct hold *h)
+{
+	int ifindex = 0;
+
+	if (!h->gone && !device_up(&ifindex) && ifindex == h->ifindex)
+		return true;
+	h->gone = true;
+	return false;
 }
 
 int hold_ifindex(const struct hold *h)

@@ -40,6 +40,9 @@ int hold_open(struct hold **out, uv_loop_t *loop);
 /* `remove`: the device goes, too. */
 void hold_close(struct hold *h, bool remove);
 int hold_ifindex(const struct hold *h);
+/* Others may take the device down, or away: puts it up again; false: it is gone,
+ * close and open anew. */
+bool hold_keep(struct hold *h);
 
 /* From now on the queue takes packets of this port: before its table entry
  * says HOLD. */

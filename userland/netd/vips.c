@@ -438,6 +438,7 @@ void vips_apply(struct datapath *dp)
 		expose(dp, &dp->vips[i]);
 	}
 	rtnl_purge(dp->rtnl, stands, dp);
+	datapath_keep_hold(dp);
 	if (any) {
 		purge_tables(dp);
 		if (dp->bpf)

@@ -269,7 +269,8 @@ bool datapath_serves(struct datapath *dp, const char *app)
 	const struct kddm_object *obj;
 	struct port_value pv;
 
-	kddm_for_each(dp->netd->sets.ports, obj) {
+	kddm_for_each(dp->netd->sets.ports, obj)
+	{
 		const struct port_key *k = obj->key;
 
 		object_read(obj, &pv, sizeof(pv));

@@ -44,8 +44,9 @@ class Node {
       public:
 	std::string name, dir, address;
 
-	Node(const std::string &base, int number)
-	    : name("n" + std::to_string(number)), dir(base + "/" + name), address(address_of(number))
+	Node(const std::string &base, int number, const std::vector<std::string> &options)
+	    : name("n" + std::to_string(number)), dir(base + "/" + name), address(address_of(number)),
+	      options_(options)
 	{
 		start();
 	}
@@ -53,7 +54,7 @@ class Node {
 	{
 		kill();
 	}
-	void start()
+	void start(bool good = true)
 	{
 		int in[2], out[2];
 
@@ -68,7 +69,9 @@ class Node {
 		from_ = out[0];
 		buffer_.clear();
 		events.clear();
-		ASSERT_TRUE(event("started"));
+		if (good) {
+			ASSERT_TRUE(event("started"));
+		}
 	}
 	void kill()
 	{
@@ -133,13 +136,14 @@ class Node {
 	std::vector<std::string> events;
 
       private:
+	std::vector<std::string> options_;
 	pid_t pid_ = 0;
 	int to_ = -1, from_ = -1;
 	std::string buffer_;
 
 	[[noreturn]] void be_node(int in, int out)
 	{
-		char *argv[] = {const_cast<char *>("kddm_node"), const_cast<char *>(dir.c_str()), nullptr};
+		std::vector<char *> argv = {const_cast<char *>("kddm_node"), dir.data()};
 		int log = open((dir + ".log").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
 
 		dup2(in, 0);
@@ -147,7 +151,10 @@ class Node {
 		dup2(log, 2);
 		/* the pipes of other nodes: held open here they would never end */
 		close_range(3, ~0U, 0);
-		exit(kddm_node_main(2, argv));
+		for (auto &o : options_)
+			argv.push_back(const_cast<char *>(o.c_str()));
+		argv.push_back(nullptr);
+		exit(kddm_node_main(static_cast<int>(argv.size()) - 1, argv.data()));
 	}
 	int reap()
 	{
@@ -211,9 +218,9 @@ struct Cluster : testing::Test {
 	{
 		return *nodes[number - 1];
 	}
-	Node &add()
+	Node &add(const std::vector<std::string> &options = {})
 	{
-		nodes.push_back(std::make_unique<Node>(base, static_cast<int>(nodes.size()) + 1));
+		nodes.push_back(std::make_unique<Node>(base, static_cast<int>(nodes.size()) + 1, options));
 		return *nodes.back();
 	}
 	std::string secret(const std::string &name, const std::string &content)
@@ -447,6 +454,48 @@ TEST_F(Cluster, SnapshotBringsALateNodeUpToDate)
 	late.start();
 	EXPECT_TRUE(late.event("ready"));
 	EXPECT_EQ(late.ask("get k").substr(0, 4), "ok x");
+}
+
+TEST_F(Cluster, MachineMadeAnewTakesItsPlaceAgain)
+{
+	form(3);
+	Node &n1 = (*this)[1], &n3 = (*this)[3];
+
+	ASSERT_EQ(n3.ask("put a 1").substr(0, 2), "ok");
+	n3.kill();
+	ASSERT_EQ(system(("rm -rf " + n3.dir).c_str()), 0);
+	ASSERT_TRUE(soon([&] { return n1.ask("nodes").find("n3:3:dead") != std::string::npos; }));
+	n3.start();
+	EXPECT_EQ(join(n3, 1, base + "/token"), "ok");
+	EXPECT_EQ(n3.ask("get a").substr(0, 4), "ok 1");
+	EXPECT_TRUE(soon([&] { return n1.ask("nodes").find("n3:3:up:voter") != std::string::npos; }));
+}
+
+TEST_F(Cluster, LogsThatAreDamagedAreRefused)
+{
+	form(3);
+	Node &n1 = (*this)[1], &n3 = (*this)[3];
+
+	ASSERT_EQ(n3.ask("put a 1").substr(0, 2), "ok");
+	n3.kill();
+	for (const char *file : {"/raft/metadata1", "/raft/metadata2"})
+		std::ofstream(n3.dir + file) << "no metadata";
+	n3.start(false);
+	EXPECT_EQ(n3.stop(), 1);
+	EXPECT_EQ(n1.ask("get a").substr(0, 4), "ok 1");
+}
+
+TEST_F(Cluster, ClearTextOnlyWhenAskedFor)
+{
+	Node &n1 = add({"--insecure"}), &n2 = add(), &n3 = add({"--insecure"});
+	std::string none = secret("none", "");
+
+	ASSERT_EQ(n1.ask("init n1 " + n1.address), "ok");
+	EXPECT_EQ(n1.ask("token 60"), "error no token");
+	EXPECT_EQ(join(n2, 1, secret("key", std::string(64, '1'))).substr(0, 7), "error 1");
+	EXPECT_EQ(join(n3, 1, none), "ok");
+	EXPECT_EQ(n3.ask("put a 1").substr(0, 2), "ok");
+	EXPECT_EQ(n1.ask("get a").substr(0, 4), "ok 1");
 }
 
 TEST_F(Cluster, StrangersStayOutside)

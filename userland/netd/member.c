@@ -16,6 +16,7 @@
 
 #define STOP_PATIENCE_MS 3000
 #define STALL_MS	 500
+#define CATCH_UP_MS	 15000
 
 /* ---- what the request core needs ---- */
 
@@ -228,6 +229,30 @@ static void update_status(struct member *m)
 		set_status(m, MEMBER_JOINING);
 }
 
+/*
+ * A log that lost entries which it had acknowledged is not filled up again by
+ * the engine. The node serves nothing, which is safe; a person must help.
+ */
+static void note_slow_start(struct member *m)
+{
+	uint64_t now = member_now_ms();
+
+	if (m->ready || !m->has_grant) {
+		m->waiting_ms = 0;
+		return;
+	}
+	if (!m->waiting_ms)
+		m->waiting_ms = now;
+	if (now - m->waiting_ms < CATCH_UP_MS)
+		return;
+	m->waiting_ms = now;
+	log_err("still at entry %llu, the cluster was at %llu when this node came up; if this does not move, "
+		"its "
+		"log is damaged: stop netd, remove %s/raft and %s/identity, and join again",
+		(unsigned long long)kddm_fsm_of(m->kddm)->index, (unsigned long long)m->ready_index,
+		m->state_dir, m->state_dir);
+}
+
 /* The first grant of a life says how far the cluster is; when we have applied
  * as much the sets are its present. */
 static void look_whether_ready(struct member *m)
@@ -428,6 +453,7 @@ static void on_tick(uv_timer_t *t)
 	}
 	if (m->raft)
 		member_lead_tick(m);
+	note_slow_start(m);
 	update_status(m);
 	member_join_tick(m);
 	if (m->stopping)
@@ -672,7 +698,8 @@ int member_boot(struct member *m)
 	}
 	r = member_raft_dir(m, false);
 	if (r == -ENODATA) {
-		log_err("the log in %s/raft is gone; remove %s/identity and join the cluster again",
+		log_err("the log in %s/raft is gone or damaged; remove %s/identity and join the cluster "
+			"again",
 			m->state_dir, m->state_dir);
 		return r;
 	}

@@ -106,6 +106,9 @@ struct member_change member_next_change(struct kddm_set *nodes, const struct mem
 	survey_nodes(&s, nodes, servers, n_servers);
 	survey_servers(&s, nodes, servers, n_servers, self);
 	want = voters_for(s.members, max_voters);
+	/* A machine made anew has the address of its predecessor, which must go first. */
+	if (s.missing && s.stranger)
+		return change_of(MEMBER_REMOVE, s.stranger->raft_id, 0);
 	if (s.missing) {
 		struct member_change c = change_of(MEMBER_ADD, s.missing->raft_id, 0);
 

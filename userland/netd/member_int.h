@@ -76,7 +76,7 @@ struct member {
 	uint64_t ready_index; /* applied by the leader at our first grant; 0 none yet */
 	bool has_grant;
 	enum member_status status;
-	uint64_t up_asked_ms, ticked_ms;
+	uint64_t up_asked_ms, ticked_ms, waiting_ms;
 	uint64_t leaving_ms, leave_asked_ms; /* since when we are out, 0 not */
 	bool drop[NODES_MAX + 1], drops;     /* links to be ended */
 

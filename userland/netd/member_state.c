@@ -25,7 +25,8 @@
 #include "userland/lib/cleanup.h"
 #include "userland/lib/log.h"
 
-#define TOKEN_PREFIX "t1-"
+#define TOKEN_PREFIX   "t1-"
+#define METADATA_BYTES 32
 
 uint64_t member_unix_ms(void)
 {
@@ -206,16 +207,22 @@ void member_state_wipe(struct member *m)
 	remove_files(path);
 }
 
-/* The engine's own metadata says that there is a log. */
-static bool log_is_there(const char *dir)
+/*
+ * The engine's own metadata (term and vote) says that there is a log. It takes
+ * files cut short for files never written and would begin anew: not with us.
+ */
+static bool metadata_is_whole(const char *dir, const char *name)
 {
 	char path[300];
+	struct stat st;
 
-	snprintf(path, sizeof(path), "%s/metadata1", dir);
-	if (!access(path, F_OK))
-		return true;
-	snprintf(path, sizeof(path), "%s/metadata2", dir);
-	return !access(path, F_OK);
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return !stat(path, &st) && st.st_size >= METADATA_BYTES;
+}
+
+static bool log_is_there(const char *dir)
+{
+	return metadata_is_whole(dir, "metadata1") || metadata_is_whole(dir, "metadata2");
 }
 
 int member_raft_dir(struct member *m, bool fresh)

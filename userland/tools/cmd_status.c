@@ -57,11 +57,9 @@ static int status_code(json_t *o, bool check)
 {
 	if (!strcmp(text_of(o, "state"), "idle") || json_is_null(json_object_get(o, "node")))
 		return EXIT_NO_NETD;
-	if (!check)
-		return EXIT_OK;
 	if (json_is_false(json_object_get(o, "quorum")))
 		return EXIT_NO_QUORUM;
-	return json_is_true(json_object_get(o, "healthy")) ? EXIT_OK : EXIT_FAILED;
+	return !check || json_is_true(json_object_get(o, "healthy")) ? EXIT_OK : EXIT_FAILED;
 }
 
 static int run_status(struct netctl *c)

@@ -39,6 +39,8 @@ struct ckpt_job {
 	 * mode. 0: run; else kill them.
 	 */
 	int (*hold)(void *arg);
+	/* Restore: they run. CRIU itself has some tidying up to do. */
+	void (*running)(void *arg);
 	void *arg;
 	/* Out. */
 	int64_t frozen_at_ms;	    /* dump: CLOCK_REALTIME when the freeze began */

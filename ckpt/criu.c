@@ -188,6 +188,8 @@ static int take_response(struct ckpt_job *j, int sock, bool restore, const char 
 			return -ECANCELED;
 		j->frozen_at_ms = unix_ms();
 	}
+	if (restore && strcmp(r.script, "post-resume") == 0)
+		j->running(j->arg);
 	if (!is_hold_point(r.script, restore))
 		return send_notify_answer(sock, true) ?: 1;
 	j->held = true;

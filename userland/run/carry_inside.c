@@ -106,6 +106,12 @@ static int ready_dump(void *arg)
 	return line ? 0 : -ECANCELED;
 }
 
+static void running_inside(void *arg)
+{
+	(void)arg;
+	say("running", json_true());
+}
+
 static int inside_main(const char *blob, const int *fds, int n, bool restore)
 {
 	json_t *order = json_loads(blob, 0, NULL);
@@ -114,6 +120,7 @@ static int inside_main(const char *blob, const int *fds, int n, bool restore)
 			     .root = ROOT_PID,
 			     .ready = restore ? ready_restore : ready_dump,
 			     .hold = restore ? hold_inside : hold_dump,
+			     .running = running_inside,
 			     .arg = &j};
 	int err;
 
@@ -123,7 +130,7 @@ static int inside_main(const char *blob, const int *fds, int n, bool restore)
 	setsid();
 	protect_worker();
 	err = restore ? ckpt_restore(&j) : ckpt_dump(&j);
-	if (err && j.error[0])
+	if (err && j.error[0]) /* who was told that it runs does not listen any more */
 		say("error", jsonline_string(j.error, CKPT_ERROR_MAX));
 	else
 		say("done", json_boolean(err == 0));

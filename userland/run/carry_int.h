@@ -8,8 +8,8 @@
  *   carry_restore.c  target: restore, resume
  *   carry_inside.c   the worker in the application's namespaces that drives CRIU
  *
- * The worker says in JSON lines {"ready"}, {"held"}, {"unpacked"}, {"done"},
- * {"error"} and waits, after the first three, for {"do":"go"} or "undo".
+ * The worker says in JSON lines {"ready"}, {"held"}, {"unpacked"}, {"running"},
+ * {"done"}, {"error"} and waits, after the first three, for {"do":"go"} or "undo".
  */
 #ifndef SSI_RUN_CARRY_INT_H
 #define SSI_RUN_CARRY_INT_H

@@ -165,7 +165,7 @@ static void restore_said(json_t *message)
 		restore_unpacked();
 	} else if (json_object_get(message, "held")) {
 		restore_held();
-	} else if (json_object_get(message, "done")) {
+	} else if (json_object_get(message, "running")) {
 		resumed();
 	} else if (error && run.state == RUN_RESTORED) { /* after resume: it is lost */
 		carry_answer_error("see the log of CRIU in the message", error);

@@ -369,36 +369,111 @@ static pid_t inner_pid(pid_t pid)
 	return inner;
 }
 
-pid_t *space_pids(const struct space *s)
+struct pids {
+	pid_t *list; /* ends with 0 */
+	size_t n, room;
+};
+
+static void pids_add(struct pids *p, pid_t pid)
 {
-	ino_t ns = s->init > 0 ? pid_ns_of(s->init) : 0;
-	long high = high_pid_base();
-	size_t n = 0, room = 64;
-	pid_t *list = calloc(room, sizeof(*list));
+	pid_t *more;
+
+	if (p->n + 2 > p->room) {
+		more = realloc(p->list, (p->room * 2 + 64) * sizeof(*more));
+		if (!more)
+			return;
+		p->list = more;
+		p->room = p->room * 2 + 64;
+	}
+	p->list[p->n++] = pid;
+	p->list[p->n] = 0;
+}
+
+/* The kernel's list of a thread's children; -ENOENT when it keeps none. */
+static int children_of(struct pids *p, pid_t pid, const char *tid)
+{
+	char path[96];
+	_free_ char *line = NULL;
+	size_t size = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%.16s/children", pid, tid);
+	f = fopen(path, "re");
+	if (!f)
+		return -errno;
+	if (getline(&line, &size, f) > 0) {
+		char *word, *rest = line;
+
+		while ((word = strsep(&rest, " ")))
+			if (*word)
+				pids_add(p, (pid_t)strtol(word, NULL, 10));
+	}
+	fclose(f);
+	return 0;
+}
+
+/* Everything in the namespace descends from its PID 1, by way of CRIU while that restores. */
+static int walk_children(struct pids *p, pid_t init)
+{
+	size_t at = 0;
+	pid_t pid = init;
+
+	for (;;) {
+		char path[64];
+		struct dirent *e;
+		DIR *d;
+		int err = 0;
+
+		snprintf(path, sizeof(path), "/proc/%d/task", pid);
+		d = opendir(path);
+		while (d && (e = readdir(d)))
+			if (*e->d_name != '.' && (err = children_of(p, pid, e->d_name)) < 0 && pid == init)
+				break;
+		if (d)
+			closedir(d);
+		if (err < 0 && pid == init)
+			return err;
+		if (at >= p->n)
+			return 0;
+		pid = p->list[at++];
+	}
+}
+
+/* Where the kernel keeps no lists of children: look at every process there is. */
+static void scan_all(struct pids *p, pid_t init)
+{
+	ino_t ns = pid_ns_of(init);
 	DIR *d = opendir("/proc");
 	struct dirent *e;
 
-	while (ns && list && d && (e = readdir(d))) {
-		pid_t pid = (pid_t)strtol(e->d_name, NULL, 10), inner;
+	while (ns && d && (e = readdir(d))) {
+		pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
 
-		if (pid <= 0 || pid == s->init || pid_ns_of(pid) != ns)
-			continue;
-		inner = inner_pid(pid);
-		if (inner <= 1 || inner > high)
-			continue;
-		if (n + 2 > room) {
-			pid_t *more = realloc(list, (room *= 2) * sizeof(*list));
-
-			if (!more)
-				break;
-			list = more;
-		}
-		list[n++] = pid;
-		list[n] = 0;
+		if (pid > 0 && pid != init && pid_ns_of(pid) == ns)
+			pids_add(p, pid);
 	}
 	if (d)
 		closedir(d);
-	return list;
+}
+
+pid_t *space_pids(const struct space *s)
+{
+	struct pids p = {0};
+	long high = high_pid_base();
+	size_t kept = 0;
+
+	if (s->init > 0 && walk_children(&p, s->init) < 0)
+		scan_all(&p, s->init);
+	for (size_t i = 0; i < p.n; i++) {
+		pid_t inner = inner_pid(p.list[i]);
+
+		if (inner > 1 && inner <= high)
+			p.list[kept++] = p.list[i];
+	}
+	if (!p.list)
+		return calloc(1, sizeof(*p.list));
+	p.list[kept] = 0;
+	return p.list;
 }
 
 pid_t space_host_pid(const struct space *s, pid_t pid)

@@ -18,7 +18,8 @@
 #include "userland/lib/cleanup.h"
 #include "userland/lib/log.h"
 
-#define AGAIN_MS 500
+#define AGAIN_MS  500
+#define BATCH_MAX 1024 /* claims in one entry */
 
 static uint32_t self_of(const struct claims *c)
 {
@@ -93,10 +94,8 @@ static void mark_all(struct claims *c)
 static struct claims_sock *sock_for(struct claims *c, const struct port_key *k, uint32_t pid)
 {
 	struct claims_sock *s, *found = NULL;
-	int i;
 
-	claims_for_each(c, i, s)
-	{
+	for (s = c->by_port[k->port % CLAIMS_CHAINS]; s; s = s->next_port) {
 		if (!claims_sock_covers(c, s, k))
 			continue;
 		if (s->pid == pid)
@@ -192,21 +191,18 @@ static int renew(struct claims *c, struct kddm_batch *b, const struct kddm_objec
 /* Another node was first: the program must learn that nobody will come. */
 static void lost_race(struct claims *c, const struct port_key *k, const struct kddm_object *obj)
 {
-	struct claims_sock *s, *next;
+	struct claims_sock *s;
 	struct port_value v;
 
 	object_read(obj, &v, sizeof(v));
-	for (int i = 0; i < CLAIMS_CHAINS; i++) {
-		for (s = c->chain[i]; s; s = next) {
-			next = s->next;
-			if (!claims_sock_covers(c, s, k) || lives_elsewhere(c, s->app))
-				continue;
-			log_warn("%s port %u belongs to %s on node %s: the socket of %s (pid %u) is ended",
-				 k->proto == IPPROTO_TCP ? "TCP" : "UDP", k->port,
-				 v.app[0] ? v.app : "a pinned claim",
-				 datapath_node_name(c->netd->datapath, v.node), s->app, s->pid);
-			sockdiag_destroy_cookie(c->netd->datapath->diag, k->proto, s->cookie);
-		}
+	for (s = c->by_port[k->port % CLAIMS_CHAINS]; s; s = s->next_port) {
+		if (!claims_sock_covers(c, s, k) || lives_elsewhere(c, s->app))
+			continue;
+		log_warn("%s port %u belongs to %s on node %s: the socket of %s (pid %u) is ended",
+			 k->proto == IPPROTO_TCP ? "TCP" : "UDP", k->port,
+			 v.app[0] ? v.app : "a pinned claim", datapath_node_name(c->netd->datapath, v.node),
+			 s->app, s->pid);
+		sockdiag_destroy_cookie(c->netd->datapath->diag, k->proto, s->cookie);
 	}
 }
 
@@ -306,9 +302,23 @@ static void look(struct claims *c)
 		return;
 	if (c->rescan || gives_up(c))
 		claims_socks_scan(c);
+	claims_procs_resolve(c);
 	c->rescan = false;
 	if (all)
 		mark_all(c);
+}
+
+/* Some of the marked keys; the others wait for the next batch. */
+static void take_batch(struct claims *c)
+{
+	c->busy = c->dirty;
+	c->dirty = (struct claims_dirty){};
+	while (c->busy.n > BATCH_MAX) {
+		size_t n = c->busy.n - 1;
+
+		mark(c, &c->busy.key[n]);
+		c->busy.n = n;
+	}
 }
 
 static void on_soon(uv_timer_t *timer)
@@ -325,8 +335,7 @@ static void on_soon(uv_timer_t *timer)
 		claims_schedule(c, AGAIN_MS);
 		return;
 	}
-	c->busy = c->dirty;
-	c->dirty = (struct claims_dirty){};
+	take_batch(c);
 	for (size_t i = 0; i < c->busy.n; i++) {
 		int rc = n < KDDM_BATCH_MAX ? judge(c, b, &c->busy.key[i]) : -E2BIG;
 

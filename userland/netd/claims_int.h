@@ -3,6 +3,7 @@
  * Private to claims*.c.
  *   claims.c        sockets -> objects of the set `ports`
  *   claims_socks.c  the table of sockets, filled by events and by sock_diag
+ *   claims_procs.c  whose sockets they are
  *   claims_cmd.c    ports, port-add, port-del
  */
 #ifndef SSI_CLAIMS_INT_H
@@ -19,11 +20,13 @@
 
 /* A socket of an application that listens or is bound. */
 struct claims_sock {
-	struct claims_sock *next;
+	struct claims_sock *next, *next_port; /* chains by cookie and by port */
 	uint64_t cookie, cgroup;
 	uint8_t proto;
 	bool loopback, only6, ipv6; /* ipv6: on an IPv6 address, not the wildcard */
 	bool seen;		    /* by the dump that runs */
+	bool resolve;		    /* claims_procs.c has still to fill in inode, only6, pid */
+	uint32_t inode;
 	uint16_t port;
 	__be32 addr; /* 0: wildcard */
 	uint32_t pid;
@@ -40,7 +43,7 @@ struct claims {
 	struct netd *netd;
 	struct hooks *hooks;
 	struct dip_bpf *bpf; /* what `hooks` reads */
-	struct claims_sock *chain[CLAIMS_CHAINS];
+	struct claims_sock *chain[CLAIMS_CHAINS], *by_port[CLAIMS_CHAINS];
 	uint64_t ended[CLAIMS_ENDED]; /* cookies of sockets that ended lately */
 	unsigned int n_ended;
 	struct claims_dirty dirty; /* keys to look at */
@@ -58,9 +61,18 @@ struct claims {
 void claims_socks_event(struct claims *c, const struct dip_event *ev);
 void claims_socks_scan(struct claims *c);
 void claims_socks_clear(struct claims *c);
+struct claims_sock *claims_socks_find(struct claims *c, uint64_t cookie);
 #define claims_for_each(c, i, s)            \
 	for (i = 0; i < CLAIMS_CHAINS; i++) \
 		for (s = (c)->chain[i]; s; s = s->next)
+
+/* claims_procs.c */
+/* The application of a control group; false: of none. */
+bool claims_procs_app(uint64_t cgroup, char app[APP_NAME_MAX]);
+/* Do events name other pids than we do? Then they are looked up. */
+bool claims_procs_foreign(void);
+/* Fill in what is still unknown of sockets, of all of them at once. */
+void claims_procs_resolve(struct claims *c);
 
 /* claims.c */
 void claims_sock_changed(struct claims *c, const struct claims_sock *s);

@@ -2,25 +2,18 @@
 /*
  * Which sockets of applications listen or are bound. Events keep the table up
  * to date; a dump by sock_diag sets it right at the start, after lost events
- * and before a claim is given up. A socket belongs to the application whose
- * control group made it: ssi.slice/ssi-NAME.scope or below.
+ * and before a claim is given up.
  */
 #include "claims_int.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "userland/lib/cleanup.h"
 #include "userland/lib/log.h"
-
-#define SCOPE_PREFIX "ssi-"
-#define SCOPE_SUFFIX ".scope"
-#define DEPTH_MAX    8
 
 static struct claims_sock **sock_at(struct claims *c, uint64_t cookie)
 {
@@ -31,64 +24,9 @@ static struct claims_sock **sock_at(struct claims *c, uint64_t cookie)
 	return at;
 }
 
-/* ---- control groups -------------------------------------------------------------- */
-static void close_dir(DIR **d)
+struct claims_sock *claims_socks_find(struct claims *c, uint64_t cookie)
 {
-	if (*d)
-		closedir(*d);
-}
-
-/* A directory at or below `path` whose inode, which is the group's id, is `id`. */
-static bool group_below(const char *path, uint64_t id, int depth)
-{
-	_cleanup_(close_dir) DIR *dir = NULL;
-	char sub[PATH_MAX];
-	struct dirent *e;
-	struct stat st;
-
-	if (!stat(path, &st) && st.st_ino == id)
-		return true;
-	dir = depth < DEPTH_MAX ? opendir(path) : NULL;
-	while (dir && (e = readdir(dir))) {
-		if (e->d_type != DT_DIR || e->d_name[0] == '.')
-			continue;
-		if (snprintf(sub, sizeof(sub), "%s/%s", path, e->d_name) < (int)sizeof(sub) &&
-		    group_below(sub, id, depth + 1))
-			return true;
-	}
-	return false;
-}
-
-static bool scope_name(const char *dir, char app[APP_NAME_MAX])
-{
-	size_t len = strlen(dir), fix = strlen(SCOPE_PREFIX) + strlen(SCOPE_SUFFIX);
-
-	if (len <= fix || len - fix >= APP_NAME_MAX || strncmp(dir, SCOPE_PREFIX, strlen(SCOPE_PREFIX)) ||
-	    strcmp(dir + len - strlen(SCOPE_SUFFIX), SCOPE_SUFFIX))
-		return false;
-	snprintf(app, APP_NAME_MAX, "%.*s", (int)(len - fix), dir + strlen(SCOPE_PREFIX));
-	return true;
-}
-
-/* The application of a control group; `path` gets its scope's directory. */
-static bool app_of_group(uint64_t id, char app[APP_NAME_MAX], char *path, size_t size)
-{
-	const char *root = datapath_cgroup_root();
-	_cleanup_(close_dir) DIR *dir = NULL;
-	char slice[PATH_MAX];
-	struct dirent *e;
-
-	if (!root || !id)
-		return false;
-	snprintf(slice, sizeof(slice), "%.4000s/" NETD_CGROUP, root);
-	dir = opendir(slice);
-	while (dir && (e = readdir(dir))) {
-		if (!scope_name(e->d_name, app))
-			continue;
-		if (snprintf(path, size, "%s/%s", slice, e->d_name) < (int)size && group_below(path, id, 0))
-			return true;
-	}
-	return false;
+	return *sock_at(c, cookie);
 }
 
 /* ---- sockets ----------------------------------------------------------------------- */
@@ -100,39 +38,40 @@ static bool ended_lately(const struct claims *c, uint64_t cookie)
 	return false;
 }
 
-static void sock_end(struct claims *c, uint64_t cookie)
+static void chain_port(struct claims *c, struct claims_sock *s)
 {
-	struct claims_sock **at = sock_at(c, cookie), *s = *at;
+	struct claims_sock **head = &c->by_port[s->port % CLAIMS_CHAINS];
 
-	c->ended[c->n_ended++ % CLAIMS_ENDED] = cookie;
-	if (!s)
-		return;
+	s->next_port = *head;
+	*head = s;
+}
+
+static void unchain_port(struct claims *c, struct claims_sock *s)
+{
+	struct claims_sock **at = &c->by_port[s->port % CLAIMS_CHAINS];
+
+	while (*at != s)
+		at = &(*at)->next_port;
+	*at = s->next_port;
+}
+
+static void sock_remove(struct claims *c, struct claims_sock **at)
+{
+	struct claims_sock *s = *at;
+
 	*at = s->next;
+	unchain_port(c, s);
 	claims_sock_changed(c, s);
 	free(s);
 }
 
-/* Did the kernel say IPV6_V6ONLY? An event does not tell. */
-struct only6 {
-	uint64_t cookie;
-	bool found;
-};
-
-static void only6_fn(void *arg, const struct sockdiag_sock *s)
+static void sock_end(struct claims *c, uint64_t cookie)
 {
-	struct only6 *o = arg;
+	struct claims_sock **at = sock_at(c, cookie);
 
-	if (s->cookie == o->cookie)
-		o->found = s->only6;
-}
-
-static bool is_only6(struct claims *c, int proto, uint64_t cookie)
-{
-	struct only6 o = {.cookie = cookie};
-
-	sockdiag_dump(c->netd->datapath->diag, AF_INET6, proto,
-		      proto == IPPROTO_TCP ? SOCKDIAG_LISTEN : SOCKDIAG_UDP, only6_fn, &o);
-	return o.found;
+	c->ended[c->n_ended++ % CLAIMS_ENDED] = cookie;
+	if (*at)
+		sock_remove(c, at);
 }
 
 static void set_addr(struct claims_sock *s, bool six, const void *addr)
@@ -160,47 +99,12 @@ static struct claims_sock *sock_insert(struct claims *c, struct claims_sock prob
 		*at = s;
 	} else {
 		probe.next = s->next;
+		unchain_port(c, s);
 	}
 	*s = probe;
+	chain_port(c, s);
 	claims_sock_changed(c, s);
 	return s;
-}
-
-/* Events name processes as the first pid namespace does; when netd is in
- * another one, the process is looked for. */
-static bool foreign_pids(void)
-{
-	static int foreign = -1;
-	struct stat st;
-
-	if (foreign < 0) /* PROC_PID_INIT_INO */
-		foreign = !stat("/proc/self/ns/pid", &st) && st.st_ino != 0xEFFFFFFC;
-	return foreign;
-}
-
-struct inode_of {
-	uint64_t cookie;
-	uint32_t inode;
-};
-
-static void inode_fn(void *arg, const struct sockdiag_sock *s)
-{
-	struct inode_of *i = arg;
-
-	if (s->cookie == i->cookie)
-		i->inode = s->inode;
-}
-
-static void find_holder(struct claims *c, struct claims_sock *s, const char *group)
-{
-	uint32_t states = s->proto == IPPROTO_TCP ? SOCKDIAG_LISTEN : SOCKDIAG_UDP;
-	struct sockdiag *diag = c->netd->datapath->diag;
-	struct inode_of i = {.cookie = s->cookie};
-
-	sockdiag_dump(diag, AF_INET, s->proto, states, inode_fn, &i);
-	if (!i.inode)
-		sockdiag_dump(diag, AF_INET6, s->proto, states, inode_fn, &i);
-	s->pid = i.inode ? sockdiag_holder(group, i.inode, s->comm) : 0;
 }
 
 static void sock_begin(struct claims *c, const struct dip_event *ev)
@@ -213,19 +117,19 @@ static void sock_begin(struct claims *c, const struct dip_event *ev)
 		.port = ev->port,
 		.pid = ev->pid,
 	};
-	char path[PATH_MAX];
 
 	memcpy(s.comm, ev->comm, sizeof(s.comm) - 1);
 	set_addr(&s, six, &ev->addr);
 	/* A client's socket: nobody outside knows the port. */
 	if (ev->proto == IPPROTO_UDP && ev->flags & DIP_EV_EPHEMERAL && !s.addr)
 		return;
-	if (!app_of_group(ev->cgroup, s.app, path, sizeof(path)))
+	if (!claims_procs_app(ev->cgroup, s.app))
 		return;
-	if (foreign_pids())
-		find_holder(c, &s, path);
-	if (six && !s.ipv6)
-		s.only6 = is_only6(c, ev->proto, ev->cookie);
+	if (claims_procs_foreign())
+		s.pid = 0;
+	/* An event does not tell of IPV6_V6ONLY: nothing is claimed before that is known. */
+	s.only6 = six && !s.ipv6;
+	s.resolve = !s.pid || s.only6;
 	/* CRIU tries what the kernel can with sockets of its own. */
 	if (sock_insert(c, s) && fresh && s.loopback && ev->proto == IPPROTO_TCP && c->local_fn &&
 	    strcmp(s.comm, "criu"))
@@ -234,7 +138,7 @@ static void sock_begin(struct claims *c, const struct dip_event *ev)
 
 void claims_socks_event(struct claims *c, const struct dip_event *ev)
 {
-	char app[APP_NAME_MAX], path[PATH_MAX];
+	char app[APP_NAME_MAX];
 
 	switch (ev->type) {
 	case DIP_EV_LISTEN:
@@ -246,7 +150,7 @@ void claims_socks_event(struct claims *c, const struct dip_event *ev)
 		sock_end(c, ev->cookie);
 		break;
 	case DIP_EV_REFUSED:
-		if (!app_of_group(ev->cgroup, app, path, sizeof(path)))
+		if (!claims_procs_app(ev->cgroup, app))
 			strcpy(app, "?");
 		log_notice("%s (pid %u, %.16s) asked for %s port %u, which node %s has: address in use", app,
 			   ev->pid, ev->comm, ev->proto == IPPROTO_TCP ? "TCP" : "UDP", ev->port,
@@ -300,21 +204,21 @@ static void scan_fn(void *arg, const struct sockdiag_sock *d)
 		.cgroup = d->cgroup,
 		.proto = d->proto,
 		.port = d->port,
+		.inode = d->inode,
 		.only6 = d->only6,
 		.seen = true,
+		.resolve = true,
 	};
-	char path[PATH_MAX];
 
 	if (known) {
 		known->seen = true;
 		return;
 	}
-	if (!d->port || ended_lately(c, d->cookie) || !app_of_group(d->cgroup, s.app, path, sizeof(path)))
+	if (!d->port || ended_lately(c, d->cookie) || !claims_procs_app(d->cgroup, s.app))
 		return;
 	set_addr(&s, d->family == AF_INET6 && !d->mapped, d->addr);
 	if (d->proto == IPPROTO_UDP && !s.addr && is_ephemeral(d->port) && !has_claim(c, &s))
 		return;
-	s.pid = sockdiag_holder(path, d->inode, s.comm);
 	sock_insert(c, s);
 }
 
@@ -348,9 +252,7 @@ void claims_socks_scan(struct claims *c)
 				at = &s->next;
 				continue;
 			}
-			*at = s->next;
-			claims_sock_changed(c, s);
-			free(s);
+			sock_remove(c, at);
 		}
 	}
 }
@@ -364,5 +266,6 @@ void claims_socks_clear(struct claims *c)
 			c->chain[i] = s->next;
 			free(s);
 		}
+		c->by_port[i] = NULL;
 	}
 }

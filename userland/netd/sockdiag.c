@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <limits.h>
 #include <linux/inet_diag.h>
 #include <linux/sock_diag.h>
 #include <netinet/tcp.h>
@@ -248,7 +249,7 @@ int sockdiag_destroy_addr(struct sockdiag *d, __be32 addr, uint16_t port)
 	return n < 0 ? n : total;
 }
 
-/* ---- from a socket to its process ---------------------------------------- */
+/* ---- from sockets to their processes -------------------------------------- */
 static void close_dir(DIR **d)
 {
 	if (*d)
@@ -261,14 +262,14 @@ static void close_file(FILE **f)
 		fclose(*f);
 }
 
-static bool process_holds(int pid, uint32_t inode)
+static void sockets_of(int pid, sockdiag_holder_fn *fn, void *arg)
 {
 	_cleanup_(close_dir) DIR *dir = NULL;
-	char path[64], want[32], link[64];
+	char path[64], link[64];
 	struct dirent *e;
+	uint32_t inode;
 
 	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
-	snprintf(want, sizeof(want), "socket:[%u]", inode);
 	dir = opendir(path);
 	while (dir && (e = readdir(dir))) {
 		ssize_t n = readlinkat(dirfd(dir), e->d_name, link, sizeof(link) - 1);
@@ -276,54 +277,30 @@ static bool process_holds(int pid, uint32_t inode)
 		if (n <= 0)
 			continue;
 		link[n] = '\0';
-		if (!strcmp(link, want))
-			return true;
+		if (sscanf(link, "socket:[%u]", &inode) == 1)
+			fn(arg, pid, inode);
 	}
-	return false;
 }
 
-static void process_name(int pid, char comm[16])
+void sockdiag_holders(const char *cgroup, sockdiag_holder_fn *fn, void *arg)
 {
 	_cleanup_(close_file) FILE *f = NULL;
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
-	f = fopen(path, "re");
-	if (f && fgets(comm, 16, f))
-		comm[strcspn(comm, "\n")] = '\0';
-}
-
-static int holder_here(const char *cgroup, uint32_t inode, char comm[16])
-{
-	_cleanup_(close_file) FILE *f = NULL;
-	char path[4096];
+	_cleanup_(close_dir) DIR *dir = NULL;
+	char path[PATH_MAX];
+	struct dirent *e;
 	int pid;
 
-	snprintf(path, sizeof(path), "%s/cgroup.procs", cgroup);
+	if (snprintf(path, sizeof(path), "%s/cgroup.procs", cgroup) >= (int)sizeof(path))
+		return;
 	f = fopen(path, "re");
-	while (f && fscanf(f, "%d", &pid) == 1) {
-		if (pid > 0 && process_holds(pid, inode)) {
-			process_name(pid, comm);
-			return pid;
-		}
-	}
-	return 0;
-}
-
-int sockdiag_holder(const char *cgroup, uint32_t inode, char comm[16])
-{
-	_cleanup_(close_dir) DIR *dir = NULL;
-	struct dirent *e;
-	char path[4096];
-	int pid = holder_here(cgroup, inode, comm);
-
-	if (!pid)
-		dir = opendir(cgroup);
-	while (dir && !pid && (e = readdir(dir))) {
+	while (f && fscanf(f, "%d", &pid) == 1)
+		if (pid > 0)
+			sockets_of(pid, fn, arg);
+	dir = opendir(cgroup);
+	while (dir && (e = readdir(dir))) {
 		if (e->d_type != DT_DIR || e->d_name[0] == '.')
 			continue;
 		if (snprintf(path, sizeof(path), "%s/%s", cgroup, e->d_name) < (int)sizeof(path))
-			pid = sockdiag_holder(path, inode, comm);
+			sockdiag_holders(path, fn, arg);
 	}
-	return pid;
 }

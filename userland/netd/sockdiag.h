@@ -46,8 +46,9 @@ int sockdiag_destroy_addr(struct sockdiag *d, __be32 addr, uint16_t port);
 #define SOCKDIAG_UDP	(1u << 7 | 1u << 1)
 #define SOCKDIAG_ALL	0xffffu
 
-/* Who holds the socket `inode` among the processes of control group directory
- * `cgroup` and below: pid (>0) and name, or 0. */
-int sockdiag_holder(const char *cgroup, uint32_t inode, char comm[16]);
+/* Every socket that a process of control group directory `cgroup`, or below it,
+ * holds: once for each fd. */
+typedef void sockdiag_holder_fn(void *arg, int pid, uint32_t inode);
+void sockdiag_holders(const char *cgroup, sockdiag_holder_fn *fn, void *arg);
 
 #endif

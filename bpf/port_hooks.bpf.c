@@ -259,7 +259,6 @@ int dip_sock_release(struct bpf_sock *sk)
 
 	if (!note || !note->bound)
 		return 1;
-	note->bound = 0;
 	ev.family = note->family;
 	ev.port = note->port;
 	ev.addr = note->addr;

@@ -279,6 +279,13 @@ TEST(Bpf, TheQueueGivesBackOnlyWhatIsForAVip)
 	EXPECT_EQ(run_skb(l, DIP_PROG_TC_TAP, f).retval, (uint32_t)TC_ACT_SHOT);
 	f = build_frame("arp 10.77.0.250 > 10.77.0.100");
 	EXPECT_EQ(run_skb(l, DIP_PROG_TC_TAP, f).retval, (uint32_t)TC_ACT_SHOT);
+	// a VIP that is on no interface of this node
+	dip_vip_spec nowhere{};
+	nowhere.family = DIP_INET;
+	nowhere.addr.a4 = htonl(0x0a4d0066);
+	ASSERT_GE(dip_vip_add(l.mem(), &nowhere), 0);
+	f = build_frame("tcp 10.77.0.250:40000 > 10.77.0.102:7000");
+	EXPECT_EQ(run_skb(l, DIP_PROG_TC_TAP, f).retval, (uint32_t)TC_ACT_SHOT);
 }
 
 // What this node sends to a VIP: ours turns round, the rest goes out to be heard.

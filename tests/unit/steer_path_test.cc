@@ -367,6 +367,31 @@ TEST_F(Path, ArpOfTheVipNamesTheSharedMac)
 	close(s);
 }
 
+// The answer to the VIP's own ARP request comes to the MAC that all share; with
+// a unicast one the card says that it is another host's.
+TEST_F(Path, ArpAnswersToTheSharedMacAreHeard)
+{
+	const uint8_t asked[] = {2, 0, 0, 0, 0, 0xf9};
+	sockaddr_in to = in4(0x0a4d00f9, 4000);
+	int s = udp(VIP, 53);
+	dip_vip_spec v{};
+
+	v.family = DIP_INET;
+	v.addr.a4 = htonl(VIP);
+	v.ifindex = if_nametoindex("e0");
+	memcpy(v.mac, "\x02\x53\x53\x49\x00\x64", 6);
+	ASSERT_EQ(dip_vip_add(mem(), &v), 0);
+	dip_slot_own(mem(), 0, true, 53, 2, 1, false);
+	sendto(s, "x", 1, 0, (sockaddr *)&to, sizeof(to));
+	ASSERT_EQ(seen(ETH_P_ARP, SOON).size(), 42u);
+	send_frame(build_frame("arp 10.77.0.249 > 10.77.0.100 op=2 smac=02:00:00:00:00:f9 "
+			       "dmac=02:53:53:49:00:64"));
+	Bytes f = seen(ETH_P_IP, SOON);
+	ASSERT_GE(f.size(), 42u) << "still waiting for an answer";
+	EXPECT_EQ(memcmp(f.data(), asked, 6), 0);
+	close(s);
+}
+
 TEST_F(Path, StaleUnicastIsSentOnOnce)
 {
 	const uint8_t own[6] = {2, 0, 0, 0, 0, 2}, three[6] = {2, 0, 0, 0, 0, 3};

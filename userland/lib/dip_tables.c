@@ -325,7 +325,10 @@ void dip_slot_hold(struct dip_mem *m, unsigned int vip, bool udp, uint16_t port,
 
 /* ---- homes ---- */
 
-/* Highest random weight: a node that comes or goes moves only its own share. */
+/*
+ * Highest random weight: a node that comes or goes moves only its own share.
+ * The hash is a bijection, so that two nodes never weigh the same.
+ */
 static __u16 home_of(unsigned int home, const uint16_t *live, size_t n)
 {
 	__u64 best = 0;
@@ -334,7 +337,7 @@ static __u16 home_of(unsigned int home, const uint16_t *live, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		__u64 w = dip_hash64((__u64)(home + 1) << 32 | live[i]);
 
-		if (!node || w > best || (w == best && live[i] < node)) {
+		if (!node || w > best) {
 			best = w;
 			node = live[i];
 		}

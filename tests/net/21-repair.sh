@@ -41,6 +41,14 @@ wait_for "the hold device is back, with its program" 3 hold_there
 on n1 ip link set ssi-hold down
 wait_for "the hold device is up again" 3 hold_there
 
+step "the control group of applications is removed while it is empty"
+on n1 rmdir /sys/fs/cgroup/ssi.slice
+wait_for "it is there again" 5 on n1 test -d /sys/fs/cgroup/ssi.slice
+hooks_there() { on n1 bpftool cgroup list /sys/fs/cgroup/ssi.slice | grep -q dip_sockops; }
+wait_for "its hooks are back" 5 hooks_there
+on n1 ssi-run --detach --name web nc -lk 0.0.0.0 7001
+wait_get n2 "ports :7001" '.[0].node' n1
+
 step "the interface goes down and comes back, with another MAC"
 on n1 sh -c 'ip link set eth0 down; ip link set eth0 address 52:54:00:77:01:01; ip link set eth0 up'
 wait_for "the address is exposed again" 20 up_on_n1

@@ -269,6 +269,16 @@ int datapath_load(struct datapath *dp)
 }
 
 /* ---- what is attached once -------------------------------------------------- */
+static uint64_t slice_inode(void)
+{
+	const char *root = datapath_cgroup_root();
+	char path[PATH_MAX + 16];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/" NETD_CGROUP, root ? root : "");
+	return root && !stat(path, &st) ? st.st_ino : 0;
+}
+
 static int open_slice(struct datapath *dp)
 {
 	const char *root = datapath_cgroup_root();
@@ -320,7 +330,19 @@ int datapath_attach(struct datapath *dp)
 	if (!err && dp->hold)
 		err = attach(dp, DIP_PROG_TC_TAP, hold_ifindex(dp->hold), dip_bpf_prog_name(DIP_PROG_TC_TAP));
 	dp->attached = !err;
+	dp->slice = slice_inode();
 	return err;
+}
+
+/* Hooks end with their control group, and an empty one may be removed. */
+static void keep_hooks(struct datapath *dp)
+{
+	if (!dp->attached || dp->slice == slice_inode())
+		return;
+	log_warn("the control group " NETD_CGROUP " was removed; making it again");
+	dp->attached = false;
+	datapath_attach(dp);
+	claims_resync(dp->netd->claims); /* what was not seen meanwhile */
 }
 
 void datapath_keep_hold(struct datapath *dp)
@@ -374,6 +396,7 @@ static void on_retry(uv_timer_t *t)
 		broken |= dp->vips[i].used && !dp->vips[i].exposed;
 	if (dp->synced && broken)
 		apply_all(dp);
+	keep_hooks(dp);
 	if (dp->synced && dp->push_pending)
 		datapath_nodes_push(dp);
 }

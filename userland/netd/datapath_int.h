@@ -66,6 +66,7 @@ struct datapath {
 	struct load_waiter *waiters;
 	bool leftovers;	   /* of an earlier netd may be pinned */
 	bool attached;	   /* what is not bound to an interface */
+	uint64_t slice;	   /* control group (inode) that the hooks are on */
 	uint64_t lease_ns; /* CLOCK_MONOTONIC */
 	struct vip vips[DATAPATH_VIPS];
 	struct deferred *deferred;

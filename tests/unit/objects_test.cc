@@ -48,16 +48,16 @@ const char app[] = "redis";
 const uint32_t SRC = 1, DST = 2, OTHER = 3;
 
 class Objects : public ::testing::Test {
-protected:
+      protected:
 	struct kddm *k;
 	struct objects sets;
-	uint64_t index = 0, seq[4] = { 1, 1, 1, 1 };
-	struct port_key port_key = { 0, IPPROTO_TCP, 6379, 0, 0 };
+	uint64_t index = 0, seq[4] = {1, 1, 1, 1};
+	struct port_key port_key = {0, IPPROTO_TCP, 6379, 0, 0};
 
 	void SetUp() override
 	{
-		static const struct kddm_env env = { env_now,	  env_leader, env_quorum, env_forward,
-						     env_propose, env_ask,    env_tell };
+		static const struct kddm_env env = {env_now,	 env_leader, env_quorum, env_forward,
+						    env_propose, env_ask,    env_tell};
 
 		k = kddm_new(&env, nullptr);
 		ASSERT_EQ(0, objects_register(k, &sets));
@@ -281,7 +281,7 @@ TEST_F(Objects, AnAbortedMoveIsNotInherited)
 
 TEST_F(Objects, ShorterAndLongerValuesAreRead)
 {
-	uint64_t bytes[3] = { 1, 2, 3 }, out[2] = { 9, 9 };
+	uint64_t bytes[3] = {1, 2, 3}, out[2] = {9, 9};
 	struct kddm_object o = {};
 
 	o.value = bytes;

@@ -245,7 +245,7 @@ static void report_end(void)
 static void serve_once(void)
 {
 	struct pollfd fds[4];
-	struct timespec at_once = { 0 };
+	struct timespec at_once = {0};
 	sigset_t open;
 
 	sigemptyset(&open);

@@ -22,7 +22,7 @@
 #include "userland/lib/log.h"
 
 #define KEEPER_TIMEOUT_MS 10000
-#define PEER_TIMEOUT_MS 15000
+#define PEER_TIMEOUT_MS	  15000
 
 /* One `app-start` on its way: claim the name, then let the keeper go. */
 struct start {
@@ -47,8 +47,7 @@ struct keepers *apps_keepers(struct apps *a)
 	return a->keepers;
 }
 
-bool apps_find(struct netd *n, const char *name, struct app_value *out,
-	       const struct kddm_object **obj)
+bool apps_find(struct netd *n, const char *name, struct app_value *out, const struct kddm_object **obj)
 {
 	const struct kddm_object *o = kddm_find(n->sets.apps, name, strlen(name));
 
@@ -66,8 +65,8 @@ void apps_say(struct netd *n, const char *name, const char *text)
 	struct keeper *k = n->apps ? keepers_find(n->apps->keepers, name) : NULL;
 
 	if (k)
-		keeper_call(k, json_pack("{ssss}", "op", "say", "text", text), -1,
-			    KEEPER_TIMEOUT_MS, keeper_ignore, NULL);
+		keeper_call(k, json_pack("{ssss}", "op", "say", "text", text), -1, KEEPER_TIMEOUT_MS,
+			    keeper_ignore, NULL);
 }
 
 static uint64_t unix_ms(void)
@@ -126,8 +125,7 @@ static void start_publish(struct start *s, uint32_t pid)
 	v.state = APP_RUNNING;
 	v.pid = pid;
 	b = kddm_batch_new(s->netd->kddm, true);
-	if (b && kddm_put(b, s->netd->sets.apps, s->name, strlen(s->name), &v, sizeof(v),
-			  obj->version) == 0)
+	if (b && kddm_put(b, s->netd->sets.apps, s->name, strlen(s->name), &v, sizeof(v), obj->version) == 0)
 		kddm_submit(b, NULL, NULL);
 	else if (b)
 		kddm_batch_free(b);
@@ -169,9 +167,7 @@ static void start_prepared(void *arg, int status, json_t *ok, json_t *error)
 	if (status < 0 || error)
 		start_went(s, status, ok, error);
 	else
-		start_ask(s,
-			  json_pack("{ss ss}", "op", "go", "node",
-				    member_self_name(s->netd->member)),
+		start_ask(s, json_pack("{ss ss}", "op", "go", "node", member_self_name(s->netd->member)),
 			  start_went);
 }
 
@@ -191,8 +187,7 @@ static void start_taken(struct start *s)
 		node = member_name(s->netd->member, v.node);
 	if (!s->standby) {
 		snprintf(text, sizeof(text), "an application of this name runs on %s", node);
-		start_fail(s, CTL_FAILED, "choose another with --name, or wait for it with --standby",
-			   text);
+		start_fail(s, CTL_FAILED, "choose another with --name, or wait for it with --standby", text);
 		return;
 	}
 	if (!s->waiting)
@@ -228,8 +223,8 @@ static void start_claim(struct start *s)
 	s->value.node = (uint16_t)member_self(n->member);
 	s->value.origin = s->value.node;
 	s->value.since_ms = unix_ms();
-	if (!b || kddm_grab(b, n->sets.apps, s->name, strlen(s->name), &s->value,
-			    sizeof(s->value), KDDM_ABSENT, s->value.node) < 0) {
+	if (!b || kddm_grab(b, n->sets.apps, s->name, strlen(s->name), &s->value, sizeof(s->value),
+			    KDDM_ABSENT, s->value.node) < 0) {
 		if (b)
 			kddm_batch_free(b);
 		start_fail(s, CTL_FAILED, NULL, "out of memory");
@@ -253,8 +248,7 @@ static bool name_usable(const char *name)
 	size_t len = strlen(name);
 
 	return len && len < APP_NAME_MAX && *name != '.' && *name != '-' &&
-	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
-		       len;
+	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == len;
 }
 
 static bool start_pending(struct apps *a, const char *name)
@@ -273,8 +267,8 @@ static void ctl_app_start(void *arg, struct ctl_request *r, json_t *args)
 	int detached = 0, standby = 0, uid = 0, err;
 	struct start *s;
 
-	if (json_unpack(args, "{ss s?s s?b s?b s?i}", "name", &name, "cmd", &cmd, "detach",
-			&detached, "standby", &standby, "uid", &uid) < 0 ||
+	if (json_unpack(args, "{ss s?s s?b s?b s?i}", "name", &name, "cmd", &cmd, "detach", &detached,
+			"standby", &standby, "uid", &uid) < 0 ||
 	    !name_usable(name)) {
 		ctl_fail(r, CTL_USAGE, "use 1 to 63 letters, digits, '.', '_' and '-'",
 			 "not a name for an application");
@@ -288,8 +282,8 @@ static void ctl_app_start(void *arg, struct ctl_request *r, json_t *args)
 	snprintf(socket, sizeof(socket), "%s%s", name, standby ? "@" : "");
 	err = keepers_connect(n->apps->keepers, socket);
 	if (err < 0) {
-		ctl_fail(r, CTL_FAILED, "start programs with ssi-run",
-			 "%s: no supervisor listens: %s", name, strerror(-err));
+		ctl_fail(r, CTL_FAILED, "start programs with ssi-run", "%s: no supervisor listens: %s", name,
+			 strerror(-err));
 		return;
 	}
 	s = calloc(1, sizeof(*s));
@@ -373,7 +367,7 @@ static void wake_standby(struct netd *n)
 
 static json_t *app_json(struct netd *n, const struct kddm_object *obj)
 {
-	static const char *const states[] = { "?", "starting", "running", "moving" };
+	static const char *const states[] = {"?", "starting", "running", "moving"};
 	struct app_value v;
 	json_t *o, *flags, *ports = json_array();
 	const struct kddm_object *p;
@@ -381,7 +375,8 @@ static json_t *app_json(struct netd *n, const struct kddm_object *obj)
 	char user[16];
 
 	object_read(obj, &v, sizeof(v));
-	kddm_for_each (n->sets.ports, p) {
+	kddm_for_each(n->sets.ports, p)
+	{
 		const struct port_key *pk = p->key;
 		struct port_value pv;
 		char text[32];
@@ -399,11 +394,10 @@ static json_t *app_json(struct netd *n, const struct kddm_object *obj)
 		json_array_append_new(flags, json_string("detached"));
 	if (v.flags & APP_STANDBY)
 		json_array_append_new(flags, json_string("standby"));
-	o = json_pack("{s:s% s:s s:s s:s s:i s:s s:s s:o s:o s:I}", "app", obj->key, obj->key_len,
-		      "node", member_name(n->member, v.node), "origin",
-		      member_name(n->member, v.origin), "state", states[v.state & 3], "pid",
-		      (int)v.pid, "user", pw ? pw->pw_name : user, "cmd", v.cmd, "ports", ports,
-		      "flags", flags, "epoch", (json_int_t)obj->epoch);
+	o = json_pack("{s:s% s:s s:s s:s s:i s:s s:s s:o s:o s:I}", "app", obj->key, obj->key_len, "node",
+		      member_name(n->member, v.node), "origin", member_name(n->member, v.origin), "state",
+		      states[v.state & 3], "pid", (int)v.pid, "user", pw ? pw->pw_name : user, "cmd", v.cmd,
+		      "ports", ports, "flags", flags, "epoch", (json_int_t)obj->epoch);
 	ctl_time_set(o, "since", v.since_ms);
 	return o;
 }
@@ -437,8 +431,8 @@ static void tell_lost(struct netd *n, const char *name, uint32_t node)
 	if (!k || strcmp(keeper_state(k), "moved") != 0 || member_alive(n->member, node))
 		return;
 	snprintf(text, sizeof(text), "it ran on %s, which died", member_name(n->member, node));
-	keeper_call(k, json_pack("{ss ss}", "op", "lost", "text", text), -1, KEEPER_TIMEOUT_MS,
-		    keeper_ignore, NULL);
+	keeper_call(k, json_pack("{ss ss}", "op", "lost", "text", text), -1, KEEPER_TIMEOUT_MS, keeper_ignore,
+		    NULL);
 }
 
 static void app_removed(void *arg, const struct kddm_object *old)
@@ -471,8 +465,7 @@ static void ctl_apps(void *arg, struct ctl_request *r, json_t *args)
 	const struct kddm_object *obj;
 
 	(void)args;
-	kddm_for_each (n->sets.apps, obj)
-		json_array_append_new(list, app_json(n, obj));
+	kddm_for_each(n->sets.apps, obj) json_array_append_new(list, app_json(n, obj));
 	ctl_ok(r, list);
 }
 
@@ -554,7 +547,8 @@ void apps_reconcile(struct netd *n)
 	const struct kddm_object *obj;
 	struct app_value v;
 
-	kddm_for_each (n->sets.apps, obj) {
+	kddm_for_each(n->sets.apps, obj)
+	{
 		char name[APP_NAME_MAX];
 
 		object_read(obj, &v, sizeof(v));
@@ -575,8 +569,7 @@ static void fence_one(struct netd *n, const char *name)
 	if (!k)
 		return;
 	log_err("application %s ends: this node was cut off and others may have taken it over", name);
-	keeper_call(k, json_pack("{ss}", "op", "discard"), -1, KEEPER_TIMEOUT_MS, keeper_ignore,
-		    NULL);
+	keeper_call(k, json_pack("{ss}", "op", "discard"), -1, KEEPER_TIMEOUT_MS, keeper_ignore, NULL);
 }
 
 void apps_fence(struct netd *n)

@@ -32,8 +32,7 @@ void apps_fence(struct netd *n);
 void apps_release(struct netd *n, const char *name);
 
 /* The object of an application; false: no such. `out` and `obj` may be NULL. */
-bool apps_find(struct netd *n, const char *name, struct app_value *out,
-	       const struct kddm_object **obj);
+bool apps_find(struct netd *n, const char *name, struct app_value *out, const struct kddm_object **obj);
 struct keepers *apps_keepers(struct apps *a);
 
 /* Tell the user of an application something once (for instance: it listens on

@@ -21,14 +21,14 @@ static const struct conf_entry {
 	enum conf_kind kind;
 	size_t offset, size;
 } conf_entries[] = {
-#define TEXT(f) { #f, CONF_TEXT, offsetof(struct netd_conf, f), sizeof(((struct netd_conf *)0)->f) }
+#define TEXT(f) {#f, CONF_TEXT, offsetof(struct netd_conf, f), sizeof(((struct netd_conf *)0)->f)}
 	TEXT(name),
 	TEXT(address),
 	TEXT(bearer),
 	TEXT(transport),
 	TEXT(criu),
 	TEXT(metrics),
-	{ "port", CONF_PORT, offsetof(struct netd_conf, port), sizeof(uint16_t) },
+	{"port", CONF_PORT, offsetof(struct netd_conf, port), sizeof(uint16_t)},
 #undef TEXT
 };
 
@@ -88,8 +88,7 @@ static int conf_line(struct netd_conf *c, char *line, const char **why)
 
 static int conf_check(const struct netd_conf *c, const char *path)
 {
-	if (strcmp(c->transport, "auto") && strcmp(c->transport, "tcp") &&
-	    strcmp(c->transport, "tipc")) {
+	if (strcmp(c->transport, "auto") && strcmp(c->transport, "tcp") && strcmp(c->transport, "tipc")) {
 		log_err("%s: transport \"%s\" is not auto, tcp or tipc", path, c->transport);
 		return -EINVAL;
 	}

@@ -85,8 +85,7 @@ unsigned int keepers_pending(const struct keepers *ks)
 	return n;
 }
 
-void keepers_each(struct keepers *ks, struct netd *n,
-		  void (*fn)(struct netd *n, const char *name))
+void keepers_each(struct keepers *ks, struct netd *n, void (*fn)(struct netd *n, const char *name))
 {
 	for (struct keeper *k = ks->list, *next; k; k = next) {
 		next = k->next;
@@ -118,8 +117,8 @@ static void request_timeout(uv_timer_t *t)
 	request_end(t->data, -ETIMEDOUT, NULL, NULL);
 }
 
-void keeper_call(struct keeper *k, json_t *request, int fd, unsigned int timeout_ms,
-		 keeper_done_fn *done, void *arg)
+void keeper_call(struct keeper *k, json_t *request, int fd, unsigned int timeout_ms, keeper_done_fn *done,
+		 void *arg)
 {
 	struct keeper_request *r = calloc(1, sizeof(*r));
 	int err = -ENOMEM;
@@ -245,12 +244,11 @@ static void keeper_readable(uv_poll_t *poll, int status, int events)
 
 static int keeper_socket(const char *name)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 	_close_ int fd = -1;
 	int err;
 
-	if (snprintf(sa.sun_path, sizeof(sa.sun_path), KEEPER_DIR "/%s", name) >=
-	    (int)sizeof(sa.sun_path))
+	if (snprintf(sa.sun_path, sizeof(sa.sun_path), KEEPER_DIR "/%s", name) >= (int)sizeof(sa.sun_path))
 		return -ENAMETOOLONG;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
@@ -313,8 +311,7 @@ static void dir_scan(struct keepers *ks)
 		closedir(d);
 }
 
-int keepers_start(struct netd *n, const struct keeper_events *events, void *arg,
-		  struct keepers **out)
+int keepers_start(struct netd *n, const struct keeper_events *events, void *arg, struct keepers **out)
 {
 	struct keepers *ks;
 	int err;
@@ -382,15 +379,15 @@ static void spawn_written(uv_write_t *w, int status)
 
 int keepers_spawn(struct keepers *ks, json_t *desc)
 {
-	char *argv[] = { "ssi-run", "--keeper", NULL };
+	char *argv[] = {"ssi-run", "--keeper", NULL};
 	uv_process_t *p = calloc(1, sizeof(*p));
 	struct spawn_pipe *s = calloc(1, sizeof(*s));
 	uv_stdio_container_t stdio[3] = {
-		{ .flags = UV_CREATE_PIPE | UV_READABLE_PIPE },
-		{ .flags = UV_INHERIT_FD, .data.fd = 2 },
-		{ .flags = UV_INHERIT_FD, .data.fd = 2 },
+		{.flags = UV_CREATE_PIPE | UV_READABLE_PIPE},
+		{.flags = UV_INHERIT_FD, .data.fd = 2},
+		{.flags = UV_INHERIT_FD, .data.fd = 2},
 	};
-	uv_process_options_t o = { .exit_cb = spawn_exited, .file = "ssi-run", .args = argv };
+	uv_process_options_t o = {.exit_cb = spawn_exited, .file = "ssi-run", .args = argv};
 	uv_buf_t buf;
 	int err;
 

@@ -23,8 +23,7 @@ struct keeper_events {
 	void (*gone)(void *arg, struct keeper *k);
 };
 
-int keepers_start(struct netd *n, const struct keeper_events *events, void *arg,
-		  struct keepers **out);
+int keepers_start(struct netd *n, const struct keeper_events *events, void *arg, struct keepers **out);
 void keepers_stop(struct keepers *ks);
 
 /* Connect now instead of when the directory tells. 0 or -errno. */
@@ -33,8 +32,7 @@ struct keeper *keepers_find(struct keepers *ks, const char *name);
 /* How many sockets were found at start and have not said hello yet. */
 unsigned int keepers_pending(const struct keepers *ks);
 
-void keepers_each(struct keepers *ks, struct netd *n,
-		  void (*fn)(struct netd *n, const char *name));
+void keepers_each(struct keepers *ks, struct netd *n, void (*fn)(struct netd *n, const char *name));
 
 /* Start a keeper that waits for an image of the application `desc`, the hello
  * of its source. It reports like any other. 0 or -errno. */
@@ -54,7 +52,7 @@ const char *keeper_state(const struct keeper *k);
 typedef void keeper_done_fn(void *arg, int status, json_t *ok, json_t *error);
 /* A `done` for requests whose answer changes nothing. */
 void keeper_ignore(void *arg, int status, json_t *ok, json_t *error);
-void keeper_call(struct keeper *k, json_t *request, int fd, unsigned int timeout_ms,
-		 keeper_done_fn *done, void *arg);
+void keeper_call(struct keeper *k, json_t *request, int fd, unsigned int timeout_ms, keeper_done_fn *done,
+		 void *arg);
 
 #endif

@@ -27,7 +27,7 @@
 #include "userland/lib/version.h"
 
 #define CONF_PATH NETD_ETC_DIR "/netd.conf"
-#define KEY_PATH NETD_ETC_DIR "/key"
+#define KEY_PATH  NETD_ETC_DIR "/key"
 /* A planned restart may take as long before the cluster gives this node up. */
 #define RESTART_HOLD_MS 15000
 /* Clients wait so long for a cluster that has not come up; then they are told. */
@@ -112,7 +112,7 @@ static bool gate_quorum(void *arg)
 	return member_status(n->member) == MEMBER_LIVE;
 }
 
-static const struct ctl_gate ctl_gate = { .member = gate_member, .quorum = gate_quorum };
+static const struct ctl_gate ctl_gate = {.member = gate_member, .quorum = gate_quorum};
 
 static void say_local(void *arg, const char *app, uint8_t proto, uint16_t port)
 {
@@ -172,16 +172,15 @@ static void on_ready_wait(uv_timer_t *t)
  * What netd starts does not inherit it. */
 static void run_ahead(void)
 {
-	const struct sched_param param = { .sched_priority = 1 };
+	const struct sched_param param = {.sched_priority = 1};
 
 	if (sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &param) < 0)
-		log_warn("no real-time priority: %s; a busy machine may lose its lease",
-			 strerror(errno));
+		log_warn("no real-time priority: %s; a busy machine may lose its lease", strerror(errno));
 }
 
 static int make_dirs(void)
 {
-	static const char *const dirs[] = { NETD_RUN_DIR, NETD_STATE_DIR, NETD_ETC_DIR };
+	static const char *const dirs[] = {NETD_RUN_DIR, NETD_STATE_DIR, NETD_ETC_DIR};
 
 	for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
 		if (mkdir(dirs[i], 0755) < 0 && errno != EEXIST) {
@@ -219,10 +218,13 @@ static int start_parts(struct netd *n)
 		const char *name;
 		int (*start)(struct netd *n);
 	} parts[] = {
-		{ "control socket", ctl_start }, { "membership", start_member },
-		{ "data path", datapath_start }, { "claims", claims_start },
-		{ "applications", apps_start },	 { "moves", moves_start },
-		{ "cluster commands", ctl_cluster_start },
+		{"control socket", ctl_start},
+		{"membership", start_member},
+		{"data path", datapath_start},
+		{"claims", claims_start},
+		{"applications", apps_start},
+		{"moves", moves_start},
+		{"cluster commands", ctl_cluster_start},
 	};
 
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
@@ -262,9 +264,9 @@ static int run(struct netd *n)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "conf", required_argument, NULL, 'c' }, { "insecure", no_argument, NULL, 'i' },
-		{ "debug", no_argument, NULL, 'd' },	  { "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'v' },	  {},
+		{"conf", required_argument, NULL, 'c'}, {"insecure", no_argument, NULL, 'i'},
+		{"debug", no_argument, NULL, 'd'},	{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'v'},	{},
 	};
 	struct netd *n = &main_state.netd;
 	const char *conf = CONF_PATH;

@@ -11,10 +11,10 @@
 #include "netd.h"
 #include "peer.h"
 
-#define MOVE_KEEPER_MS 10000 /* small requests to a keeper */
-#define MOVE_PEER_MS 15000   /* small requests to the other node */
-#define MOVE_APPLIED_MS 5000 /* an entry reaches both sides */
-#define MOVE_BULK_MS 600000  /* dump, transfer, restore */
+#define MOVE_KEEPER_MS	10000  /* small requests to a keeper */
+#define MOVE_PEER_MS	15000  /* small requests to the other node */
+#define MOVE_APPLIED_MS 5000   /* an entry reaches both sides */
+#define MOVE_BULK_MS	600000 /* dump, transfer, restore */
 
 struct move_source;
 struct move_target;
@@ -27,8 +27,7 @@ struct moves {
 	bool settled;		    /* the sets are to be trusted */
 };
 
-bool move_read(struct netd *n, const char *app, struct move_value *out,
-	       const struct kddm_object **obj);
+bool move_read(struct netd *n, const char *app, struct move_value *out, const struct kddm_object **obj);
 /* An object {"error","code","remedy"} as calls answer it. */
 __attribute__((format(printf, 2, 3))) json_t *move_error(const char *remedy, const char *fmt, ...);
 /* One line out of a failed keeper_call or peer_call; valid until the next. */
@@ -38,18 +37,16 @@ const char *move_why(int status, json_t *error);
 json_t *move_image_request(const char *op, const char *app);
 
 /* Add "set the step of this record" to a batch; the version read here guards it. */
-int move_step(struct kddm_batch *b, struct netd *n, const char *app, enum move_step step,
-	      const char *reason);
+int move_step(struct kddm_batch *b, struct netd *n, const char *app, enum move_step step, const char *reason);
 /* Add all ports of an application that are held (or, `hold`, owned) by a move. */
 int move_ports_hold(struct kddm_batch *b, struct netd *n, const char *app, uint32_t dst);
 int move_ports_give(struct kddm_batch *b, struct netd *n, const char *app, uint32_t node);
-int move_app_state(struct kddm_batch *b, struct netd *n, const char *app, uint32_t node,
-		   enum app_state state, uint32_t pid);
+int move_app_state(struct kddm_batch *b, struct netd *n, const char *app, uint32_t node, enum app_state state,
+		   uint32_t pid);
 void move_record_remove(struct netd *n, const char *app);
 
 /* move_source.c */
-void move_source_begin(struct netd *n, const char *app, uint32_t dst, bool dry_run,
-		       struct peer_call *call);
+void move_source_begin(struct netd *n, const char *app, uint32_t dst, bool dry_run, struct peer_call *call);
 void move_source_record(struct netd *n, const char *app, const struct move_value *m);
 void move_source_reconcile(struct netd *n, const char *app, const struct move_value *m);
 void move_source_keeper_gone(struct netd *n, const char *app);
@@ -66,6 +63,10 @@ void move_target_keeper_gone(struct netd *n, const char *app);
 int move_stdio_start(struct netd *n);
 /* Connect the supervisor `k` of this node, state "moved", to where the application is. */
 void move_stdio_connect(struct netd *n, const char *app);
+/* The stream between keeper and supervisor broke, seen from either end. */
+void move_stdio_lost(struct netd *n, const char *app);
+/* It runs here now; its supervisor may have died with its node. */
+void move_stdio_inherited(struct netd *n, const char *app);
 void move_stdio_signal(struct netd *n, const char *app, int sig);
 
 #endif

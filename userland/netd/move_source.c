@@ -26,17 +26,17 @@ struct move_source {
 	uint64_t id;
 	uint32_t dst;
 	bool dry_run;
-	bool recorded;	 /* the record is ours: leave by abort or flip only */
-	bool frozen;	 /* a dump was begun, or made ready */
+	bool recorded; /* the record is ours: leave by abort or flip only */
+	bool frozen;   /* a dump was begun, or made ready */
 	bool aborting;
 	unsigned int pending; /* calls whose callbacks hold a pointer to us */
 	bool ended;
 	char why[256];
 	uint64_t t_start, t_freeze, t_resumed; /* uv_hrtime */
-	int stream;	 /* to the target's keeper, opened before the freeze; -1 none */
-	json_t *dumped;	 /* the keeper's figures */
-	json_t *resumed; /* the target's */
-	struct peer_call *call; /* whoever asked; NULL: answered */
+	int stream;			       /* to the target's keeper, opened before the freeze; -1 none */
+	json_t *dumped;			       /* the keeper's figures */
+	json_t *resumed;		       /* the target's */
+	struct peer_call *call;		       /* whoever asked; NULL: answered */
 };
 
 /* ---- life of the object ------------------------------------------------------------ */
@@ -85,8 +85,7 @@ static struct keeper *source_keeper(struct move_source *s)
 	return keepers_find(apps_keepers(s->netd->apps), s->app);
 }
 
-static void source_ask(struct move_source *s, json_t *request, int fd, unsigned int ms,
-		       keeper_done_fn *done)
+static void source_ask(struct move_source *s, json_t *request, int fd, unsigned int ms, keeper_done_fn *done)
 {
 	struct keeper *k = source_keeper(s);
 
@@ -102,7 +101,7 @@ static void source_ask(struct move_source *s, json_t *request, int fd, unsigned 
 static void source_submit(struct move_source *s, struct kddm_batch *b, int err, kddm_done_fn *done)
 {
 	const int op = err;
-	struct kddm_result failed = { .status = err, .n_ops = 1, .op = &op };
+	struct kddm_result failed = {.status = err, .n_ops = 1, .op = &op};
 
 	s->pending++;
 	if (err < 0) {
@@ -183,8 +182,7 @@ static void source_abort(struct move_source *s)
 	source_submit(s, b, err, source_abort_committed);
 }
 
-__attribute__((format(printf, 2, 3))) static void source_fail(struct move_source *s,
-							      const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static void source_fail(struct move_source *s, const char *fmt, ...)
 {
 	struct move_value m;
 	va_list ap;
@@ -223,8 +221,7 @@ static void source_discarded(void *arg, int status, json_t *ok, json_t *error)
 
 	(void)ok;
 	if (status == -ETIMEDOUT || error)
-		log_err("move of %s: the old copy could not be removed: %s", s->app,
-			move_why(status, error));
+		log_err("move of %s: the old copy could not be removed: %s", s->app, move_why(status, error));
 	datapath_sweep(s->netd->datapath, s->app);
 	datapath_hold_release(s->netd->datapath, s->app);
 	move_record_remove(s->netd, s->app);
@@ -308,8 +305,7 @@ static void source_target_done(void *arg, int status, json_t *answer)
 	if (move_read(s->netd, s->app, &m, NULL) && m.id == s->id && m.step == MOVE_FLIPPED)
 		source_settle(s);
 	else if (!s->ended && (status < 0 || error))
-		source_fail(s, "%s: %s", member_name(s->netd->member, s->dst),
-			    move_why(status, answer));
+		source_fail(s, "%s: %s", member_name(s->netd->member, s->dst), move_why(status, answer));
 	/* else: it runs there, and the record's change is on its way to us */
 	source_unref(s);
 }
@@ -374,7 +370,7 @@ static void source_held(void *arg, int status)
 static void source_hold_committed(void *arg, const struct kddm_result *result)
 {
 	struct move_source *s = arg;
-	uint32_t nodes[2] = { member_self(s->netd->member), s->dst };
+	uint32_t nodes[2] = {member_self(s->netd->member), s->dst};
 	int status = result_status(result);
 
 	if (s->ended || s->aborting || status < 0) {
@@ -449,8 +445,7 @@ static void source_prepared(void *arg, int status, json_t *answer)
 	struct move_source *s = arg;
 
 	if (status < 0 || json_object_get(answer, "error"))
-		source_fail(s, "%s: %s", member_name(s->netd->member, s->dst),
-			    move_why(status, answer));
+		source_fail(s, "%s: %s", member_name(s->netd->member, s->dst), move_why(status, answer));
 	else if (s->dry_run)
 		source_end(s, json_pack("{s:s s:s s:b}", "app", s->app, "node",
 					member_name(s->netd->member, s->dst), "dry_run", 1));
@@ -462,12 +457,11 @@ static void source_prepared(void *arg, int status, json_t *answer)
 static void source_prepare(struct move_source *s)
 {
 	struct keeper *k = source_keeper(s);
-	json_t *request = json_pack("{ss sI sb sO?}", "app", s->app, "id", (json_int_t)s->id,
-				    "dry_run", s->dry_run, "desc", k ? keeper_hello(k) : NULL);
+	json_t *request = json_pack("{ss sI sb sO?}", "app", s->app, "id", (json_int_t)s->id, "dry_run",
+				    s->dry_run, "desc", k ? keeper_hello(k) : NULL);
 
 	s->pending++;
-	peer_call(s->netd->peers, s->dst, "move-prepare", request, MOVE_PEER_MS, source_prepared,
-		  s);
+	peer_call(s->netd->peers, s->dst, "move-prepare", request, MOVE_PEER_MS, source_prepared, s);
 	json_decref(request);
 }
 
@@ -503,8 +497,7 @@ static void source_write_record(struct move_source *s)
 	clock_gettime(CLOCK_REALTIME, &ts);
 	m.since_ms = (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 	if (!err)
-		err = kddm_grab(b, n->sets.moves, s->app, strlen(s->app), &m, sizeof(m),
-				KDDM_ABSENT, m.src);
+		err = kddm_grab(b, n->sets.moves, s->app, strlen(s->app), &m, sizeof(m), KDDM_ABSENT, m.src);
 	if (!err)
 		err = move_app_state(b, n, s->app, m.src, APP_MOVING, 0);
 	source_submit(s, b, err, source_recorded);
@@ -519,9 +512,8 @@ static json_t *refusal(json_t *list)
 	size_t more = json_array_size(list) - 1;
 	json_t *o;
 
-	o = more ? move_error(remedy, "cannot be moved: %s (and %zu more)", reason ? reason : "?",
-			      more) :
-		   move_error(remedy, "cannot be moved: %s", reason ? reason : "?");
+	o = more ? move_error(remedy, "cannot be moved: %s (and %zu more)", reason ? reason : "?", more)
+		 : move_error(remedy, "cannot be moved: %s", reason ? reason : "?");
 	json_object_set(o, "refusals", list);
 	return o;
 }
@@ -563,8 +555,7 @@ static json_t *source_refuse(struct netd *n, const char *app, uint32_t dst)
 	return NULL;
 }
 
-void move_source_begin(struct netd *n, const char *app, uint32_t dst, bool dry_run,
-		       struct peer_call *call)
+void move_source_begin(struct netd *n, const char *app, uint32_t dst, bool dry_run, struct peer_call *call)
 {
 	json_t *refused = source_refuse(n, app, dst);
 	struct move_source *s = refused ? NULL : calloc(1, sizeof(*s));

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -32,10 +33,9 @@ static void stdio_stream(void *arg, int status, int fd)
 		log_warn("%s: no stream for its output from %s: %s", i->app,
 			 member_name(i->netd->member, i->node), move_why(status, NULL));
 	else if (k)
-		keeper_call(k,
-			    json_pack("{ss ss}", "op", "moved", "node",
-				      member_name(i->netd->member, i->node)),
-			    stream, MOVE_KEEPER_MS, keeper_ignore, NULL);
+		keeper_call(
+			k, json_pack("{ss ss}", "op", "moved", "node", member_name(i->netd->member, i->node)),
+			stream, MOVE_KEEPER_MS, keeper_ignore, NULL);
 	free(i);
 }
 
@@ -60,6 +60,79 @@ void move_stdio_connect(struct netd *n, const char *app)
 	json_decref(hello);
 }
 
+/* ---- a supervisor that is no more --------------------------------------------------- */
+
+/* Nobody relays any more: what it writes goes to the log of its node. */
+static void orphan(struct netd *n, const char *app)
+{
+	struct keeper *k = keepers_find(apps_keepers(n->apps), app);
+
+	if (!k)
+		return;
+	log_notice("%s: its supervisor is gone; it goes on, its output to the log", app);
+	keeper_call(k, json_pack("{ss}", "op", "stdio"), -1, MOVE_KEEPER_MS, keeper_ignore, NULL);
+}
+
+static void asked_again(void *arg, int status, json_t *answer)
+{
+	struct introduction *i = arg;
+
+	if (status < 0 || json_object_get(answer, "error"))
+		orphan(i->netd, i->app);
+	free(i);
+}
+
+/* A supervisor on the origin that still is gets a new stream; without one we are alone. */
+static void ask_origin(struct netd *n, const char *app, uint32_t origin)
+{
+	struct introduction *i = calloc(1, sizeof(*i));
+	json_t *request;
+
+	if (!i)
+		return;
+	i->netd = n;
+	i->node = origin;
+	snprintf(i->app, sizeof(i->app), "%s", app);
+	request = json_pack("{ss}", "app", app);
+	peer_call(n->peers, origin, "stdio-again", request, MOVE_PEER_MS, asked_again, i);
+	json_decref(request);
+}
+
+static void peer_stdio_again(void *arg, uint32_t from, json_t *request, struct peer_call *call)
+{
+	struct netd *n = arg;
+	const char *app = json_string_value(json_object_get(request, "app"));
+	struct keeper *k = app ? keepers_find(apps_keepers(n->apps), app) : NULL;
+
+	(void)from;
+	if (!k || strcmp(keeper_state(k), "moved") != 0) {
+		peer_call_answer(call, move_error(NULL, "no supervisor of it is here"));
+		return;
+	}
+	peer_call_answer(call, json_object());
+	move_stdio_connect(n, app);
+}
+
+void move_stdio_lost(struct netd *n, const char *app)
+{
+	struct app_value v;
+
+	if (!apps_find(n, app, &v, NULL))
+		return;
+	if (v.node != member_self(n->member))
+		move_stdio_connect(n, app);
+	else if (v.origin != v.node && !(v.flags & APP_DETACHED))
+		ask_origin(n, app, v.origin);
+}
+
+void move_stdio_inherited(struct netd *n, const char *app)
+{
+	struct app_value v;
+
+	if (apps_find(n, app, &v, NULL) && !(v.flags & APP_DETACHED) && !member_alive(n->member, v.origin))
+		orphan(n, app);
+}
+
 static void peer_stdio(void *arg, uint32_t from, json_t *hello, int fd)
 {
 	struct netd *n = arg;
@@ -69,8 +142,7 @@ static void peer_stdio(void *arg, uint32_t from, json_t *hello, int fd)
 
 	(void)from;
 	if (k)
-		keeper_call(k, json_pack("{ss}", "op", "stdio"), stream, MOVE_KEEPER_MS,
-			    keeper_ignore, NULL);
+		keeper_call(k, json_pack("{ss}", "op", "stdio"), stream, MOVE_KEEPER_MS, keeper_ignore, NULL);
 }
 
 static void signal_sent(void *arg, int status, json_t *answer)
@@ -94,5 +166,7 @@ void move_stdio_signal(struct netd *n, const char *app, int sig)
 
 int move_stdio_start(struct netd *n)
 {
-	return peer_accept(n->peers, "stdio", peer_stdio, n);
+	int err = peer_handle(n->peers, "stdio-again", peer_stdio_again, n);
+
+	return err ? err : peer_accept(n->peers, "stdio", peer_stdio, n);
 }

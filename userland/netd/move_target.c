@@ -26,7 +26,7 @@ struct move_target {
 	bool discarding, ended;
 	unsigned int pending; /* calls whose callbacks hold a pointer to us */
 	uint32_t pid;
-	json_t *received;	   /* the keeper's figures */
+	json_t *received; /* the keeper's figures */
 	char why[256];
 	struct peer_call *prepare; /* answered when the keeper waits */
 	struct peer_call *restore; /* answered when the copy runs, or failed */
@@ -59,8 +59,7 @@ static struct keeper *target_keeper(struct move_target *t)
 	return keepers_find(apps_keepers(t->netd->apps), t->app);
 }
 
-static void target_ask(struct move_target *t, json_t *request, int fd, unsigned int ms,
-		       keeper_done_fn *done)
+static void target_ask(struct move_target *t, json_t *request, int fd, unsigned int ms, keeper_done_fn *done)
 {
 	struct keeper *k = target_keeper(t);
 
@@ -114,8 +113,7 @@ static void target_discard(struct move_target *t)
 
 /* Before the flip the source decides: it is told, and aborts. After a flip by
  * the source's death this was the last copy. */
-__attribute__((format(printf, 2, 3))) static void target_fail(struct move_target *t,
-							      const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static void target_fail(struct move_target *t, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -148,7 +146,7 @@ static void target_publish_pid(struct move_target *t)
 static void target_resumed(void *arg, int status, json_t *ok, json_t *error)
 {
 	struct move_target *t = arg;
-	struct hold_stats stats = { 0 };
+	struct hold_stats stats = {0};
 	json_t *answer;
 
 	if (json_object_get(ok, "pid"))
@@ -161,6 +159,7 @@ static void target_resumed(void *arg, int status, json_t *ok, json_t *error)
 	}
 	datapath_hold_stats(t->netd->datapath, t->app, &stats);
 	target_publish_pid(t);
+	move_stdio_inherited(t->netd, t->app);
 	if (!member_alive(t->netd->member, t->src))
 		move_record_remove(t->netd, t->app);
 	answer = json_pack("{sI sI si}", "held_packets", (json_int_t)stats.packets, "held_dropped",
@@ -200,7 +199,7 @@ void move_target_record(struct netd *n, const char *app, const struct move_value
 static void target_submit(struct move_target *t, struct kddm_batch *b, int err, kddm_done_fn *done)
 {
 	const int op = err;
-	struct kddm_result failed = { .status = err, .n_ops = 1, .op = &op };
+	struct kddm_result failed = {.status = err, .n_ops = 1, .op = &op};
 
 	t->pending++;
 	if (err < 0) {
@@ -354,14 +353,12 @@ static json_t *prepare_refuse(struct netd *n, const char *app)
 	if (target_find(n, app))
 		return move_error("try again in a moment", "an earlier move is being cleaned up");
 	if (k && strcmp(keeper_state(k), "moved") != 0)
-		return move_error("netctl apps tells where it is",
-				  "a supervisor of that name is here, %s", keeper_state(k));
+		return move_error("netctl apps tells where it is", "a supervisor of that name is here, %s",
+				  keeper_state(k));
 	if (datapath_error(n->datapath))
-		return move_error("netctl status there tells more", "%s",
-				  datapath_error(n->datapath));
+		return move_error("netctl status there tells more", "%s", datapath_error(n->datapath));
 	if (!datapath_serves(n->datapath, app))
-		return move_error("try again in a moment",
-				  "the cluster address is not exposed there yet");
+		return move_error("try again in a moment", "the cluster address is not exposed there yet");
 	return NULL;
 }
 
@@ -374,8 +371,8 @@ static void peer_prepare(void *arg, uint32_t from, json_t *request, struct peer_
 	struct move_target *t;
 	int dry_run = 0, err;
 
-	if (json_unpack(request, "{ss sI sb so}", "app", &app, "id", &id, "dry_run", &dry_run,
-			"desc", &desc) < 0 ||
+	if (json_unpack(request, "{ss sI sb so}", "app", &app, "id", &id, "dry_run", &dry_run, "desc",
+			&desc) < 0 ||
 	    strlen(app) >= APP_NAME_MAX || !json_is_object(desc)) {
 		peer_call_answer(call, move_error(NULL, "malformed request"));
 		return;
@@ -420,7 +417,7 @@ void move_target_reconcile(struct netd *n, const char *app, const struct move_va
 		return;
 	if (!k && keepers_connect(apps_keepers(n->apps), app) == 0)
 		return; /* its hello is on its way */
-	if (!k) { /* nothing of it is here; after a flip it was the last copy */
+	if (!k) {	/* nothing of it is here; after a flip it was the last copy */
 		datapath_hold_release(n->datapath, app);
 		if (m->step == MOVE_FLIPPED) {
 			apps_release(n, app);

@@ -19,8 +19,7 @@
 
 /* ---- records ------------------------------------------------------------------ */
 
-bool move_read(struct netd *n, const char *app, struct move_value *out,
-	       const struct kddm_object **obj)
+bool move_read(struct netd *n, const char *app, struct move_value *out, const struct kddm_object **obj)
 {
 	const struct kddm_object *o = kddm_find(n->sets.moves, app, strlen(app));
 
@@ -53,11 +52,11 @@ const char *move_why(int status, json_t *error)
 	const char *why = json_string_value(json_object_get(error, "error"));
 
 	snprintf(text, sizeof(text), "%s",
-		 why			 ? why :
-		 status == -ETIMEDOUT	 ? "no answer in time" :
-		 status == -ENOTCONN	 ? "its supervisor went away" :
-		 status == -EHOSTDOWN	 ? "the node cannot be reached" :
-					   strerror(-status));
+		 why			? why
+		 : status == -ETIMEDOUT ? "no answer in time"
+		 : status == -ENOTCONN	? "its supervisor went away"
+		 : status == -EHOSTDOWN ? "the node cannot be reached"
+					: strerror(-status));
 	return text;
 }
 
@@ -69,8 +68,7 @@ json_t *move_image_request(const char *op, const char *app)
 	return json_pack("{ss ss}", "op", op, "dir", dir);
 }
 
-int move_step(struct kddm_batch *b, struct netd *n, const char *app, enum move_step step,
-	      const char *reason)
+int move_step(struct kddm_batch *b, struct netd *n, const char *app, enum move_step step, const char *reason)
 {
 	const struct kddm_object *obj;
 	struct move_value m;
@@ -97,13 +95,13 @@ int move_ports_hold(struct kddm_batch *b, struct netd *n, const char *app, uint3
 	struct port_value v;
 	int err = 0;
 
-	kddm_for_each (n->sets.ports, obj) {
+	kddm_for_each(n->sets.ports, obj)
+	{
 		if (err || !port_of(obj, app, &v) || v.node != member_self(n->member))
 			continue;
 		v.state = PORT_HOLD;
 		v.next = (uint16_t)dst;
-		err = kddm_put(b, n->sets.ports, obj->key, obj->key_len, &v, sizeof(v),
-			       obj->version);
+		err = kddm_put(b, n->sets.ports, obj->key, obj->key_len, &v, sizeof(v), obj->version);
 	}
 	return err;
 }
@@ -114,25 +112,24 @@ int move_ports_give(struct kddm_batch *b, struct netd *n, const char *app, uint3
 	struct port_value v;
 	int err = 0;
 
-	kddm_for_each (n->sets.ports, obj) {
+	kddm_for_each(n->sets.ports, obj)
+	{
 		if (err || !port_of(obj, app, &v) || v.state != PORT_HOLD)
 			continue;
 		v.state = PORT_OWNED;
 		v.next = 0;
 		if (v.node == node) {
-			err = kddm_put(b, n->sets.ports, obj->key, obj->key_len, &v, sizeof(v),
-				       obj->version);
+			err = kddm_put(b, n->sets.ports, obj->key, obj->key_len, &v, sizeof(v), obj->version);
 			continue;
 		}
 		v.node = (uint16_t)node;
-		err = kddm_grab(b, n->sets.ports, obj->key, obj->key_len, &v, sizeof(v),
-				obj->version, node);
+		err = kddm_grab(b, n->sets.ports, obj->key, obj->key_len, &v, sizeof(v), obj->version, node);
 	}
 	return err;
 }
 
-int move_app_state(struct kddm_batch *b, struct netd *n, const char *app, uint32_t node,
-		   enum app_state state, uint32_t pid)
+int move_app_state(struct kddm_batch *b, struct netd *n, const char *app, uint32_t node, enum app_state state,
+		   uint32_t pid)
 {
 	const struct kddm_object *obj;
 	struct app_value v;
@@ -172,16 +169,14 @@ struct move_watch {
 	char app[APP_NAME_MAX];
 };
 
-static const char *const step_names[8] = { "?",	     "prepared", "image-complete",
-					   "flipped", "aborted",  "?",
-					   "?",	      "?" };
+static const char *const step_names[8] = {"?", "prepared", "image-complete", "flipped", "aborted", "?",
+					  "?", "?"};
 
 static json_t *move_json(struct netd *n, const char *app, const struct move_value *m)
 {
-	json_t *o = json_pack("{s:s s:s s:s s:s s:s}", "app", app, "step",
-			      step_names[m->step & 7], "from",
-			      member_name(n->member, m->src), "to",
-			      member_name(n->member, m->dst), "reason", m->reason);
+	json_t *o = json_pack("{s:s s:s s:s s:s s:s}", "app", app, "step", step_names[m->step & 7], "from",
+			      member_name(n->member, m->src), "to", member_name(n->member, m->dst), "reason",
+			      m->reason);
 
 	ctl_time_set(o, "since", m->since_ms);
 	return o;
@@ -199,8 +194,8 @@ static void move_changed(void *arg, const struct kddm_object *obj)
 	ctl_publish(n->ctl, "move", move_json(n, app, &m));
 	for (struct move_watch *w = n->moves->watches; w; w = w->next)
 		if (strcmp(w->app, app) == 0)
-			ctl_event(w->request, json_pack("{ss ss}", "what", "move", "step",
-							step_names[m.step & 7]));
+			ctl_event(w->request,
+				  json_pack("{ss ss}", "what", "move", "step", step_names[m.step & 7]));
 	if (m.src == self)
 		move_source_record(n, app, &m);
 	if (m.dst == self)
@@ -227,7 +222,8 @@ static void ctl_moves(void *arg, struct ctl_request *r, json_t *args)
 	json_t *list = json_array();
 
 	(void)args;
-	kddm_for_each (n->sets.moves, obj) {
+	kddm_for_each(n->sets.moves, obj)
+	{
 		char app[APP_NAME_MAX];
 		struct move_value m;
 
@@ -243,7 +239,8 @@ static bool app_by_pid(struct netd *n, uint32_t node, uint32_t pid, char *app)
 	const struct kddm_object *obj;
 	struct app_value v;
 
-	kddm_for_each (n->sets.apps, obj) {
+	kddm_for_each(n->sets.apps, obj)
+	{
 		object_read(obj, &v, sizeof(v));
 		if (v.node != node || v.pid != pid)
 			continue;
@@ -256,7 +253,7 @@ static bool app_by_pid(struct netd *n, uint32_t node, uint32_t pid, char *app)
 static int vip_index(struct netd *n, const char *addr)
 {
 	const struct kddm_object *obj;
-	struct vip_key k = { .family = strchr(addr, ':') ? 6 : 4 };
+	struct vip_key k = {.family = strchr(addr, ':') ? 6 : 4};
 	struct vip_value v;
 
 	if (inet_pton(k.family == 6 ? AF_INET6 : AF_INET, addr, k.addr) != 1)
@@ -277,7 +274,8 @@ static bool app_by_port(struct netd *n, const char *vip, uint8_t proto, uint16_t
 
 	if (vip && index < 0)
 		return false;
-	kddm_for_each (n->sets.ports, obj) {
+	kddm_for_each(n->sets.ports, obj)
+	{
 		const struct port_key *k = obj->key;
 
 		object_read(obj, &v, sizeof(v));
@@ -305,11 +303,10 @@ static bool app_resolve(struct netd *n, json_t *args, char *app, bool *bad)
 	else if (name)
 		snprintf(app, APP_NAME_MAX, "%s", name);
 	else if (port)
-		return app_by_port(n, vip, strcmp(proto, "udp") ? IPPROTO_TCP : IPPROTO_UDP,
-				   (uint16_t)port, app);
+		return app_by_port(n, vip, strcmp(proto, "udp") ? IPPROTO_TCP : IPPROTO_UDP, (uint16_t)port,
+				   app);
 	else
-		return app_by_pid(n,
-				  node ? member_find(n->member, node) : member_self(n->member),
+		return app_by_pid(n, node ? member_find(n->member, node) : member_self(n->member),
 				  (uint32_t)pid, app);
 	return !*bad && kddm_find(n->sets.apps, app, strlen(app));
 }
@@ -325,12 +322,11 @@ static void migrate_done(void *arg, int status, json_t *answer)
 	*p = w->next;
 	if (status < 0)
 		ctl_fail(w->request, CTL_FAILED, "netctl moves and netctl apps tell where it is",
-			 "%s: the node that runs it did not answer: %s", w->app,
-			 move_why(status, NULL));
+			 "%s: the node that runs it did not answer: %s", w->app, move_why(status, NULL));
 	else if (error)
 		ctl_fail(w->request, CTL_FAILED,
-			 remedy && *remedy ? remedy : "journalctl -u netd on both nodes tells more",
-			 "%s: %s", w->app, error);
+			 remedy && *remedy ? remedy : "journalctl -u netd on both nodes tells more", "%s: %s",
+			 w->app, error);
 	else
 		ctl_ok(w->request, json_pack("[O]", answer));
 	free(w);
@@ -375,8 +371,8 @@ static void ctl_migrate(void *arg, struct ctl_request *r, json_t *args)
 	snprintf(w->app, sizeof(w->app), "%s", app);
 	w->next = n->moves->watches;
 	n->moves->watches = w;
-	request = json_pack("{ss si sb}", "app", app, "node", (int)member_find(n->member, node),
-			    "dry_run", dry_run);
+	request = json_pack("{ss si sb}", "app", app, "node", (int)member_find(n->member, node), "dry_run",
+			    dry_run);
 	peer_call(n->peers, v.node, "move-run", request, MOVE_BULK_MS, migrate_done, w);
 	json_decref(request);
 }
@@ -443,10 +439,9 @@ void moves_keeper_hello(struct netd *n, struct keeper *k)
 void moves_keeper_event(struct netd *n, struct keeper *k, const char *kind, json_t *event)
 {
 	if (strcmp(kind, "signal") == 0)
-		move_stdio_signal(n, keeper_name(k),
-				  (int)json_integer_value(json_object_get(event, "sig")));
+		move_stdio_signal(n, keeper_name(k), (int)json_integer_value(json_object_get(event, "sig")));
 	else if (strcmp(kind, "stdio-lost") == 0)
-		move_stdio_connect(n, keeper_name(k));
+		move_stdio_lost(n, keeper_name(k));
 }
 
 void moves_keeper_gone(struct netd *n, struct keeper *k)
@@ -462,7 +457,8 @@ void moves_hold(struct netd *n)
 {
 	const struct kddm_object *obj;
 
-	kddm_for_each (n->sets.moves, obj) {
+	kddm_for_each(n->sets.moves, obj)
+	{
 		char app[APP_NAME_MAX];
 		struct move_value m;
 
@@ -478,7 +474,8 @@ void moves_reconcile(struct netd *n)
 	const struct kddm_object *obj;
 
 	n->moves->settled = true;
-	kddm_for_each (n->sets.moves, obj) { /* with a keeper here or without */
+	kddm_for_each(n->sets.moves, obj)
+	{ /* with a keeper here or without */
 		char app[APP_NAME_MAX];
 		struct move_value m;
 

@@ -37,10 +37,10 @@ struct netd {
 	struct moves *moves;
 };
 
-#define NETD_RUN_DIR "/run/netssi"
+#define NETD_RUN_DIR   "/run/netssi"
 #define NETD_STATE_DIR "/var/lib/netssi"
-#define NETD_ETC_DIR "/etc/netssi"
-#define NETD_BPF_DIR "/sys/fs/bpf/netssi"
-#define NETD_CGROUP "ssi.slice"
+#define NETD_ETC_DIR   "/etc/netssi"
+#define NETD_BPF_DIR   "/sys/fs/bpf/netssi"
+#define NETD_CGROUP    "ssi.slice"
 
 #endif

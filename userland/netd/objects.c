@@ -23,9 +23,9 @@ static bool vip_valid(const void *key, size_t key_len, const void *value, size_t
 	const struct vip_key *k = key;
 	const struct vip_value *v = value;
 
-	return key_len == sizeof(*k) && value_len >= sizeof(*v) &&
-	       (k->family == 4 || k->family == 6) && v->index < 16 &&
-	       v->prefix <= (k->family == 4 ? 32 : 128) && memchr(v->devs, 0, sizeof(v->devs));
+	return key_len == sizeof(*k) && value_len >= sizeof(*v) && (k->family == 4 || k->family == 6) &&
+	       v->index < 16 && v->prefix <= (k->family == 4 ? 32 : 128) &&
+	       memchr(v->devs, 0, sizeof(v->devs));
 }
 
 static bool port_valid(const void *key, size_t key_len, const void *value, size_t value_len)
@@ -49,18 +49,16 @@ static bool app_valid(const void *key, size_t key_len, const void *value, size_t
 {
 	const struct app_value *v = value;
 
-	return name_valid(key, key_len) && value_len >= sizeof(*v) && v->node &&
-	       v->state >= APP_STARTING && v->state <= APP_MOVING &&
-	       memchr(v->cmd, 0, sizeof(v->cmd));
+	return name_valid(key, key_len) && value_len >= sizeof(*v) && v->node && v->state >= APP_STARTING &&
+	       v->state <= APP_MOVING && memchr(v->cmd, 0, sizeof(v->cmd));
 }
 
 static bool move_valid(const void *key, size_t key_len, const void *value, size_t value_len)
 {
 	const struct move_value *v = value;
 
-	return name_valid(key, key_len) && value_len >= sizeof(*v) && v->src && v->dst &&
-	       v->src != v->dst && v->step >= MOVE_PREPARED && v->step <= MOVE_ABORTED &&
-	       memchr(v->reason, 0, sizeof(v->reason));
+	return name_valid(key, key_len) && value_len >= sizeof(*v) && v->src && v->dst && v->src != v->dst &&
+	       v->step >= MOVE_PREPARED && v->step <= MOVE_ABORTED && memchr(v->reason, 0, sizeof(v->reason));
 }
 
 /* The move of an application, as it stands; false when there is none. */

@@ -26,7 +26,7 @@ enum object_type {
 	OBJECT_MOVES = 19,
 };
 
-#define APP_NAME_MAX 64	 /* NUL included */
+#define APP_NAME_MAX  64 /* NUL included */
 #define NODE_NAME_MAX 64 /* NUL included */
 
 /* vips: owner 0 (a VIP belongs to the cluster). */
@@ -68,8 +68,8 @@ struct port_value {
 	uint16_t next; /* PORT_HOLD: the node the port moves to */
 	uint8_t state; /* enum port_state */
 	uint8_t flags;
-	uint16_t share; /* weight in a group, 0 none */
-	uint32_t pid;	/* on `node`, in its first pid namespace */
+	uint16_t share;	 /* weight in a group, 0 none */
+	uint32_t pid;	 /* on `node`, in its first pid namespace */
 	uint8_t addr[4]; /* IPv4 address of the listener; zero: all */
 	uint64_t since_ms;
 	char comm[16];
@@ -79,7 +79,7 @@ struct port_value {
 /* apps: key is the name without NUL; owner = the node it runs on. */
 enum app_state { APP_STARTING = 1, APP_RUNNING = 2, APP_MOVING = 3 };
 #define APP_DETACHED 0x01
-#define APP_STANDBY 0x02 /* started by a --standby supervisor */
+#define APP_STANDBY  0x02 /* started by a --standby supervisor */
 
 struct app_value {
 	uint16_t node;

@@ -546,7 +546,7 @@ TEST_F(NetctlTalk, StatusVerdictAndExit)
 	EXPECT_EQ(EXIT_NO_QUORUM, run({"status", "--check"}, &out, &err));
 	EXPECT_EQ("failed: no lease; check the network\n", out);
 	answer(cut);
-	EXPECT_EQ(EXIT_OK, run({}, &out, &err));
+	EXPECT_EQ(EXIT_NO_QUORUM, run({}, &out, &err));
 	answer(idle);
 	EXPECT_EQ(EXIT_NO_NETD, run({}, &out, &err));
 	EXPECT_EQ("failed: no member; netctl init\n", out);

@@ -41,3 +41,14 @@ wait_for "the signal on n3" 5 grep -q caught "$TMP/out"
 exec 7>&-
 assert_fails 5 wait $supervisor
 assert_eq "$(grep -c '^got' "$TMP/out")" 3 "lines"
+
+step "the supervisor's node dies: the application goes on, its output to the log"
+on n1 ssi-run --name talk sh -c 'i=0; while :; do i=$((i + 1)); printf "%0999d\n" $i; sleep 0.002; done' >"$TMP/talk" &
+wait_for "the program" 5 test -s "$TMP/talk"
+on n1 netctl migrate talk n2
+last() { on n2 netctl logs talk -j | jq -r '.[0].lines[-1]' | sed 's/^0*//'; }
+logs_past() { local n; n=$(last) && [ "${n:-0}" -gt "$1" ]; }
+cluster kill n1
+wait_for "lines in the log" 20 logs_past 1
+# More than the pipe and every buffer on the way hold.
+wait_for "it goes on" 20 logs_past $(($(last) + 500))

@@ -352,6 +352,43 @@ static int clock_pin(struct dip_bpf *d)
 	return err ? fail_errno(err, path) : 0;
 }
 
+/* Fresh tables belong to self; those of an earlier netd must be of this ABI. */
+static int tables_begin(struct dip_bpf *d, uint16_t self, bool again)
+{
+	int err = again ? dip_tables_check(&d->mem) : dip_tables_init(&d->mem, self);
+
+	if (err && again)
+		return fail(err, "%s holds tables of another netssi version; stop netd and remove it",
+			    d->dir);
+	if (err)
+		return fail(err, "node number %u is out of range", self);
+	if (again && self)
+		dip_tables_set_self(&d->mem, self);
+	return 0;
+}
+
+/* The programs over maps that are chosen, and their pins. */
+static int load_over(struct dip_bpf *d, const struct dip_bpf_opts *opts, uint16_t self, bool again)
+{
+	int err = flows_size(d, opts->flow_bits, again);
+
+	if (err)
+		return err;
+	err = dip__load(d->skel);
+	if (err)
+		return fail_errno(err, "BPF programs do not load");
+	err = tables_map(d, bpf_map__fd(d->skel->maps.bss_conf), bpf_map__fd(d->skel->maps.bss_ports),
+			 bpf_map__fd(d->skel->maps.bss_flows), false);
+	if (err)
+		return err;
+	d->stats_fd = bpf_map__fd(d->skel->maps.dip_stats);
+	err = tables_begin(d, self, again);
+	if (err || opts->no_pin)
+		return err;
+	err = again ? 0 : maps_pin(d);
+	return err ? err : clock_pin(d);
+}
+
 static int load(struct dip_bpf *d, const struct dip_bpf_opts *opts, uint16_t self, bool *reused)
 {
 	int err, again = 0;
@@ -367,33 +404,14 @@ static int load(struct dip_bpf *d, const struct dip_bpf_opts *opts, uint16_t sel
 		if (again < 0)
 			return again;
 	}
-	err = flows_size(d, opts->flow_bits, again);
-	if (err)
-		return err;
-	err = dip__load(d->skel);
-	if (err)
-		return fail_errno(err, "BPF programs do not load");
-	err = tables_map(d, bpf_map__fd(d->skel->maps.bss_conf), bpf_map__fd(d->skel->maps.bss_ports),
-			 bpf_map__fd(d->skel->maps.bss_flows), false);
-	if (err)
-		return err;
-	d->stats_fd = bpf_map__fd(d->skel->maps.dip_stats);
-	if (again)
-		err = dip_tables_check(&d->mem);
-	else
-		err = dip_tables_init(&d->mem, self);
-	if (err)
-		return fail(err,
-			    again ? "%s holds tables of another netssi version; stop netd and remove it"
-				  : "%s: node number out of range",
-			    d->dir);
-	if (again && self)
-		dip_tables_set_self(&d->mem, self);
 	*reused = again;
-	if (opts->no_pin)
-		return 0;
-	err = again ? 0 : maps_pin(d);
-	return err ? err : clock_pin(d);
+	err = load_over(d, opts, self, again);
+	if (err && !again && !opts->no_pin) {
+		/* nothing half done */
+		maps_unpin(d);
+		rmdir(d->dir);
+	}
+	return err;
 }
 
 static int quiet(enum libbpf_print_level level, const char *fmt, va_list ap)

@@ -38,7 +38,8 @@ struct vip {
 	struct vip_value value;
 	struct rtnl_link link;	    /* where it is exposed */
 	bool set_accept_local;	    /* by us, on that interface */
-	const char *xdp;	    /* "native", "generic", "none" */
+	bool set_promisc;	    /* likewise */
+	const char *xdp;	    /* "native", "none" */
 	char state[DATAPATH_ERROR]; /* "up", or what stands against it */
 };
 

@@ -100,6 +100,15 @@ static int change(struct rtnl *r, struct nlmsghdr *nlh, bool add)
 	return err;
 }
 
+static bool is_bridge(const struct nlattr *linkinfo)
+{
+	const struct nlattr *a;
+
+	mnl_attr_for_each_nested(a, linkinfo) if (mnl_attr_get_type(a) == IFLA_INFO_KIND) return !strcmp(
+		mnl_attr_get_str(a), "bridge");
+	return false;
+}
+
 static int link_cb(const struct nlmsghdr *nlh, void *arg)
 {
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
@@ -110,6 +119,7 @@ static int link_cb(const struct nlmsghdr *nlh, void *arg)
 	l->ethernet = ifi->ifi_type == ARPHRD_ETHER;
 	l->up = ifi->ifi_flags & IFF_UP;
 	l->loopback = ifi->ifi_flags & IFF_LOOPBACK;
+	l->promisc = ifi->ifi_flags & IFF_PROMISC;
 	mnl_attr_for_each(a, nlh, sizeof(*ifi))
 	{
 		switch (mnl_attr_get_type(a)) {
@@ -122,6 +132,9 @@ static int link_cb(const struct nlmsghdr *nlh, void *arg)
 			break;
 		case IFLA_MTU:
 			l->mtu = mnl_attr_get_u32(a);
+			break;
+		case IFLA_LINKINFO:
+			l->bridge = is_bridge(a);
 			break;
 		}
 	}
@@ -148,16 +161,26 @@ int rtnl_link_get(struct rtnl *r, int index, const char *name, struct rtnl_link 
 	return 0;
 }
 
-int rtnl_link_up(struct rtnl *r, int index)
+static int link_flags(struct rtnl *r, int index, unsigned int flags, unsigned int change_mask)
 {
 	char buf[MNL_NLMSG_HDRLEN + 64];
 	struct nlmsghdr *nlh = request(r, buf, RTM_NEWLINK, 0);
 	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
 
 	ifi->ifi_index = index;
-	ifi->ifi_flags = IFF_UP;
-	ifi->ifi_change = IFF_UP;
+	ifi->ifi_flags = flags;
+	ifi->ifi_change = change_mask;
 	return change(r, nlh, true);
+}
+
+int rtnl_link_up(struct rtnl *r, int index)
+{
+	return link_flags(r, index, IFF_UP, IFF_UP);
+}
+
+int rtnl_promisc(struct rtnl *r, bool on, int index)
+{
+	return link_flags(r, index, on ? IFF_PROMISC : 0, IFF_PROMISC);
 }
 
 struct addr_search {

@@ -25,7 +25,7 @@ struct rtnl_link {
 	int index;
 	char name[IFNAMSIZ];
 	uint8_t mac[6];
-	bool ethernet, up, loopback;
+	bool ethernet, up, loopback, bridge, promisc;
 	uint32_t mtu;
 };
 
@@ -56,6 +56,9 @@ int rtnl_rule_local(struct rtnl *r, bool behind);
 int rtnl_neigh(struct rtnl *r, bool add, int index, __be32 addr, const uint8_t mac[6]);
 /* Let frames to `mac` through the interface's address filter. */
 int rtnl_filter(struct rtnl *r, bool add, int index, const uint8_t mac[6]);
+
+/* Let all frames through. Set by hand it has no count: whoever sets it, owns it. */
+int rtnl_promisc(struct rtnl *r, bool on, int index);
 
 /* The interface through which packets to `addr` leave. */
 int rtnl_route_get(struct rtnl *r, __be32 addr, int *index);

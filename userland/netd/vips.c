@@ -157,15 +157,18 @@ static const char *xdp_mode(int ifindex)
 	return "none";
 }
 
+/*
+ * Native XDP or none: where the driver has none, tc decides alone. Generic XDP
+ * would have to copy nearly every packet first, and the copy has lost the length
+ * of its MAC header (6.12 to 6.18): tc programs behind it see the packet shifted.
+ */
 static void attach_xdp(struct datapath *dp, struct vip *v)
 {
 	char name[IFNAMSIZ + 8];
 
 	snprintf(name, sizeof(name), "xdp-%s", v->link.name);
-	/* Without XDP the tc program decides alone: slower, but right. */
-	if (dip_bpf_attach(dp->bpf, DIP_PROG_XDP, v->link.index, XDP_FLAGS_DRV_MODE, name) &&
-	    dip_bpf_attach(dp->bpf, DIP_PROG_XDP, v->link.index, XDP_FLAGS_SKB_MODE, name)) {
-		log_warn("no XDP on %s, tc decides alone: %s", v->link.name, dip_bpf_error());
+	if (dip_bpf_attach(dp->bpf, DIP_PROG_XDP, v->link.index, XDP_FLAGS_DRV_MODE, name)) {
+		log_notice("no native XDP on %s, tc decides alone: %s", v->link.name, dip_bpf_error());
 		v->xdp = "none";
 		return;
 	}
@@ -272,6 +275,33 @@ static int accept_local(const char *ifname, int value)
 	return was - '0';
 }
 
+/*
+ * Frames to the shared MAC must come up. A bridge that were given the MAC as its
+ * own would keep what this node sends to the other nodes, too; so a bridge
+ * listens to everything instead.
+ */
+static int set_filter(struct datapath *dp, struct vip *v)
+{
+	int err;
+
+	if (!v->link.bridge)
+		return rtnl_filter(dp->rtnl, true, v->link.index, v->value.mac);
+	if (v->link.promisc)
+		return 0;
+	err = rtnl_promisc(dp->rtnl, true, v->link.index);
+	v->set_promisc |= !err;
+	return err;
+}
+
+static void clear_filter(struct datapath *dp, struct vip *v)
+{
+	if (!v->link.bridge)
+		rtnl_filter(dp->rtnl, false, v->link.index, v->value.mac);
+	else if (v->set_promisc && !link_in_use(dp, v->link.name))
+		rtnl_promisc(dp->rtnl, false, v->link.index);
+	v->set_promisc = false;
+}
+
 /* ---- expose and withdraw --------------------------------------------------------------- */
 /* The order matters: nothing is let in before it can be decided, and the local
  * route comes last. */
@@ -299,7 +329,7 @@ static int set_network(struct datapath *dp, struct vip *v)
 	}
 	if (!err) {
 		what = "the MAC filter";
-		err = rtnl_filter(dp->rtnl, true, v->link.index, v->value.mac);
+		err = set_filter(dp, v);
 	}
 	if (!err) {
 		what = "the local route";
@@ -334,7 +364,7 @@ static void withdraw(struct datapath *dp, struct vip *v)
 		return;
 	v->exposed = false;
 	rtnl_route_local(dp->rtnl, false, addr);
-	rtnl_filter(dp->rtnl, false, v->link.index, v->value.mac);
+	clear_filter(dp, v);
 	rtnl_neigh(dp->rtnl, false, v->link.index, addr, NULL);
 	rtnl_route_dev(dp->rtnl, false, addr, v->link.index);
 	rtnl_rule_vip(dp->rtnl, false, addr);

@@ -41,6 +41,23 @@ on n2 ip route add 10.77.0.0/24 dev eth0
 refused 'n2.*10.77.0.100'
 on n2 ip addr add 10.77.0.2/24 dev eth0
 
+step "an interface that cannot hear a shared unicast MAC"
+for n in n1 n2; do
+	on $n ip link add mv0 link eth0 type macvlan mode bridge
+	on $n ip link set mv0 up
+	on $n ip addr add 10.99.0.1${n#n}/24 dev mv0
+done
+rc=0
+on n1 netctl vip add 10.99.0.100/24 2>"$TMP/err" || rc=$?
+assert_eq $rc 1 "exit status"
+assert_match "$(cat "$TMP/err")" 'mv0.*--mac'
+on n1 netctl vip add 10.99.0.100/24 --mac 03:00:5e:00:00:65
+wait_get n2 vips '.[0].state' up
+on n1 netctl vip del 10.99.0.100
+for n in n1 n2; do
+	on $n ip link del mv0
+done
+
 step "and then it works"
 on n1 netctl vip add $VIP/24
 wait_get n2 vips '.[0].state' up

@@ -100,13 +100,19 @@ static int change(struct rtnl *r, struct nlmsghdr *nlh, bool add)
 	return err;
 }
 
-static bool is_bridge(const struct nlattr *linkinfo)
+static void take_kind(struct rtnl_link *l, const struct nlattr *linkinfo)
 {
 	const struct nlattr *a;
 
-	mnl_attr_for_each_nested(a, linkinfo) if (mnl_attr_get_type(a) == IFLA_INFO_KIND) return !strcmp(
-		mnl_attr_get_str(a), "bridge");
-	return false;
+	mnl_attr_for_each_nested(a, linkinfo)
+	{
+		const char *kind = mnl_attr_get_str(a);
+
+		if (mnl_attr_get_type(a) != IFLA_INFO_KIND)
+			continue;
+		l->bridge = !strcmp(kind, "bridge");
+		l->shares = !strcmp(kind, "macvlan") || !strcmp(kind, "ipvlan");
+	}
 }
 
 static int link_cb(const struct nlmsghdr *nlh, void *arg)
@@ -134,7 +140,7 @@ static int link_cb(const struct nlmsghdr *nlh, void *arg)
 			l->mtu = mnl_attr_get_u32(a);
 			break;
 		case IFLA_LINKINFO:
-			l->bridge = is_bridge(a);
+			take_kind(l, a);
 			break;
 		}
 	}

@@ -26,6 +26,7 @@ struct rtnl_link {
 	char name[IFNAMSIZ];
 	uint8_t mac[6];
 	bool ethernet, up, loopback, bridge, promisc;
+	bool shares; /* macvlan or ipvlan: hears only what is its own or for all */
 	uint32_t mtu;
 };
 

@@ -131,6 +131,10 @@ int vips_check(struct datapath *dp, __be32 addr, unsigned int prefix, const char
 	if (!memcmp(found.mac, mac, 6))
 		return refuse(why, "give another --mac", "the MAC is that of interface %s itself",
 			      found.name);
+	if (found.shares && !(mac[0] & 1))
+		return refuse(why, "give a multicast MAC, such as --mac 03:00:5e:00:00:01",
+			      "interface %s is a macvlan or ipvlan, which hears no unicast MAC but its own",
+			      found.name);
 	inet_ntop(AF_INET, &addr, text, sizeof(text));
 	if (rtnl_addr_exists(dp->rtnl, addr) > 0)
 		return refuse(why, "choose a free address, or `ip addr del` it there",

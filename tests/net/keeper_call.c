@@ -160,6 +160,8 @@ static int call(const char *name, const char *op, char **args)
 		until_exited(&j);
 		return 0;
 	}
+	if (fd >= 0)
+		json_object_set_new(rq, "fd", json_true());
 	if (jsonline_send(&j, rq, &fd, fd >= 0) < 0)
 		die(name);
 	if (fd >= 0)

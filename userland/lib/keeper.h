@@ -22,6 +22,8 @@
  * {"id":N,"error","code","remedy"}, and events {"event":{"kind":…,…}}. Every "ok"
  * has the state after it.
  *
+ * A request that an fd comes with says so: "fd": true.
+ *
  *   op        fields                  what
  *   prepare   -                       (starting, standby) make the control group: {"cgroup","cgroup_id"}
  *   go        node                    starting -> running: the name is ours; {"pid","main"}. node: our name

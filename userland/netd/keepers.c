@@ -129,6 +129,8 @@ void keeper_call(struct keeper *k, json_t *request, int fd, unsigned int timeout
 		r->done = done;
 		r->arg = arg;
 		json_object_set_new(request, "id", json_integer(r->id));
+		if (fd >= 0)
+			json_object_set_new(request, "fd", json_true());
 		err = jsonline_send(&k->line, request, &fd, fd >= 0);
 	}
 	json_decref(request);

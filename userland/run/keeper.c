@@ -224,7 +224,8 @@ static void conn_line(struct conn *c, json_t *line)
 {
 	struct keeper_request rq = {c->serial, json_integer_value(json_object_get(line, "id"))};
 	const char *op = json_string_value(json_object_get(line, "op"));
-	int fd = jsonline_take_fd(&c->line);
+	/* Of two lines that came together the first must not take what belongs to the second. */
+	int fd = json_is_true(json_object_get(line, "fd")) ? jsonline_take_fd(&c->line) : -1;
 
 	for (size_t i = 0; op && i < sizeof(ops) / sizeof(ops[0]); i++) {
 		if (strcmp(op, ops[i].op) == 0) {

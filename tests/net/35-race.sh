@@ -45,3 +45,11 @@ lost=$(cat "$NETDIR"/log/n[13]/netd.log | grep -c 'the socket of race-.* is ende
 refused=$(cat "$NETDIR"/log/n[13]/netd.log | grep -c 'race-.* address in use' || :)
 echo "$refused refused at once, $lost ended after the race"
 assert_eq $((lost + refused)) 6 "losers that were told"
+
+# The end of such a program overtakes the entry that publishes its pid.
+step "a program that ends at once leaves nothing"
+for i in {1..30}; do
+	assert on n1 ssi-run --name "brief-$i" true
+done
+none_left() { [ "$(get n2 apps '[.[] | select(.app | startswith("brief-"))] | length')" = 0 ]; }
+wait_for "no application to be left" 5 none_left

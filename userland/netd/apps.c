@@ -79,19 +79,62 @@ static uint64_t unix_ms(void)
 
 /* ---- removing the claim --------------------------------------------------- */
 
+/* The life of an application that ended; a later one of the same name has another epoch. */
+struct release {
+	struct netd *netd;
+	uint64_t epoch;
+	char name[APP_NAME_MAX];
+};
+
+static void release_done(void *arg, const struct kddm_result *result);
+
+static void release_submit(struct release *r, uint64_t version)
+{
+	struct kddm_batch *b = kddm_batch_new(r->netd->kddm, true);
+
+	if (b && kddm_remove(b, r->netd->sets.apps, r->name, strlen(r->name), version) == 0) {
+		kddm_submit(b, release_done, r);
+		return;
+	}
+	if (b)
+		kddm_batch_free(b);
+	free(r);
+}
+
+/*
+ * A program that ends at once overtakes the entry that publishes its pid, and the cluster may be
+ * without a quorum just then: the claim must not outlive the program in either case.
+ */
+static void release_done(void *arg, const struct kddm_result *result)
+{
+	struct release *r = arg;
+	struct netd *n = r->netd;
+	int status = result->status ? result->status : result->op[0];
+	const struct kddm_object *obj;
+
+	if (n->apps && (status == -ESTALE || status == -EAGAIN || status == -ETIMEDOUT) &&
+	    apps_find(n, r->name, NULL, &obj) && obj->epoch == r->epoch &&
+	    !kddm_find(n->sets.moves, r->name, strlen(r->name)))
+		release_submit(r, obj->version);
+	else
+		free(r);
+}
+
 void apps_release(struct netd *n, const char *name)
 {
 	const struct kddm_object *obj;
-	struct kddm_batch *b;
+	struct release *r;
 	struct app_value v;
 
 	if (!apps_find(n, name, &v, &obj) || v.node != member_self(n->member))
 		return;
-	b = kddm_batch_new(n->kddm, true);
-	if (b && kddm_remove(b, n->sets.apps, name, strlen(name), obj->version) == 0)
-		kddm_submit(b, NULL, NULL);
-	else if (b)
-		kddm_batch_free(b);
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		return;
+	r->netd = n;
+	r->epoch = obj->epoch;
+	snprintf(r->name, sizeof(r->name), "%s", name);
+	release_submit(r, obj->version);
 }
 
 /* ---- starting -------------------------------------------------------------- */
@@ -517,7 +560,7 @@ static void ctl_app_op(struct netd *n, struct ctl_request *r, json_t *args, cons
 	json_t *request;
 
 	if (!name || !apps_find(n, name, &v, NULL)) {
-		ctl_fail(r, CTL_FAILED, "netctl apps lists them", "%s: no such application",
+		ctl_fail(r, CTL_FAILED, "`netctl apps` lists them", "%s: no such application",
 			 name ? name : "");
 		return;
 	}

@@ -234,9 +234,11 @@ static void ctl_moves(void *arg, struct ctl_request *r, json_t *args)
 	ctl_ok(r, list);
 }
 
+/* Of its first process, as in `netctl apps`, or of one that listens, as in `netctl ports`. */
 static bool app_by_pid(struct netd *n, uint32_t node, uint32_t pid, char *app)
 {
 	const struct kddm_object *obj;
+	struct port_value port;
 	struct app_value v;
 
 	kddm_for_each(n->sets.apps, obj)
@@ -245,6 +247,14 @@ static bool app_by_pid(struct netd *n, uint32_t node, uint32_t pid, char *app)
 		if (v.node != node || v.pid != pid)
 			continue;
 		snprintf(app, APP_NAME_MAX, "%.*s", (int)obj->key_len, (const char *)obj->key);
+		return true;
+	}
+	kddm_for_each(n->sets.ports, obj)
+	{
+		object_read(obj, &port, sizeof(port));
+		if (port.node != node || port.pid != pid || !*port.app)
+			continue;
+		snprintf(app, APP_NAME_MAX, "%s", port.app);
 		return true;
 	}
 	return false;
@@ -288,7 +298,7 @@ static bool app_by_port(struct netd *n, const char *vip, uint8_t proto, uint16_t
 	return false;
 }
 
-/* By name, by a port it listens on, or by the pid of its root process. */
+/* By name, by a port it listens on, or by the pid of a process. */
 static bool app_resolve(struct netd *n, json_t *args, char *app, bool *bad)
 {
 	const char *name = ctl_arg_string(args, "app", NULL, bad);
@@ -349,12 +359,15 @@ static void ctl_migrate(void *arg, struct ctl_request *r, json_t *args)
 		return;
 	}
 	if (!found || !apps_find(n, app, &v, NULL)) {
-		ctl_fail(r, CTL_FAILED, "netctl apps lists them", "%s: no such application",
-			 *app ? app : "there");
+		if (*app)
+			ctl_fail(r, CTL_FAILED, "`netctl apps` lists them", "%s: no such application", app);
+		else
+			ctl_fail(r, CTL_FAILED, "`netctl apps` and `netctl ports` show what can",
+				 "no application has this port or pid");
 		return;
 	}
 	if (!member_find(n->member, node)) {
-		ctl_fail(r, CTL_FAILED, "netctl nodes lists them", "%s: no such node", node);
+		ctl_fail(r, CTL_FAILED, "`netctl nodes` lists them", "%s: no such node", node);
 		return;
 	}
 	if (v.node == member_find(n->member, node) && v.state == APP_RUNNING) {

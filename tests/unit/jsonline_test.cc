@@ -233,6 +233,28 @@ TEST_F(Jsonline, PeerGone)
 	json_decref(obj);
 }
 
+TEST_F(Jsonline, SendNowNeverWaits)
+{
+	json_t *obj = json_pack("{s:s}", "op", "logs"), *got = NULL, *big;
+	int sent = 0, r;
+
+	while ((r = jsonline_send_now(&a, obj, NULL, 0)) == 0)
+		sent++;
+	EXPECT_EQ(-EAGAIN, r) << "the other side does not read";
+	EXPECT_GT(sent, 0);
+	for (int i = 0; i < sent; i++) {
+		ASSERT_EQ(1, jsonline_recv(&b, &got));
+		EXPECT_TRUE(json_equal(obj, got));
+		json_decref(got);
+	}
+	EXPECT_EQ(-EAGAIN, jsonline_fill(&b)) << "half a line was sent";
+	EXPECT_EQ(0, jsonline_send_now(&a, obj, NULL, 0));
+	big = json_pack("{s:o}", "s", json_string(std::string(JSONLINE_NOW_MAX, 'x').c_str()));
+	EXPECT_EQ(-EMSGSIZE, jsonline_send_now(&a, big, NULL, 0));
+	json_decref(big);
+	json_decref(obj);
+}
+
 static ino_t inode(int fd)
 {
 	struct stat st;

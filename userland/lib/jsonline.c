@@ -62,7 +62,7 @@ static int wait_for(int fd, short events)
 }
 
 /* One sendmsg(); fds ride on its first byte. */
-static ssize_t send_some(int fd, const char *data, size_t len, const int *fds, int n)
+static ssize_t send_some(int fd, const char *data, size_t len, const int *fds, int n, int flags)
 {
 	union {
 		struct cmsghdr align;
@@ -83,7 +83,7 @@ static ssize_t send_some(int fd, const char *data, size_t len, const int *fds, i
 		c->cmsg_len = CMSG_LEN(sizeof(int) * n);
 		memcpy(CMSG_DATA(c), fds, sizeof(int) * n);
 	}
-	sent = sendmsg(fd, &msg, MSG_NOSIGNAL);
+	sent = sendmsg(fd, &msg, MSG_NOSIGNAL | flags);
 	return sent < 0 ? -errno : sent;
 }
 
@@ -98,7 +98,7 @@ int jsonline_send(struct jsonline *j, const json_t *obj, const int *fds, int n)
 	if (!text)
 		return -errno;
 	while (done < len) {
-		ssize_t r = send_some(j->fd, text + done, len - done, fds, n);
+		ssize_t r = send_some(j->fd, text + done, len - done, fds, n, 0);
 
 		if (r == -EAGAIN)
 			r = wait_for(j->fd, POLLOUT);
@@ -110,6 +110,27 @@ int jsonline_send(struct jsonline *j, const json_t *obj, const int *fds, int n)
 			done += r;
 	}
 	return 0;
+}
+
+int jsonline_send_now(struct jsonline *j, const json_t *obj, const int *fds, int n)
+{
+	_free_ char *text = NULL;
+	ssize_t sent;
+	size_t len;
+
+	if (n < 0 || n > JSONLINE_FDS)
+		return -EINVAL;
+	text = jsonline_text(obj, &len);
+	if (!text)
+		return -errno;
+	if (len > JSONLINE_NOW_MAX)
+		return -EMSGSIZE;
+	do
+		sent = send_some(j->fd, text, len, fds, n, MSG_DONTWAIT);
+	while (sent == -EINTR);
+	if (sent >= 0 && (size_t)sent < len)
+		return -EPROTO;
+	return sent < 0 ? (int)sent : 0;
 }
 
 /* Keeps the fds of a received message; too many of them are closed. */

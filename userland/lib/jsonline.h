@@ -16,6 +16,7 @@
 
 #define JSONLINE_MAX (1 << 20)
 #define JSONLINE_FDS 4
+#define JSONLINE_NOW_MAX (16 << 10) /* goes into a UNIX socket whole or not at all */
 
 struct jsonline {
 	int fd; /* owned */
@@ -32,6 +33,9 @@ void jsonline_close(struct jsonline *j);
 /* Blocking write of one object, with fds (n may be 0; at most JSONLINE_FDS).
  * 0 or -errno; -EMSGSIZE when the line is too long: nothing was sent. */
 int jsonline_send(struct jsonline *j, const json_t *obj, const int *fds, int n);
+/* The same for a loop, on a UNIX socket: all of it now or nothing. -EAGAIN: the
+ * other side does not read; -EMSGSIZE: longer than JSONLINE_NOW_MAX. */
+int jsonline_send_now(struct jsonline *j, const json_t *obj, const int *fds, int n);
 /* Blocking read; *out is a new reference. 1, 0 at end of stream, or -errno. */
 int jsonline_recv(struct jsonline *j, json_t **out);
 /* Nonblocking halves: take what the socket has (>=0 bytes, 0 is EOF, -EAGAIN,

@@ -131,12 +131,13 @@ void keeper_call(struct keeper *k, json_t *request, int fd, unsigned int timeout
 		json_object_set_new(request, "id", json_integer(r->id));
 		if (fd >= 0)
 			json_object_set_new(request, "fd", json_true());
-		err = jsonline_send(&k->line, request, &fd, fd >= 0);
+		err = jsonline_send_now(&k->line, request, &fd, fd >= 0);
 	}
 	json_decref(request);
 	if (err < 0) {
 		free(r);
-		done(arg, -ENOTCONN, NULL, NULL);
+		/* One that is stopped, and reads nothing, is not gone; netd must not wait for it. */
+		done(arg, err == -EAGAIN ? -ETIMEDOUT : -ENOTCONN, NULL, NULL);
 		return;
 	}
 	r->next = k->requests;

@@ -18,6 +18,8 @@
 #include "transport.h"
 #include "userland/lib/log.h"
 
+#define ACCEPT_BATCH 16
+
 struct secure_listener {
 	struct secure *secure;
 	struct secure_listener *next;
@@ -521,6 +523,21 @@ void secure_cancel(struct secure_conn *c)
 	secure_conn_end(c);
 }
 
+/* Room for one more: whoever has been silent longest goes, so that strangers who
+ * only sit there keep no member out. */
+static void pending_make_room(struct secure *s)
+{
+	struct secure_conn *oldest = NULL;
+
+	if (s->n_pending < SECURE_PENDING_MAX)
+		return;
+	for (struct secure_conn *c = s->conns; c; c = c->next) /* newest first */
+		if (c->pending && !c->ended)
+			oldest = c;
+	if (oldest)
+		secure_conn_end(oldest);
+}
+
 static void accept_one(struct secure_listener *l, int fd)
 {
 	struct secure *s = l->secure;
@@ -528,10 +545,7 @@ static void accept_one(struct secure_listener *l, int fd)
 	struct secure_conn *c;
 
 	transport_accepted(l->address, fd, peer);
-	if (s->n_pending >= SECURE_PENDING_MAX) {
-		close(fd);
-		return;
-	}
+	pending_make_room(s);
 	c = conn_new(s, fd, peer);
 	if (!c) {
 		close(fd);
@@ -556,8 +570,13 @@ static void on_acceptable(uv_poll_t *p, int status, int events)
 	(void)events;
 	if (status < 0)
 		return;
-	while ((fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
+	/* A few at a time: those that came before are heard in between. */
+	for (int i = 0; i < ACCEPT_BATCH; i++) {
+		fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd < 0)
+			return;
 		accept_one(l, fd);
+	}
 }
 
 int secure_listen(struct secure *s, const char *address, struct secure_listener **out)

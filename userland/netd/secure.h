@@ -22,7 +22,7 @@
 #define SECURE_HELLO_MAX    65536
 #define SECURE_IDENTITY_MAX 96
 #define SECURE_TIMEOUT_MS   5000
-#define SECURE_PENDING_MAX  128 /* incoming, not yet authenticated */
+#define SECURE_PENDING_MAX  128 /* incoming, not yet authenticated; more end the oldest */
 
 struct secure;
 struct secure_listener;

@@ -56,6 +56,14 @@ wait_for "everything is back" 5 all_there
 wait_get n2 vips '.[0].nodes[] | select(.node == "n1").mac' 52:54:00:77:01:01 10
 on client ping -q -c 2 -i 0.2 -W 2 $VIP
 
+step "the interface gets another name"
+on n1 sh -c 'ip link set eth0 down; ip link set eth0 name lan0; ip link set lan0 up'
+wait_get n2 vips '.[0].nodes[] | select(.node == "n1") | "\(.dev) \(.state)"' "lan0 up" 20
+on n1 sh -c 'bpftool net show dev lan0 | grep -q dip_tc_in'
+on client ping -q -c 2 -i 0.2 -W 2 $VIP
+on n1 sh -c 'ip link set lan0 down; ip link set lan0 name eth0; ip link set eth0 up'
+wait_for "the address is exposed again" 20 up_on_n1
+
 step "the rule that the kernel had first comes back at the end, foreign routes stay"
 on n1 ip route add 192.0.2.0/24 dev eth0 2>/dev/null || :
 on n1 netctl vip del $VIP

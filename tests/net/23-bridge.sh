@@ -1,14 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# A node whose address is on a bridge, without native XDP: tc decides alone, and everything works as elsewhere.
+# A node's network moves to a bridge, without native XDP: tc decides alone, and everything works as elsewhere.
 . "${TEST_TOP:?}/tests/net/lib.sh"
 cluster_up
-cluster_form
+cluster_vip
 on n1 sh -c 'ip link add br0 type bridge; ip link set br0 address 52:54:00:77:00:01; ip link set br0 up
 	ip link set eth0 master br0; ip addr del 10.77.0.1/24 dev eth0; ip addr add 10.77.0.1/24 dev br0'
 wait_get n2 nodes '[.[] | select(.state == "up")] | length' 3 20
-on n2 netctl vip add $VIP/24
-assert_eq "$(get n2 vips '.[0].nodes[] | select(.node == "n1") | "\(.dev) \(.xdp) \(.state)"')" "br0 none up"
+wait_get n2 vips '.[0].nodes[] | select(.node == "n1") | "\(.dev) \(.xdp) \(.state)"' "br0 none up"
+on n1 sh -c 'bpftool net show dev br0 | grep -q dip_tc_in'
+on n1 sh -c 'bpftool net show dev eth0 | grep -q dip_' && fail "programs are left on eth0" || :
 
 step "the server is behind the bridge"
 redis n1

@@ -391,7 +391,7 @@ static void expose(struct datapath *dp, struct vip *v)
 	const char *self = datapath_node_name(dp, datapath_self(dp));
 	struct rtnl_link link = {};
 	struct vips_why why = {};
-	bool fresh = !v->exposed;
+	bool fresh;
 	char dev[IFNAMSIZ];
 	int err;
 
@@ -403,8 +403,10 @@ static void expose(struct datapath *dp, struct vip *v)
 			 why.text[0] ? why.text : "the interface is down");
 		return;
 	}
-	if (v->exposed && v->link.index != link.index)
+	/* another interface, or another name: programs are pinned by it */
+	if (v->exposed && (v->link.index != link.index || strcmp(v->link.name, link.name)))
 		withdraw(dp, v);
+	fresh = !v->exposed;
 	v->link = link;
 	err = datapath_load(dp);
 	if (err) {

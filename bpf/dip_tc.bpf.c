@@ -101,6 +101,12 @@ __noinline int parse_skb(struct __sk_buff *skb, struct dip_flow *f, __u32 dir)
 	return f->malformed;
 }
 
+static __always_inline void read_skb(struct __sk_buff *skb, struct dip_flow *f, __u32 dir)
+{
+	parse_skb(skb, f, dir);
+	f->eth = NULL; /* as it is; now the verifier knows, too */
+}
+
 /* Rewrite the MACs: from this node (to whose MAC it came) to a peer, and out. */
 static __always_inline int send_on(struct __sk_buff *skb, const struct dip_conf *c, const struct dip_flow *f,
 				   __u16 node)
@@ -171,7 +177,7 @@ static __always_inline void arp_in(struct __sk_buff *skb, const struct dip_table
 		return;
 	tpa.a4 = load_be32(data + ETH_HLEN_ + 24);
 	vip = dip_vip_find(t, DIP_INET, &tpa);
-	if (vip && dip_mac(data) == dip_mac(vip->mac))
+	if (vip && dip_mac_at(data) == dip_mac(vip->word))
 		take(skb);
 }
 
@@ -186,7 +192,7 @@ int dip_tc_in(struct __sk_buff *skb)
 		arp_in(skb, &t);
 	if (skb->mark && skb->mark == t.conf->mark)
 		return released(skb, t.conf);
-	parse_skb(skb, &f, DIP_IN);
+	read_skb(skb, &f, DIP_IN);
 	if (f.flags & DIP_F_LATER)
 		frag_recall(&f);
 	r = dip_steer(&t, &f, bpf_jiffies64());
@@ -202,7 +208,7 @@ int dip_tc_tap(struct __sk_buff *skb)
 	struct dip_flow f = {0};
 	struct dip_tables t = dip_tables();
 
-	parse_skb(skb, &f, DIP_IN);
+	read_skb(skb, &f, DIP_IN);
 	if (!(f.flags & DIP_F_ADDR))
 		return TC_ACT_SHOT;
 	vip = dip_vip_find(&t, f.family, &f.laddr);
@@ -254,7 +260,7 @@ static __always_inline int to_vip(struct __sk_buff *skb, const struct dip_tables
 	struct dip_flow f = {0};
 	struct dip_result r;
 
-	parse_skb(skb, &f, DIP_IN);
+	read_skb(skb, &f, DIP_IN);
 	r = dip_steer(t, &f, bpf_jiffies64());
 	if (r.verdict == DIP_HOLD && tap)
 		bpf_clone_redirect(skb, tap, 0);
@@ -273,7 +279,7 @@ int dip_tc_out(struct __sk_buff *skb)
 
 	if (skb->protocol == bpf_htons(ETHER_ARP))
 		return arp_out(skb, &t);
-	parse_skb(skb, &f, DIP_OUT);
+	read_skb(skb, &f, DIP_OUT);
 	if (f.flags & DIP_F_ADDR && dip_vip_find(&t, f.family, &f.raddr))
 		return to_vip(skb, &t);
 	r = dip_egress(&t, &f, bpf_jiffies64());

@@ -35,6 +35,7 @@ static __noinline int xdp_steer_any(struct xdp_md *ctx)
 	struct dip_flow f = {0};
 
 	parse_xdp(ctx, &f);
+	f.eth = NULL; /* as it is; now the verifier knows, too */
 	if (!(f.flags & DIP_F_ADDR))
 		return XDP_PASS;
 	return xdp_decide(&t, &f, bpf_jiffies64());

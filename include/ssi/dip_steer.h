@@ -52,6 +52,7 @@ struct dip_tables {
 struct dip_flow {
 	union dip_addr raddr, laddr;
 	__u64 dmac, smac; /* as in memory, zero extended; 0: do not matter */
+	const __u8 *eth;  /* where they are still to be read, or NULL */
 	__be16 rport, lport;
 	__u8 family; /* DIP_INET, DIP_INET6 */
 	__u8 proto;
@@ -272,25 +273,45 @@ DIP_INLINE int dip_lease_valid(const struct dip_conf *c, __u64 now)
 	return now < DIP_LOAD(c->lease_expiry);
 }
 
-DIP_INLINE __u64 dip_mac(const __u8 *p)
+/* The MAC in the first six bytes of a word. */
+DIP_INLINE __u64 dip_mac(__u64 word)
 {
-	struct dip_peer m = {.word = 0};
+	struct dip_peer m = {.word = word};
 
-	m.mac[0] = p[0];
-	m.mac[1] = p[1];
-	m.mac[2] = p[2];
-	m.mac[3] = p[3];
-	m.mac[4] = p[4];
-	m.mac[5] = p[5];
+	m.flags = 0;
+	m.pad = 0;
 	return m.word;
+}
+
+/* Two bytes more are read: in an Ethernet header something always follows. */
+DIP_INLINE __u64 dip_mac_at(const __u8 *p)
+{
+#ifdef __bpf__
+	return dip_mac(*(const __u64 *)p);
+#else
+	__u64 v;
+
+	__builtin_memcpy(&v, p, sizeof(v));
+	return dip_mac(v);
+#endif
+}
+
+DIP_INLINE __u64 dip_dmac(const struct dip_flow *f)
+{
+	return f->eth ? dip_mac_at(f->eth) : f->dmac;
+}
+
+DIP_INLINE __u64 dip_smac(const struct dip_flow *f)
+{
+	return f->eth ? dip_mac_at(f->eth + 6) : f->smac;
 }
 
 /* Did the frame come to one node's own MAC (and not to the one all share)? */
 DIP_INLINE int dip_unicast(const struct dip_vip *v, const struct dip_flow *f)
 {
-	struct dip_peer mac = {.word = f->dmac};
+	struct dip_peer mac = {.word = dip_dmac(f)};
 
-	return f->dmac && !(mac.mac[0] & 1) && f->dmac != dip_mac(v->mac);
+	return mac.word && !(mac.mac[0] & 1) && mac.word != dip_mac(v->word);
 }
 
 /*
@@ -306,7 +327,7 @@ DIP_INLINE struct dip_result dip_elsewhere(const struct dip_ctx *x, const struct
 
 	if (DIP_LIKELY(!dip_unicast(x->vip, f)) || !node)
 		return dip_say(x, DIP_DROP, reason, node);
-	from = dip_peer_find(x->c, f->smac);
+	from = dip_peer_find(x->c, dip_smac(f));
 	if (from && from != x->self)
 		return dip_say(x, DIP_DROP, DIP_R_FORWARD_AGAIN, node);
 	if (!(DIP_LOAD(x->c->peers[node & (DIP_NODES_MAX - 1)].word)))

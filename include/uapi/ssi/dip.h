@@ -169,9 +169,14 @@ union dip_addr {
 
 struct dip_vip {
 	union dip_addr addr;
-	__u8 family;   /* DIP_INET, DIP_INET6; 0: empty slot */
-	__u8 index;    /* 0..15 */
-	__u8 mac[6];   /* the shared MAC, in ARP payloads */
+	union {
+		__u64 word;
+		struct {
+			__u8 mac[6]; /* the shared MAC, in ARP payloads */
+			__u8 family; /* DIP_INET, DIP_INET6; 0: empty slot */
+			__u8 index;  /* 0..15 */
+		};
+	};
 	__u32 ifindex; /* where it is exposed on this node */
 	__u32 flags;   /* must be 0 */
 };

@@ -16,7 +16,6 @@
 . "${TEST_TOP:?}/tests/lib.sh"
 
 VIP=10.77.0.100
-VIP6=fd77::100
 
 cluster() { "$CLUSTER" "$@"; }
 

@@ -60,3 +60,16 @@ assert_eq "$(get n2 nodes '.[] | select(.node == "n1") | "\(.state) \(.incarnati
 on n1 pkill -CONT -x ssi-run
 on n3 netctl migrate walker n2
 wait_get n1 apps '.[0].node' n2
+
+step "a supervisor is killed in the middle of a move, at any moment: its name is free again"
+gone() { same_value n3 apps length 0 && same_value n3 moves length 0; }
+on n2 netctl signal walker KILL
+wait_for "no application" 10 gone
+for ms in 1 2 3 5 8 13 20 30 50 80 130; do
+	on n1 ssi-run --detach --name walker sleep 1000
+	on n3 netctl migrate walker n2 >"$TMP/move" 2>&1 &
+	on n1 sh -c "sleep $(printf '0.%03d' $ms); pkill -KILL -x ssi-run" || :
+	wait
+	on n2 pkill -KILL -x ssi-run || : # it was there already
+	wait_for "no application after $ms ms: $(tail -n 1 "$TMP/move")" 10 gone
+done

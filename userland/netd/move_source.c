@@ -252,7 +252,9 @@ static void source_thawed(void *arg, int status, json_t *ok, json_t *error)
 		apps_release(s->netd, s->app);
 	datapath_hold_release(s->netd->datapath, s->app);
 	move_record_remove(s->netd, s->app);
-	source_end(s, move_error(NULL, "not moved, it runs on where it was: %s", s->why));
+	source_end(s, move_error(NULL, status == -ENOTCONN ? "not moved, and it ended where it was: %s"
+							   : "not moved, it runs on where it was: %s",
+				 s->why));
 	source_unref(s);
 }
 
@@ -264,7 +266,7 @@ static void source_aborted(struct move_source *s, const struct move_value *m)
 		source_ask(s, json_pack("{ss}", "op", "thaw"), -1, MOVE_KEEPER_MS, source_thawed);
 	else {
 		s->pending++;
-		source_thawed(s, 0, NULL, NULL);
+		source_thawed(s, source_keeper(s) ? 0 : -ENOTCONN, NULL, NULL);
 	}
 }
 

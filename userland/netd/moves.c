@@ -208,9 +208,23 @@ static void move_updated(void *arg, const struct kddm_object *old, const struct 
 	move_changed(arg, obj);
 }
 
+/* The move decided, while it lasted, what becomes of a supervisor's end. */
+static void move_removed(void *arg, const struct kddm_object *old)
+{
+	struct netd *n = arg;
+	char app[APP_NAME_MAX];
+	struct app_value v;
+
+	snprintf(app, sizeof(app), "%.*s", (int)old->key_len, (const char *)old->key);
+	if (n->moves->settled && apps_find(n, app, &v, NULL) && v.node == member_self(n->member) &&
+	    keepers_connect(apps_keepers(n->apps), app) < 0)
+		apps_release(n, app);
+}
+
 static const struct kddm_linker move_linker = {
 	.insert = move_changed,
 	.update = move_updated,
+	.remove = move_removed,
 };
 
 /* ---- commands ---------------------------------------------------------------------- */

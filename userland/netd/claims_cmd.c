@@ -98,7 +98,8 @@ static void cmd_ports(void *arg, struct ctl_request *ctl, json_t *args)
 	size_t count = 0;
 
 	if (bad || (node && !number)) {
-		ctl_fail(ctl, bad ? CTL_USAGE : CTL_FAILED, "netctl ports [:PORT] [--node NODE] [--app APP]",
+		ctl_fail(ctl, bad ? CTL_USAGE : CTL_FAILED,
+			 bad ? "netctl ports [:PORT] [--node NODE] [--app APP]" : "`netctl nodes` lists them",
 			 bad ? "an argument was not understood" : "there is no node %s", node);
 		json_decref(list);
 		return;

@@ -14,10 +14,7 @@
 
 #include "userland/lib/cleanup.h"
 #include "userland/lib/log.h"
-
-#ifndef NETSSI_VERSION
-#define NETSSI_VERSION "0.1"
-#endif
+#include "userland/lib/version.h"
 
 static const char usage[] =
 	"Usage: ssi-run [OPTION]... [--] CMD [ARG]...\n"
@@ -199,7 +196,7 @@ static int one_option(struct run_opts *o, int c, const char **name, char *arg)
 		fputs(usage, stdout);
 		return 0;
 	case 'v':
-		puts("ssi-run (netssi) " NETSSI_VERSION);
+		puts("ssi-run " SSI_VERSION);
 		return 0;
 	case ':':
 		return bad_option("%s needs a value; see ssi-run --help", arg);

@@ -3,4 +3,4 @@
 $(call prog_static,vm-agent,tests/vm/agent.c)
 $(call prog_static,vmexec,tests/vm/vmexec.c)
 $(call prog_static,vmswitch,tests/vm/switch.c)
-VM_TESTS += $(addprefix tests/vm/,guests.sh member.sh steps.sh)
+VM_TESTS += $(addprefix tests/vm/,guests.sh member.sh web.sh steps.sh)

@@ -5,5 +5,5 @@ $(call prog_static,count-client,tests/net/count_client.c,)
 $(call prog_static,rawsend,tests/net/rawsend.c,)
 
 NET_TESTS += $(addprefix tests/net/,05-cluster.sh 10-form.sh 11-bad-input.sh 12-netctl.sh 20-vip.sh 21-repair.sh 22-refusal.sh 23-bridge.sh \
-	30-redis.sh 33-local.sh 34-pin.sh 35-race.sh 36-many.sh 36-open.sh 40-netd-restart.sh 41-node-death.sh 42-fence.sh 50-move.sh 51-supervisor.sh 52-move-faults.sh 53-udp.sh \
+	30-redis.sh 33-local.sh 34-pin.sh 35-race.sh 36-many.sh 36-open.sh 40-netd-restart.sh 41-node-death.sh 42-fence.sh 43-leave.sh 50-move.sh 51-supervisor.sh 52-move-faults.sh 53-udp.sh \
 	60-malformed.sh 61-hostile.sh)

@@ -611,7 +611,8 @@ static void fence_one(struct netd *n, const char *name)
 
 	if (!k)
 		return;
-	log_err("application %s ends: this node was cut off and others may have taken it over", name);
+	log_err("application %s ends here: this node was cut off or left, others may have taken it over",
+		name);
 	keeper_call(k, json_pack("{ss}", "op", "discard"), -1, KEEPER_TIMEOUT_MS, keeper_ignore, NULL);
 }
 

@@ -16,6 +16,7 @@
 #include "userland/netd/kddm_set.h"
 #include "userland/netd/member.h"
 #include "userland/netd/netd.h"
+#include "userland/netd/objects.h"
 
 #define TOKEN_TTL_S	3600
 #define TOKEN_TTL_MAX_S (30 * 86400)
@@ -152,6 +153,24 @@ static void cmd_join(void *arg, struct ctl_request *r, json_t *args)
 		member_join(n->member, &machine, peer, secret, changed, ch);
 }
 
+/* Leaving ends what runs here: not by oversight. */
+static bool leave_ends_app(struct netd *n, struct ctl_request *r)
+{
+	const struct kddm_object *obj;
+	struct app_value v;
+
+	kddm_for_each(n->sets.apps, obj)
+	{
+		object_read(obj, &v, sizeof(v));
+		if (v.node != member_self(n->member))
+			continue;
+		ctl_fail(r, CTL_FAILED, "`netctl migrate` it away or stop it; with --force it ends",
+			 "%.*s runs on this node", (int)obj->key_len, (const char *)obj->key);
+		return true;
+	}
+	return false;
+}
+
 static void cmd_leave(void *arg, struct ctl_request *r, json_t *args)
 {
 	struct netd *n = arg;
@@ -177,6 +196,8 @@ static void cmd_leave(void *arg, struct ctl_request *r, json_t *args)
 		ctl_fail(r, CTL_FAILED, "`netctl nodes` lists them", "there is no node '%s'", name);
 		return;
 	}
+	if (node && node == member_self(n->member) && !force && leave_ends_app(n, r))
+		return;
 	ch = change_new(n, r);
 	if (!ch)
 		return;
@@ -195,7 +216,7 @@ static void cmd_token(void *arg, struct ctl_request *r, json_t *args)
 	int s;
 
 	if (bad) {
-		ctl_fail(r, CTL_USAGE, "netctl token [--ttl 1s..30d]", "token: bad arguments");
+		ctl_fail(r, CTL_USAGE, "give 1s to 30d with --ttl", "a token cannot be good for that long");
 		return;
 	}
 	s = member_token(n->member, ttl, token, sizeof(token));

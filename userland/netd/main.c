@@ -87,8 +87,10 @@ static void on_status(void *arg, enum member_status status)
 
 	sd_notifyf(0, "STATUS=%s", member_status_name(status));
 	ctl_publish(n->ctl, "status", json_pack("{ss}", "state", member_status_name(status)));
-	if (status == MEMBER_IDLE)
+	if (status == MEMBER_IDLE) { /* it left: the names of its applications are free again */
 		datapath_leave(n->datapath);
+		apps_fence(n);
+	}
 }
 
 static const struct member_events member_events = {

@@ -109,7 +109,11 @@ static int run_watch(struct netctl *c)
 const struct netctl_command cmd_watch = {
 	.name = "watch",
 	.summary = "live events, one a line (-j: one JSON object a line)",
-	.args = {{.value = "KIND", .kind = VALUE_TEXT, .optional = true, .many = true}},
+	.args = {{.value = "KIND",
+		  .kind = VALUE_CHOICE,
+		  .optional = true,
+		  .many = true,
+		  .choices = "node|vip|port|app|app-removed|app-exited|move|status"}},
 	.options = {{"since", "SEQ", VALUE_NUMBER, NULL,
 		     "begin behind this event, as far back as netd keeps them"}},
 	.run = run_watch,

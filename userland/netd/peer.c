@@ -684,16 +684,19 @@ void peers_flush(struct peers *p)
 	}
 }
 
+/*
+ * Each end pings on the link that is the newest to it. When both connected at the same time these are two,
+ * and each hears nothing on its own: so what counts is when the node was heard, on whichever link.
+ */
 static void tick_links(struct peers *p, struct peer *peer, uint64_t now, bool ping)
 {
-	struct link *l, *next;
+	uint64_t heard = 0;
 
-	for (l = peer->links; l; l = next) {
-		next = l->next;
-		/* Only the newest link is pinged and must speak. */
-		if (l == peer->links && now - l->heard_ms > PEER_SILENCE_MS)
-			link_close(l);
-	}
+	for (struct link *l = peer->links; l; l = l->next)
+		if (l->heard_ms > heard)
+			heard = l->heard_ms;
+	if (now - heard > PEER_SILENCE_MS)
+		link_close(peer->links);
 	if (ping && peer->links)
 		peers_send(p, peer->node, PEER_PING, clock_ns(), NULL, 0);
 }

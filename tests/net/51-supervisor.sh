@@ -21,6 +21,11 @@ on n1 pkill -TERM -o -f 'ssi-run --name trap'
 assert_fails 9 wait $!
 grep -q caught "$TMP/out" || fail "the signal did not arrive"
 
+step "the log of a detached program outlives it"
+on n1 ssi-run --name ended --detach sh -c 'echo broken; exit 3'
+wait_get n1 apps 'length' 0
+on n1 netctl logs ended | grep -q broken || fail "its last words are lost"
+
 step "a move: the supervisor stays, stdio follows"
 mkfifo "$TMP/in"
 on n1 ssi-run --name echo sh -c 'trap "echo caught" USR1; echo ready; while read -r line; do echo "got $line"; done; exit 5' <"$TMP/in" >"$TMP/out" 2>"$TMP/err" &

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "app_log.h"
 #include "ctl.h"
 #include "keepers.h"
 #include "member.h"
@@ -23,6 +24,8 @@
 
 #define KEEPER_TIMEOUT_MS 10000
 #define PEER_TIMEOUT_MS	  15000
+#define LOG_LINES	  1000
+#define LOG_LINES_MAX	  100000
 
 /* One `app-start` on its way: claim the name, then let the keeper go. */
 struct start {
@@ -580,7 +583,18 @@ static void ctl_signal(void *arg, struct ctl_request *r, json_t *args)
 
 static void ctl_logs(void *arg, struct ctl_request *r, json_t *args)
 {
-	ctl_app_op(arg, r, args, "logs");
+	struct netd *n = arg;
+	bool bad = false;
+	const char *app = ctl_arg_string(args, "app", "", &bad);
+	int64_t lines = ctl_arg_int(args, "lines", LOG_LINES, 1, LOG_LINES_MAX, &bad);
+	json_t *left = NULL;
+
+	if (!bad && !apps_find(n, app, NULL, NULL))
+		left = app_log_tail(app, (size_t)lines);
+	if (left)
+		ctl_ok(r, json_pack("[o]", left));
+	else
+		ctl_app_op(n, r, args, "logs");
 }
 
 /* ---- life ---------------------------------------------------------------------- */

@@ -14,8 +14,8 @@
 #include <jansson.h>
 #include <stddef.h>
 
-#define JSONLINE_MAX (1 << 20)
-#define JSONLINE_FDS 4
+#define JSONLINE_MAX	 (1 << 20)
+#define JSONLINE_FDS	 4
 #define JSONLINE_NOW_MAX (16 << 10) /* goes into a UNIX socket whole or not at all */
 
 struct jsonline {

@@ -17,6 +17,7 @@
 #include "keepers.h"
 #include "member.h"
 #include "move.h"
+#include "move_images.h"
 #include "moves.h"
 #include "netd.h"
 #include "peer.h"
@@ -390,6 +391,7 @@ static void keeper_gone(void *arg, struct keeper *k)
 	moves_keeper_gone(n, k);
 	if (!kddm_find(n->sets.moves, keeper_name(k), strlen(keeper_name(k))))
 		apps_release(n, keeper_name(k)); /* else its move decides */
+	move_images_drop(n->loop, keeper_name(k));
 }
 
 static const struct keeper_events keeper_events = {

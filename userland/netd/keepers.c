@@ -48,6 +48,7 @@ struct keepers {
 	const struct keeper_events *events;
 	void *arg;
 	struct keeper *list;
+	bool stopping;
 	uv_fs_event_t dir;
 };
 
@@ -190,6 +191,9 @@ static void keeper_close(struct keeper *k)
 	json_decref(k->hello);
 	jsonline_close(&k->line);
 	uv_close((uv_handle_t *)&k->poll, free_handle);
+	/* Another of its name may be there by now; else what is left of its socket goes. */
+	if (!k->all->stopping)
+		keepers_connect(k->all, k->name);
 }
 
 static int keeper_hello_line(struct keeper *k, json_t *hello)
@@ -341,6 +345,7 @@ void keepers_stop(struct keepers *ks)
 {
 	if (!ks)
 		return;
+	ks->stopping = true;
 	for (struct keeper *k; (k = ks->list);) {
 		json_decref(k->hello);
 		k->hello = NULL; /* nobody is told: the applications go on */

@@ -11,6 +11,8 @@
 #include "netd.h"
 #include "peer.h"
 
+#define MOVE_IMAGE_DIR NETD_RUN_DIR "/images"
+
 #define MOVE_KEEPER_MS	10000  /* small requests to a keeper */
 #define MOVE_PEER_MS	15000  /* small requests to the other node */
 #define MOVE_APPLIED_MS 5000   /* an entry reaches both sides */

@@ -252,8 +252,9 @@ static void source_thawed(void *arg, int status, json_t *ok, json_t *error)
 		apps_release(s->netd, s->app);
 	datapath_hold_release(s->netd->datapath, s->app);
 	move_record_remove(s->netd, s->app);
-	source_end(s, move_error(NULL, status == -ENOTCONN ? "not moved, and it ended where it was: %s"
-							   : "not moved, it runs on where it was: %s",
+	source_end(s, move_error(NULL,
+				 status == -ENOTCONN ? "not moved, and it ended where it was: %s"
+						     : "not moved, it runs on where it was: %s",
 				 s->why));
 	source_unref(s);
 }

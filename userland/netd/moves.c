@@ -15,8 +15,6 @@
 #include "userland/lib/log.h"
 #include "warmup.h"
 
-#define IMAGE_DIR NETD_RUN_DIR "/images"
-
 /* ---- records ------------------------------------------------------------------ */
 
 bool move_read(struct netd *n, const char *app, struct move_value *out, const struct kddm_object **obj)
@@ -62,9 +60,9 @@ const char *move_why(int status, json_t *error)
 
 json_t *move_image_request(const char *op, const char *app)
 {
-	char dir[sizeof(IMAGE_DIR) + APP_NAME_MAX + 1];
+	char dir[sizeof(MOVE_IMAGE_DIR) + APP_NAME_MAX + 1];
 
-	snprintf(dir, sizeof(dir), IMAGE_DIR "/%s", app);
+	snprintf(dir, sizeof(dir), MOVE_IMAGE_DIR "/%s", app);
 	return json_pack("{ss ss}", "op", op, "dir", dir);
 }
 

@@ -209,8 +209,7 @@ bool netctl_put_peer(json_t *args, const char *text)
 	bool plain = is_addr(text);
 
 	if (!plain && (!split_service(text, &p) || !*p.vip || strchr(text, '/'))) {
-		print_error(EXIT_USAGE, "write ADDR, ADDR:PORT or [ADDR6]:PORT",
-			    "bad address '%s'", text);
+		print_error(EXIT_USAGE, "write ADDR, ADDR:PORT or [ADDR6]:PORT", "bad address '%s'", text);
 		return false;
 	}
 	json_object_set_new(args, "addr", json_string(plain ? text : p.vip));
@@ -271,8 +270,9 @@ const char *netctl_value_wrong(enum value_kind kind, const char *choices, const 
 
 	switch (kind) {
 	case VALUE_NODE:
-		return is_name(text, strlen(text)) ? NULL
-						   : "use letters, digits, '.', '_' and '-', as `netctl nodes` shows";
+		return is_name(text, strlen(text))
+			       ? NULL
+			       : "use letters, digits, '.', '_' and '-', as `netctl nodes` shows";
 	case VALUE_APP:
 		return is_name(text, strlen(text)) ? NULL
 						   : "give the name of an application, see `netctl apps`";

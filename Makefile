@@ -47,8 +47,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := all
 Q := $(if $(filter 1,$(V)),,@)
 
-CHECKS := check check-unit check-net check-vm
-HOST_GOALS := help tree clean distclean install uninstall
+CHECKS := check check-full check-unit check-fuzz check-net check-vm
+HOST_GOALS := help deps tree clean distclean install uninstall
 GOALS := $(or $(MAKECMDGOALS),all)
 
 .PHONY: all $(HOST_GOALS) $(CHECKS) demo bench lint format manifest stage
@@ -57,7 +57,7 @@ GOALS := $(or $(MAKECMDGOALS),all)
 INSIDE := $(wildcard /.netssi-tree)
 ifeq ($(INSIDE),)
 ifeq ($(filter-out all install uninstall,$(GOALS)),)
-INSIDE := $(shell scripts/native-ready 2>/dev/null && echo native)
+INSIDE := $(shell scripts/native ready 2>/dev/null && echo native)
 endif
 endif
 
@@ -65,17 +65,23 @@ help:
 	@echo 'make                 build everything'
 	@echo 'sudo make demo       the main job on guests: one IP, a real server, a live move (KEEP=1 leaves it up)'
 	@echo 'sudo make check      one representative of every test, lint included, under 25 minutes'
+	@echo 'sudo make check-full that, and what takes hours: thousands of simulated schedules (SEED=N SCHEDULES=N), resumed'
 	@echo 'make check-unit      unit tests, without root, seconds'
 	@echo 'sudo make check-net  cluster in network namespaces on the running kernel'
 	@echo 'sudo make check-vm   cluster of guests on the stock Debian 13 kernel'
+	@echo 'make check-fuzz      fuzzers of what comes from peers, programs and disks (FUZZ_SECONDS=10 each)'
 	@echo 'sudo make bench      benchmarks; SUITE=NAME for one of: steer kddm dip migrate stream ipc'
 	@echo 'make lint            format, static checks, dependency arrows; make format FILES="..." mends the format'
+	@echo 'sudo make deps       install the packages that a machine of a cluster builds and runs with (Debian 13)'
 	@echo 'sudo make install    install under DESTDIR and prefix ($(prefix)); uninstall removes it again'
 	@echo 'sudo make tree       only make or refresh the Debian 13 tree ($(TREE))'
 	@echo 'make clean           remove what was built, keep the tree; distclean removes both'
 	@echo
 	@echo 'V=1 shows commands and all test output; O=DIR builds elsewhere; TESTS="a b" runs just these tests;'
 	@echo 'KDIR=DIR names the kernel headers; W=error turns warnings into errors'
+
+deps:
+	@scripts/native install
 
 tree:
 	@TREE='$(TREE)' scripts/tree build
@@ -132,6 +138,8 @@ UNIT_TESTS :=
 NET_TESTS :=
 VM_TESTS :=
 BENCH_SUITES :=
+FULL_TESTS :=
+FUZZERS :=
 LINT :=
 DEPFILES :=
 
@@ -215,7 +223,7 @@ endif
 $(O)/flags: ;
 
 -include packaging/build.mk bpf/build.mk userland/build.mk ckpt/build.mk kmod/build.mk docs/build.mk
--include tests/unit/build.mk tests/net/build.mk tests/vm/build.mk tests/bench/build.mk
+-include tests/unit/build.mk tests/fuzz/build.mk tests/full/build.mk tests/net/build.mk tests/vm/build.mk tests/bench/build.mk
 -include $(sort $(DEPFILES))
 
 all: $$(sort $$(ALL)) manifest
@@ -239,7 +247,7 @@ stage: manifest
 	$(Q)scripts/install stage $(O)/manifest $(O)/stage
 
 # ---- tests --------------------------------------------------------------------------------------
-export O TREE V
+export O TREE V FUZZ_SECONDS SEED SCHEDULES
 RUN = tests/run --log $(O)/log
 pick = $(if $(TESTS),$(foreach t,$(TESTS),$(filter $t %/$t %/$t.sh,$1)),$1)
 need_root = @[ "$$(cat /proc/self/uid_map | awk '{ print $$3; exit }')" -gt 1 ] && [ $$EUID = 0 ] || \
@@ -247,15 +255,20 @@ need_root = @[ "$$(cat /proc/self/uid_map | awk '{ print $$3; exit }')" -gt 1 ] 
 
 check-unit: $$(UNIT_TESTS)
 	@$(RUN) unit $(call pick,$(UNIT_TESTS))
-check-net: all
+check-net: all stage
 	$(need_root)
 	@$(RUN) net $(call pick,$(NET_TESTS))
+check-fuzz: $$(FUZZERS)
+	@$(RUN) fuzz tests/fuzz/run.sh
 check-vm: all stage
 	$(need_root)
 	@$(RUN) vm $(call pick,$(VM_TESTS))
-check: all stage $$(UNIT_TESTS)
+check: all stage $$(UNIT_TESTS) $$(LINT) $$(FUZZERS)
 	$(need_root)
-	@$(RUN) lint scripts/lint unit $(UNIT_TESTS) net $(NET_TESTS) vm $(VM_TESTS)
+	@$(RUN) lint scripts/lint unit $(UNIT_TESTS) fuzz tests/fuzz/run.sh net $(NET_TESTS) vm $(VM_TESTS)
+# The same again in its full size, and what takes hours.
+check-full: check
+	@MANY=64 $(RUN) net tests/net/82-many-nodes.sh full $(call pick,$(FULL_TESTS))
 demo: all stage
 	$(need_root)
 	@tests/vm/demo

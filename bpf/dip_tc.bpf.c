@@ -2,7 +2,7 @@
 /*
  * The tc side of the data path.
  *   dip_tc_in   interface, ingress: accept (pkt_type), drop, send on, hold
- *   dip_tc_tap  hold TAP, ingress: what netd writes back goes to the interface
+ *   dip_tc_tap  hold device, ingress: what is given back goes to the interface
  *               where the VIP is, marked so that it is not steered again
  *   dip_tc_out  interface, egress: only who may answer answers; what a program
  *               of this node sends to a VIP comes back in when it is this node's;

@@ -106,20 +106,29 @@ void ckpt_repair_off(const pid_t *pids)
 	fds_each(pids, repair_off, NULL);
 }
 
+#ifndef TCPI_OPT_USEC_TS
+#define TCPI_OPT_USEC_TS 64
+#endif
+
 /*
  * The frozen original went on retransmitting, with timestamps that grew; a peer takes nothing older than the
- * newest that it saw (PAWS).
+ * newest that it saw (PAWS). From 6.7 on the lowest bit of the value is no time: it says that the clock
+ * counts microseconds, and must stay as it was.
  */
 static void advance_clock(void *arg, const struct ckpt_fd *f)
 {
 	_close_ int fd = get_tcp(f);
+	uint32_t ticks = *(uint32_t *)arg;
 	struct tcp_info info;
 	int value;
 
 	if (fd < 0 || int_option(fd, IPPROTO_TCP, TCP_REPAIR) != 1 || tcp_state(fd, &info) < 0 ||
 	    !(info.tcpi_options & TCPI_OPT_TIMESTAMPS))
 		return;
-	value = int_option(fd, IPPROTO_TCP, TCP_TIMESTAMP) + (int)*(uint32_t *)arg;
+	if (info.tcpi_options & TCPI_OPT_USEC_TS)
+		ticks *= 1000;
+	ticks = (ticks + 1) & ~1u;
+	value = (int)((uint32_t)int_option(fd, IPPROTO_TCP, TCP_TIMESTAMP) + ticks);
 	setsockopt(fd, IPPROTO_TCP, TCP_TIMESTAMP, &value, sizeof(value));
 }
 

@@ -9,6 +9,15 @@ tmpdir
 
 json_array() { jq -e 'type == "array" and all(.[]; type == "object")' >/dev/null; }
 
+step "who is in no cluster has nothing to watch"
+assert_fails 4 on n1 netctl watch 2>"$TMP/err"
+assert_match "$(cat "$TMP/err")" 'not a member .*netctl init'
+
+step "init with an address that is not this machine's"
+assert_fails 1 on n1 netctl init --addr 192.0.2.7 2>"$TMP/err"
+cat "$TMP/err"
+assert_fails 4 on n1 netctl nodes 2>/dev/null
+
 step "every list is an array of objects, and has text for people"
 on n1 groupadd -f netssi
 cluster netd n1 stop
@@ -24,7 +33,32 @@ for what in status nodes vips ports apps moves sets stats version help check; do
 done
 assert_match "$(on n2 netctl)" '^healthy: 3 of 3 nodes' "bare netctl"
 assert_match "$(get n1 nodes '.[0].since')" '^20[0-9-]{8}T[0-9:.]{12}Z$' "a time"
-assert_eq "$(get n3 nodes '[.[] | select(.lease_ms == null)] | length')" 0 "nodes whose lease is unknown"
+assert_eq "$(get n3 nodes '[.[] | select(.lease_left_ms == null)] | length')" 0 "nodes whose lease is unknown"
+
+step "what does not exist is an error, what is only not there is an empty list"
+assert_fails 1 on n1 netctl ports --app nobody 2>"$TMP/err"
+assert_match "$(cat "$TMP/err")" 'no application nobody; .netctl apps. lists them'
+assert_fails 1 on n1 netctl ports --node n9 2>"$TMP/err"
+assert_eq "$(get n1 "ports :9" length)" 0
+assert_fails 1 on n1 netctl logs nobody 2>"$TMP/err"
+
+step "help on two words"
+on n1 netctl vip --help | grep -q 'Usage: netctl vip del ADDR'
+on n1 netctl help port | grep -q 'Usage: netctl port add'
+assert_fails 2 on n1 netctl vip 2>"$TMP/err"
+
+step "signal says what it did, logs shows as many lines as it was told"
+on n1 ssi-run --detach --name talker sh -c 'echo one; echo two; trap "echo three" USR1; while :; do sleep 0.1; done'
+written() { on n1 netctl logs talker | grep -q "$1"; }
+wait_for "the first lines" 5 written two
+assert_eq "$(on n2 netctl signal talker USR1)" "sent SIGUSR1 to talker"
+wait_for "its answer" 5 written three
+assert_eq "$(on n3 netctl logs talker --lines 0)" ""
+assert_eq "$(on n3 netctl logs talker --lines 1)" three
+on n1 netctl signal talker KILL
+gone() { same_value n1 apps length 0; }
+wait_for "the end" 5 gone
+assert_eq "$(on n1 netctl logs talker --lines 0)" ""
 
 step "the group may look, not change"
 asgroup() { on n1 setpriv --reuid 65534 --regid "$(on n1 getent group netssi | cut -d: -f3)" --clear-groups "$@"; }
@@ -42,19 +76,48 @@ pin() { on n1 netctl port add :7777 node n2 >/dev/null; on n1 netctl port del :7
 wait_for "an event about port 7777" 10 pin
 cluster netd n1 kill
 cluster netd n1 start
-wait_get n1 status '.[0].state' live
+wait_get n1 status '.[0].state' up
 on n1 netctl port add :7778 node n2
 wait_for "an event behind the restart" 10 seen '.kind == "port" and .port == 7778'
 assert seen '.kind == "lost" and .restarted'
 on n1 cat /tmp/watch.json | jq -se '[.[].seq] | . == sort and length == (unique | length)' >/dev/null ||
 	fail "sequence numbers do not grow"
 on n1 sh -c 'kill $(cat /tmp/watch.pid)'
+
+step "a watch is taken up where it ended; a number that is not kept any more is told"
+last=$(on n1 cat /tmp/watch.json | jq -s '[.[].seq] | max')
+on n1 netctl port del :7778
+since() { on n1 timeout "$1" netctl watch -j --since "$2" || [ $? = 124 ]; }
+since 1 "$last" | jq -se '.[0].seq == '"$((last + 1))"' and (map(select(.kind == "lost")) | length == 0)' >/dev/null ||
+	fail "the watch did not go on behind $last"
+for number in 5 $((last + 1000000)); do
+	since 1 $number | jq -se '.[0] | .kind == "lost" and .restarted' >/dev/null || fail "since $number: nothing is said"
+done
+{ on n1 timeout 1 netctl watch --since 5 || :; } | grep -q 'what was before is missing'
+on n1 netctl port add :7778 node n2
 on n1 netctl port del :7778
 
 step "completion knows nodes and addresses"
 complete() { on n1 netctl --complete "$@" | tr '\n' ' '; }
 assert_eq "$(complete port add :1 node n)" "n1 n2 n3 "
 assert_eq "$(complete vip del 10.)" "$VIP "
+
+# As readline calls it: the line, and words cut at ':', too.
+tab()
+{
+	on n1 bash -c '. /usr/local/share/bash-completion/completions/netctl
+		COMP_LINE=$1 COMP_POINT=${#1} COMPREPLY=()
+		read -ra COMP_WORDS <<<"${1//:/ : }"
+		_netctl netctl "${COMP_WORDS[-1]}" "${COMP_WORDS[-2]}"
+		echo "${COMPREPLY[*]}"' bash "$1"
+}
+assert_eq "$(tab 'netctl mi')" migrate
+assert_eq "$(tab 'netctl port add :99 node n')" "n1 n2 n3"
+assert_eq "$(tab 'netctl port add :99 ')" node
+assert_eq "$(tab 'netctl ports --node ')" "n1 n2 n3"
+assert_eq "$(tab 'netctl ports --no')" --node
+assert_eq "$(tab 'netctl vip del 10.7')" $VIP
+assert_eq "$(tab 'netctl watch st')" status
 
 step "repeating is no error"
 for twice in 1 2; do on n1 netctl port add :99/udp node n3 >"$TMP/out.$twice"; done

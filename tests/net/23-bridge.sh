@@ -20,10 +20,7 @@ done
 
 step "it moves away and back under a client"
 tmpdir
-on client count-client -i 10 $VIP >"$TMP/count" 2>"$TMP/err" &
-counter=$!
-counting() { grep -q '^[0-9]' "$TMP/count"; }
-wait_for "the client counts" 5 counting
+count_begin -i 10
 for to in n2 n1; do
 	on n3 netctl migrate redis-server $to
 	wait_get n3 "ports :6379" '.[0].node' $to
@@ -31,9 +28,7 @@ for to in n2 n1; do
 		assert_eq "$(on $n timeout 3 redis-cli -h $VIP PING)" PONG "from $n, server on $to"
 	done
 done
-on client pkill -TERM -x count-client
-wait $counter || fail "the connection broke: $(cat "$TMP/err") $(tail -n 1 "$TMP/count")"
-tail -n 1 "$TMP/count"
+count_end
 
 step "unowned ports and echo requests"
 for port in 1 2 3 4 5 6; do

@@ -30,7 +30,7 @@ wait_get n2 "ports --app many" length 3000 5
 
 step "the program is killed"
 on n1 pkill -KILL -f many.py
-wait_get n3 "ports --app many" length 0 10
+wait_get n3 ports '[.[] | select(.app == "many")] | length' 0 10
 assert_fails 1 on client timeout 3 nc -z -w 2 $VIP 20000
 for n in n1 n2 n3; do
 	grep -q 'declared dead' "$NETDIR/log/$n/netd.log" && fail "$n was busy for longer than its lease" || :

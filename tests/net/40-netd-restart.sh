@@ -8,10 +8,7 @@ tmpdir
 redis n2
 wait_for "an answer" 5 answers
 
-on client count-client -i 2 -c 5 $VIP >"$TMP/count" 2>"$TMP/err" &
-counter=$!
-counting() { grep -q '^[0-9]' "$TMP/count"; }
-wait_for "the client counts" 5 counting
+count_begin -i 2 -c 5
 for round in 1 2 3; do
 	for n in n2 n1; do
 		step "netd on $n killed, round $round"
@@ -28,9 +25,7 @@ cluster netd n2 start
 wait_get n2 "ports :6379" '.[0].node' n2
 assert_eq "$(get n2 apps '.[0] | "\(.app) \(.node) \(.state)"')" "redis-server n2 running"
 
-on client pkill -TERM -x count-client
-wait $counter || fail "connections broke: $(cat "$TMP/err") $(tail -n 1 "$TMP/count")"
-tail -n 1 "$TMP/count"
+count_end
 
 step "claims made while netd was away are found"
 cluster netd n2 kill

@@ -33,13 +33,11 @@ step "the leader dies, a standby on n3 takes over"
 redis n1
 on n3 ssi-run --detach --standby redis-server --port 6379 --protected-mode no --save ''
 wait_for "an answer" 5 answers
-on client count-client -w -i 5 $VIP >"$TMP/count" 2>"$TMP/err" &
-counting() { grep -q '^[0-9]' "$TMP/count"; }
-wait_for "the client counts" 5 counting
+count_begin -w -i 5
 death n1
 wait_for "the standby answers" 10 answers
 wait_get n2 "ports :6379" '.[0].node' n3
-wait_for "the old connection is reset" 10 grep -q 'connection lost' "$TMP/err"
+wait_for "the old connection is reset" 10 grep -q 'connection lost' "$TMP/count.err"
 lines=$(wc -l <"$TMP/count")
 again() { [ "$(wc -l <"$TMP/count")" -gt $((lines + 10)) ]; }
 wait_for "the client counts again" 10 again

@@ -12,9 +12,7 @@ silent() { on n2 netctl explain 10.77.0.250 $VIP:6379 2>/dev/null | grep -q LEAS
 
 redis n2
 wait_for "an answer" 5 answers
-on client count-client -w -i 10 $VIP >"$TMP/count" 2>"$TMP/err" &
-counting() { grep -q '^[0-9]' "$TMP/count"; }
-wait_for "the client counts" 5 counting
+count_begin -w -i 10
 assert [ "$(vip_sockets)" -gt 0 ]
 
 step "n2 is cut off from the other nodes only: the client still reaches it, it must not answer"

@@ -12,6 +12,8 @@
 #	wait_get NODE CMD JQ-FILTER VALUE [SECONDS]	until that value is VALUE
 #	redis NODE [SSI-RUN-OPTION...]	a redis server as application, reachable on $VIP
 #	cli ARG...			redis-cli on the client through $VIP
+#	count_begin OPTION...		count-client on the client, in the background as $COUNTER, told by $TMP/count
+#	count_end			... ends; it noticed nothing but pauses
 #	now_ms				milliseconds of the monotonic clock
 . "${TEST_TOP:?}/tests/lib.sh"
 
@@ -55,7 +57,7 @@ cluster_over()
 	if [ "${rc:-0}" != 0 ] && [ "${rc:-0}" != 77 ]; then
 		for node in n1 n2 n3; do
 			echo "---- netd on $node:"
-			tail -n 30 "$NETDIR/log/$node/netd.log" 2>/dev/null || :
+			tail -n "${NETD_LINES:-30}" "$NETDIR/log/$node/netd.log" 2>/dev/null || :
 		done
 	fi
 	cluster down
@@ -115,3 +117,17 @@ cli() { on client timeout 5 redis-cli -h $VIP "$@"; }
 owner_is() { same_value "$1" "ports :6379" '.[0].node' "$2"; }
 no_owner() { same_value "$1" "ports :6379" 'length' 0; }
 answers() { [ "$(on client timeout 2 redis-cli -h $VIP PING 2>/dev/null)" = PONG ]; }
+
+counting() { grep -q '^[0-9]' "$TMP/count"; }
+count_begin()
+{
+	on client count-client "$@" $VIP >"$TMP/count" 2>"$TMP/count.err" &
+	COUNTER=$!
+	wait_for "the client counts" 5 counting
+}
+count_end()
+{
+	on client pkill -TERM -x count-client
+	wait $COUNTER || fail "connections broke: $(cat "$TMP/count.err") $(tail -n 1 "$TMP/count")"
+	tail -n 1 "$TMP/count"
+}

@@ -541,7 +541,7 @@ TEST_F(NetctlTalk, StatusVerdictAndExit)
 
 	answer(healthy);
 	EXPECT_EQ(EXIT_OK, run({"status", "--check"}, &out, &err));
-	EXPECT_EQ("healthy: 3 of 3 nodes are up, n2 leads\n", out);
+	EXPECT_EQ("healthy: 3 of 3 nodes up, n2 leads\n", out);
 	answer(cut);
 	EXPECT_EQ(EXIT_NO_QUORUM, run({"status", "--check"}, &out, &err));
 	EXPECT_EQ("failed: no lease; check the network\n", out);

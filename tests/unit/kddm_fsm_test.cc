@@ -147,10 +147,12 @@ struct Entry {
 		req.n_ops++;
 		return *this;
 	}
-	Entry &node(uint8_t kind, uint32_t number, const char *name = "", uint64_t incarnation = 0)
+	Entry &node(uint8_t kind, uint32_t number, const char *name = "", uint64_t incarnation = 0,
+		    uint8_t flags = 0)
 	{
 		node_info info = {};
 
+		info.flags = flags;
 		info.number = number;
 		info.raft_id = 1000 + number;
 		info.incarnation = incarnation ? incarnation : number * 100;
@@ -317,6 +319,28 @@ TEST_F(KddmFsm, NewLifeDropsWhatTheOldOneOwned)
 	EXPECT_NE(r.find("a"), nullptr);
 	r.apply(Entry().node(KDDM_OP_NODE_UP, 2, "", 250).done()); // machine restarted
 	EXPECT_EQ(r.find("a"), nullptr);
+}
+
+TEST_F(KddmFsm, FlagsOfANodeBelongToItsLife)
+{
+	auto flags = [&] { return nodes_get(r.f->nodes, 2)->flags; };
+
+	r.apply(Entry().node(KDDM_OP_NODE_UP, 2, "", 0, NODE_SERVES).done());
+	EXPECT_EQ(flags(), NODE_SERVES);
+	r.apply(Entry().node(KDDM_OP_NODE_LEASE, 2, "", 0, NODE_AWAY).done());
+	EXPECT_EQ(flags(), NODE_SERVES | NODE_AWAY);
+	r.apply(Entry().node(KDDM_OP_NODE_UP, 2).done()); // the same life says that it does not serve
+	EXPECT_EQ(flags(), NODE_AWAY);
+	r.apply(Entry().node(KDDM_OP_NODE_UP, 2, "", 250, NODE_SERVES).done()); // rebooted: not yet
+	EXPECT_EQ(flags(), 0);
+	r.apply(Entry().node(KDDM_OP_NODE_UP, 2, "", 250, NODE_SERVES).done());
+	r.apply(Entry().node(KDDM_OP_NODE_DEAD, 2, "", 250).done());
+	EXPECT_EQ(flags(), 0);
+	// nobody becomes a witness but by joining as one, and stays one
+	r.apply(Entry().node(KDDM_OP_NODE_UP, 2, "", 251, NODE_WITNESS).done());
+	EXPECT_EQ(flags(), 0);
+	r.apply(Entry().node(KDDM_OP_NODE_JOIN, 9, "w", 0, NODE_WITNESS | NODE_SERVES).done());
+	EXPECT_EQ(nodes_by_name(r.f->nodes, "w")->flags, NODE_WITNESS);
 }
 
 TEST_F(KddmFsm, NamesAreUniqueAndNumbersStay)

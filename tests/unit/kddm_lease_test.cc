@@ -71,6 +71,40 @@ TEST(Lease, GrantNeedsAMajorityOfOurTermInALaterRound)
 	EXPECT_EQ(g.sent_ns, 10 * MS);
 }
 
+TEST(Lease, LongLeaseEndsWhenItsHolderHasWrittenAnother)
+{
+	Keeper keeper(0);
+	node_info n = up(2);
+	lease_renew r = {7, 5 * MS, 0, 0, 10000, 0};
+	lease_grant g;
+
+	EXPECT_EQ(lease_keeper_away(keeper.k.get(), &n), -1); // nothing heard
+	n.lease_ms = 10000;
+	lease_keeper_renew(keeper.k.get(), &n, &r, 6 * MS);
+	EXPECT_EQ(lease_keeper_away(keeper.k.get(), &n), 1);
+	keeper.round(7 * MS);
+	lease_keeper_ack(keeper.k.get(), 1, keeper.k->round, 5);
+	lease_keeper_ack(keeper.k.get(), 2, keeper.k->round, 5);
+	ASSERT_TRUE(lease_keeper_grant(keeper.k.get(), &n, LEASE, &g));
+	ASSERT_EQ(g.lease_ms, 10000u);
+	// its netd is back, the tables still have the long lease: not yet
+	r = {7, 100 * MS, 0, 0, 0, 0};
+	lease_keeper_renew(keeper.k.get(), &n, &r, 101 * MS);
+	EXPECT_EQ(lease_keeper_away(keeper.k.get(), &n), 0);
+	EXPECT_EQ(lease_keeper_wanted(keeper.k.get(), &n, LEASE, 102 * MS), 10000u);
+	EXPECT_FALSE(lease_keeper_overdue(keeper.k.get(), &n, LEASE, 9000 * MS));
+	// a settled renewal of before the stop, late: means nothing
+	r = {7, 4 * MS, 0, 0, 0, LEASE_SETTLED};
+	lease_keeper_renew(keeper.k.get(), &n, &r, 103 * MS);
+	EXPECT_EQ(lease_keeper_wanted(keeper.k.get(), &n, LEASE, 104 * MS), 10000u);
+	r = {7, 200 * MS, 0, 0, 0, LEASE_SETTLED};
+	lease_keeper_renew(keeper.k.get(), &n, &r, 201 * MS);
+	EXPECT_EQ(lease_keeper_wanted(keeper.k.get(), &n, LEASE, 202 * MS), 0u);
+	n.lease_ms = 0;
+	EXPECT_FALSE(lease_keeper_overdue(keeper.k.get(), &n, LEASE, 600 * MS));
+	EXPECT_TRUE(lease_keeper_overdue(keeper.k.get(), &n, LEASE, 700 * MS));
+}
+
 TEST(Lease, HolderCountsFromSending)
 {
 	lease_holder h;
@@ -305,16 +339,18 @@ struct Voters : testing::Test {
 	{
 		kddm_fsm_clear(&f);
 	}
-	void node(uint32_t number, uint8_t state)
+	void node(uint32_t number, uint8_t state, uint8_t flags = 0)
 	{
 		node_info i = up(number);
+
+		i.flags = flags;
 
 		i.raft_id = number;
 		i.state = state;
 		snprintf(i.name, sizeof(i.name), "n%u", number);
 		snprintf(i.address, sizeof(i.address), "a%u", number);
-		kddm_object_free(kddm_set_insert(f.nodes, kddm_object_new(f.nodes, &i.number,
-									  sizeof(i.number), &i, sizeof(i))));
+		kddm_object_free(kddm_set_insert(f.nodes, kddm_object_new(&i.number, sizeof(i.number), &i,
+									  sizeof(i))));
 	}
 	void settle(unsigned max = 3)
 	{
@@ -391,6 +427,31 @@ TEST_F(Voters, DeadOneIsReplacedFirstAndStaysWithoutReplacement)
 	settle();
 	EXPECT_EQ(role(2), MEMBER_VOTER);
 	EXPECT_EQ(role(3), MEMBER_STANDBY);
+}
+
+TEST_F(Voters, WitnessVotesBeforeOthers)
+{
+	node(1, NODE_UP);
+	node(2, NODE_UP);
+	settle();
+	EXPECT_EQ(count(MEMBER_VOTER), 1u);
+	node(3, NODE_UP, NODE_WITNESS);
+	settle();
+	EXPECT_EQ(count(MEMBER_VOTER), 3u);
+	node(4, NODE_UP);
+	node(5, NODE_UP, NODE_WITNESS);
+	settle();
+	EXPECT_EQ(role(3), MEMBER_VOTER);
+	EXPECT_EQ(role(5), MEMBER_VOTER);
+	EXPECT_EQ(role(2), MEMBER_STANDBY);
+	EXPECT_EQ(count(MEMBER_VOTER), 3u);
+	node(3, NODE_DEAD, NODE_WITNESS);
+	settle();
+	EXPECT_EQ(role(2), MEMBER_VOTER);
+	node(3, NODE_UP, NODE_WITNESS);
+	settle();
+	EXPECT_EQ(role(3), MEMBER_VOTER);
+	EXPECT_EQ(count(MEMBER_VOTER), 3u);
 }
 
 TEST_F(Voters, ThoseThatLeftAreRemovedAndSuccessorsFound)

@@ -30,7 +30,7 @@ TEST(KddmSet, AgreesWithMapInContentAndOrder)
 
 		if (rng() % 3) {
 			kddm_object *obj =
-				kddm_object_new(set, key.data(), key.size(), value.data(), value.size());
+				kddm_object_new(key.data(), key.size(), value.data(), value.size());
 
 			kddm_object_free(kddm_set_insert(set, obj));
 			model[key] = value;
@@ -71,7 +71,7 @@ TEST(KddmSet, LinkReportsWhatIsThere)
 	Seen seen;
 
 	for (const char *key : {"b", "a", "c"})
-		kddm_set_insert(set, kddm_object_new(set, key, 1, "", 0));
+		kddm_set_insert(set, kddm_object_new(key, 1, "", 0));
 	kddm_link(set, &linker, &seen);
 	EXPECT_EQ(seen.log, "+a+b+c");
 	kddm_set_free(set);

@@ -592,17 +592,30 @@ TEST_F(Pinned, ToolsReadWithoutNetd)
 	dip_bpf_close(ro);
 }
 
-TEST_F(Pinned, TablesOfAnotherVersionAreNotTouched)
+TEST_F(Pinned, TablesOfAnotherVersionGiveWayToFreshOnes)
 {
+	bool reused = true;
+	dip_bpf *old, *ro;
+
 	ASSERT_EQ(load(), 0) << dip_bpf_error();
-	dip_bpf_mem(d)->conf->abi = DIP_ABI + 1;
-	dip_lease_set(dip_bpf_mem(d), 4711);
-	dip_bpf_close(d);
+	EXPECT_FALSE(dip_bpf_foreign(d));
+	old = d;
+	dip_bpf_mem(old)->conf->abi = DIP_ABI - 1;
+	dip_lease_set(dip_bpf_mem(old), 4711);
 	d = nullptr;
-	EXPECT_EQ(load(), -EPROTO);
+	// who only reads says so, and the lease of other tables is not written
+	EXPECT_EQ(dip_bpf_open(&ro, dir.c_str()), -EPROTO);
 	EXPECT_NE(strstr(dip_bpf_error(), "another netssi version"), nullptr);
-	d = nullptr;
-	EXPECT_EQ(access((dir + "/dip_conf").c_str(), F_OK), 0);
+	dip_bpf_lease(dir.c_str(), 0);
+	EXPECT_EQ(dip_bpf_mem(old)->conf->lease_expiry, 4711u);
+	ASSERT_EQ(load(&reused), 0) << dip_bpf_error();
+	EXPECT_FALSE(reused);
+	EXPECT_TRUE(dip_bpf_foreign(d));
+	EXPECT_EQ(dip_bpf_mem(d)->conf->abi, (unsigned)DIP_ABI);
+	EXPECT_EQ(dip_bpf_mem(old)->conf->lease_expiry, 4711u); // its programs go on with it
+	dip_bpf_close(old);
+	ASSERT_EQ(dip_bpf_open(&ro, dir.c_str()), 0) << dip_bpf_error(); // ours are pinned
+	dip_bpf_close(ro);
 }
 
 TEST_F(Pinned, LeftoversOfACrashAreMadeAnew)

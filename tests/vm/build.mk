@@ -3,4 +3,17 @@
 $(call prog_static,vm-agent,tests/vm/agent.c)
 $(call prog_static,vmexec,tests/vm/vmexec.c)
 $(call prog_static,vmswitch,tests/vm/switch.c)
-VM_TESTS += $(addprefix tests/vm/,guests.sh member.sh web.sh steps.sh)
+$(call prog_static,tipc_attack,tests/vm/tipc_attack.c,)
+VM_TESTS += $(addprefix tests/vm/,guests.sh member.sh secure.sh failure.sh web.sh steps.sh)
+
+# The tests of the modules, run by scripts in a guest.
+define guest_test
+ALL += $(O)/tests/$1
+DEPFILES += $(patsubst %.o,%.d,$(call objs,asan,$2))
+$(O)/tests/$1: $(call objs,asan,$2) $(O)/asan/ssi.a
+	$$(call say,LD,$$@)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CXX) $$(LDFLAGS) $$(SANITIZE) -o $$@ $$^ -lgtest -lgtest_main -lpthread -lmnl
+endef
+$(eval $(call guest_test,hold_test,tests/vm/hold_test.cc))
+VM_TESTS += tests/vm/hold.sh

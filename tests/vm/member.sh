@@ -30,3 +30,24 @@ wait_get n1 nodes '.[] | select(.node == "n3").state' dead 15
 cluster start n3
 wait_get n1 nodes '.[] | select(.node == "n3").state' up 60
 assert_eq "$(on n3 systemctl --failed --plain --no-legend)" "" "failed units on n3"
+
+step "netd is stopped for good: --cleanup takes all of it out of the kernel"
+kernel()
+{
+	on n3 sh -c 'ip rule; ip -N route show table all | sort; ip neigh show nud permanent; bridge fdb show dev eth0 | sort
+		ls /sys/fs/bpf; find /sys/fs/cgroup -name "ssi-*"; nft list tables; tipc bearer list; lsmod | grep -c "^ssi_core"
+		cat /proc/sys/net/ipv4/conf/eth0/accept_local; ip -o link | grep -c ssi-hold' || :
+}
+on n1 netctl vip add $VIP/24
+on n3 ssi-run --detach --name nap sleep 1000
+wait_get n3 vips '[.[0].nodes[] | .state] | unique | join(" ")' up
+assert_match "$(kernel)" 'lookup 7946'
+assert_fails 1 on n3 netd --cleanup 2>/dev/null
+on n3 netctl signal nap KILL
+wait_get n3 apps length 0
+on n3 systemctl stop netd
+on n3 netd --cleanup
+kernel | tee /dev/stderr | grep -E '7946|netssi|ssi-|proto 77|eth:eth0' && fail "that was left"
+assert_eq "$(on n3 sh -c 'lsmod | grep -c "^ssi_core" || :')" 0 "modules"
+assert_eq "$(on n3 ip -o link show ssi-hold 2>/dev/null)" "" "hold device"
+assert_eq "$(on n3 cat /proc/sys/net/ipv4/conf/eth0/accept_local)" 0 accept_local

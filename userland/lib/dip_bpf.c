@@ -42,6 +42,7 @@ struct dip_bpf {
 	size_t flows_size;
 	char dir[PATH_MAX / 2];
 	bool clsact;
+	bool foreign; /* another version's tables were pinned; its programs may still run */
 };
 
 static char error_text[512];
@@ -146,8 +147,11 @@ static void unmap(void *p, size_t size)
 		munmap(p, page_round(size));
 }
 
-/* The three tables behind their fds; what is mapped is freed by dip_bpf_close. */
-static int tables_map(struct dip_bpf *d, int conf, int ports, int flows, bool ro)
+/*
+ * The three tables behind their fds; what is mapped is freed by dip_bpf_close. `mapped`: where libbpf mapped the
+ * ports already (16 MiB that need not be there twice), or NULL.
+ */
+static int tables_map(struct dip_bpf *d, int conf, int ports, int flows, void *mapped, bool ro)
 {
 	size_t conf_size = 0, ports_size = 0;
 	void *p;
@@ -166,7 +170,8 @@ static int tables_map(struct dip_bpf *d, int conf, int ports, int flows, bool ro
 	if (err)
 		return fail_errno(err, "mmap of dip_conf");
 	d->mem.conf = p;
-	err = map_memory(ports, ports_size, ro, &p);
+	p = mapped;
+	err = p ? 0 : map_memory(ports, ports_size, ro, &p);
 	if (err)
 		return fail_errno(err, "mmap of dip_ports");
 	d->mem.ports = p;
@@ -182,6 +187,11 @@ static int tables_map(struct dip_bpf *d, int conf, int ports, int flows, bool ro
 struct dip_mem *dip_bpf_mem(struct dip_bpf *d)
 {
 	return &d->mem;
+}
+
+bool dip_bpf_foreign(const struct dip_bpf *d)
+{
+	return d->foreign;
 }
 
 int dip_bpf_events_fd(const struct dip_bpf *d)
@@ -252,15 +262,44 @@ static int map_reuse(struct bpf_map *map, const char *path)
 	return err ? fail_errno(err, path) : 0;
 }
 
-/* 1: all maps stand and are used again; 0: there are none (any more). */
+/* Are the pinned tables of this version? Only its dip_conf can tell. */
+static int pins_fit(const char *conf)
+{
+	int fd = bpf_obj_get(conf), err;
+	size_t size = 0;
+	void *p;
+
+	if (fd < 0)
+		return fail_errno(fd, conf);
+	err = map_value_size(fd, &size);
+	if (!err && size == sizeof(struct dip_conf))
+		err = map_memory(fd, size, true, &p);
+	close(fd);
+	if (err)
+		return fail_errno(err, conf);
+	if (size != sizeof(struct dip_conf))
+		return 0;
+	err = ((struct dip_conf *)p)->abi == DIP_ABI;
+	unmap(p, size);
+	return err;
+}
+
+/* 1: all maps stand and are used again; 0: there are none (any more), or they are
+ * another version's and stay where they are for now. */
 static int maps_reuse(struct dip_bpf *d)
 {
 	struct bpf_map *map;
 	char path[PATH_MAX];
+	int fit;
 
 	if (pin_path(d, "dip_conf", path) || access(path, F_OK)) {
 		maps_unpin(d);
 		return 0;
+	}
+	fit = pins_fit(path);
+	if (fit <= 0) {
+		d->foreign = !fit;
+		return fit;
 	}
 	bpf_object__for_each_map(map, d->skel->obj)
 	{
@@ -274,6 +313,28 @@ static int maps_reuse(struct dip_bpf *d)
 			return err;
 	}
 	return 1;
+}
+
+/* All maps and programs; first the one that says that the rest is whole. */
+static int pins_remove(const char *dir)
+{
+	char path[PATH_MAX];
+	struct dirent *e;
+	DIR *ls;
+
+	snprintf(path, sizeof(path), "%s/dip_conf", dir);
+	unlink(path);
+	ls = opendir(dir);
+	if (!ls)
+		return -errno;
+	while ((e = readdir(ls))) {
+		if (strncmp(e->d_name, "dip_", 4))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
+		unlink(path);
+	}
+	closedir(ls);
+	return 0;
 }
 
 static int maps_pin(struct dip_bpf *d)
@@ -378,13 +439,15 @@ static int load_over(struct dip_bpf *d, const struct dip_bpf_opts *opts, uint16_
 	if (err)
 		return fail_errno(err, "BPF programs do not load");
 	err = tables_map(d, bpf_map__fd(d->skel->maps.bss_conf), bpf_map__fd(d->skel->maps.bss_ports),
-			 bpf_map__fd(d->skel->maps.bss_flows), false);
+			 bpf_map__fd(d->skel->maps.bss_flows), again ? NULL : d->skel->bss_ports, false);
 	if (err)
 		return err;
 	d->stats_fd = bpf_map__fd(d->skel->maps.dip_stats);
 	err = tables_begin(d, self, again);
 	if (err || opts->no_pin)
 		return err;
+	if (d->foreign)
+		pins_remove(d->dir);
 	err = again ? 0 : maps_pin(d);
 	return err ? err : clock_pin(d);
 }
@@ -406,7 +469,7 @@ static int load(struct dip_bpf *d, const struct dip_bpf_opts *opts, uint16_t sel
 	}
 	*reused = again;
 	err = load_over(d, opts, self, again);
-	if (err && !again && !opts->no_pin) {
+	if (err && !again && !opts->no_pin && !d->foreign) {
 		/* nothing half done */
 		maps_unpin(d);
 		rmdir(d->dir);
@@ -472,7 +535,7 @@ int dip_bpf_open(struct dip_bpf **out, const char *pin_dir)
 	ports = conf < 0 ? conf : open_map(d, "dip_ports");
 	flows = ports < 0 ? ports : open_map(d, "dip_flows");
 	d->stats_fd = flows < 0 ? flows : open_map(d, "dip_stats");
-	err = d->stats_fd < 0 ? d->stats_fd : tables_map(d, conf, ports, flows, true);
+	err = d->stats_fd < 0 ? d->stats_fd : tables_map(d, conf, ports, flows, NULL, true);
 	if (!err && dip_tables_check(&d->mem))
 		err = fail(-EPROTO, "%s holds tables of another netssi version", d->dir);
 	if (conf >= 0)
@@ -494,7 +557,8 @@ void dip_bpf_close(struct dip_bpf *d)
 	if (!d)
 		return;
 	unmap(d->mem.conf, sizeof(struct dip_conf));
-	unmap(d->mem.ports, sizeof(struct dip_slot) * DIP_SLOTS);
+	if (!d->skel || (void *)d->mem.ports != (void *)d->skel->bss_ports)
+		unmap(d->mem.ports, sizeof(struct dip_slot) * DIP_SLOTS);
 	unmap(d->mem.flows, d->flows_size);
 	if (d->skel)
 		dip__destroy(d->skel);
@@ -688,27 +752,14 @@ int dip_bpf_detach(struct dip_bpf *d, const char *name)
 int dip_bpf_unpin(const char *pin_dir)
 {
 	const char *dir = pin_dir ? pin_dir : DIP_PIN_DIR;
-	char path[PATH_MAX];
-	struct dirent *e;
-	DIR *ls;
 	int n;
 
 	n = links_end(dir, NULL);
 	if (n < 0)
 		return fail_errno(n, dir);
-	/* first the one that says the rest is whole */
-	snprintf(path, sizeof(path), "%s/dip_conf", dir);
-	unlink(path);
-	ls = opendir(dir);
-	if (!ls)
-		return errno == ENOENT ? 0 : -errno;
-	while ((e = readdir(ls))) {
-		if (strncmp(e->d_name, "dip_", 4))
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
-		unlink(path);
-	}
-	closedir(ls);
+	n = pins_remove(dir);
+	if (n < 0)
+		return n == -ENOENT ? 0 : n;
 	return rmdir(dir) ? fail_errno(-errno, dir) : 0;
 }
 

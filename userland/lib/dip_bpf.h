@@ -61,6 +61,8 @@ const char *dip_bpf_error(void);
 struct dip_mem *dip_bpf_mem(struct dip_bpf *d);
 int dip_bpf_prog_fd(const struct dip_bpf *d, enum dip_prog prog);
 const char *dip_bpf_prog_name(enum dip_prog prog);
+/* The tables are fresh because those that were pinned are another version's. */
+bool dip_bpf_foreign(const struct dip_bpf *d);
 int dip_bpf_events_fd(const struct dip_bpf *d); /* of the ring buffer map */
 
 /*

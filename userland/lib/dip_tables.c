@@ -302,25 +302,18 @@ void dip_slot_free(struct dip_mem *m, unsigned int vip, bool udp, uint16_t port)
 void dip_slot_own(struct dip_mem *m, unsigned int vip, bool udp, uint16_t port, uint16_t owner,
 		  uint16_t epoch, bool releasing)
 {
-	struct dip_slot s = {.word = 0};
-
-	s.state = DIP_SLOT_OWNED;
-	s.owner = owner;
-	s.epoch = epoch;
-	s.flags = releasing ? DIP_SLOT_RELEASING : 0;
-	slot_change(m, vip, udp, port, s);
+	slot_change(m, vip, udp, port,
+		    (struct dip_slot){.state = DIP_SLOT_OWNED,
+				      .owner = owner,
+				      .epoch = epoch,
+				      .flags = releasing ? DIP_SLOT_RELEASING : 0});
 }
 
 void dip_slot_hold(struct dip_mem *m, unsigned int vip, bool udp, uint16_t port, uint16_t owner,
 		   uint16_t next, uint16_t epoch)
 {
-	struct dip_slot s = {.word = 0};
-
-	s.state = DIP_SLOT_HOLD;
-	s.owner = owner;
-	s.next = next;
-	s.epoch = epoch;
-	slot_change(m, vip, udp, port, s);
+	slot_change(m, vip, udp, port,
+		    (struct dip_slot){.state = DIP_SLOT_HOLD, .owner = owner, .next = next, .epoch = epoch});
 }
 
 /* ---- homes ---- */

@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 
 #include "userland/lib/cleanup.h"
+#include "userland/lib/fdpass.h"
 #include "userland/lib/jsonline.h"
 
 #define READ_CHUNK (64 << 10)
@@ -64,25 +65,12 @@ static int wait_for(int fd, short events)
 /* One sendmsg(); fds ride on its first byte. */
 static ssize_t send_some(int fd, const char *data, size_t len, const int *fds, int n, int flags)
 {
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int) * JSONLINE_FDS)];
-	} control = {0};
+	FDPASS_BUFFER(control, JSONLINE_FDS);
 	struct iovec iov = {.iov_base = (char *)data, .iov_len = len};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	ssize_t sent;
 
-	if (n > 0) {
-		struct cmsghdr *c;
-
-		msg.msg_control = control.buf;
-		msg.msg_controllen = CMSG_SPACE(sizeof(int) * n);
-		c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int) * n);
-		memcpy(CMSG_DATA(c), fds, sizeof(int) * n);
-	}
+	fdpass_put(&msg, control.buf, fds, n);
 	sent = sendmsg(fd, &msg, MSG_NOSIGNAL | flags);
 	return sent < 0 ? -errno : sent;
 }
@@ -188,10 +176,7 @@ static int make_room(struct jsonline *j)
 
 static ssize_t fill(struct jsonline *j, int flags)
 {
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int) * JSONLINE_FDS)];
-	} control;
+	FDPASS_BUFFER(control, JSONLINE_FDS);
 	struct iovec iov;
 	struct msghdr msg = {.msg_iov = &iov,
 			     .msg_iovlen = 1,

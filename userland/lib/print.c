@@ -67,12 +67,12 @@ static bool one_of(const char *word, const char *list)
 
 enum print_style print_state_style(const char *word)
 {
-	if (one_of(word, "up ok yes running owned pinned leader live healthy flipped active"))
+	if (one_of(word, "up ok yes running owned pinned leader healthy flipped active"))
 		return PRINT_GREEN;
 	if (one_of(word, "dead fail error down fenced aborted no lost unreachable drop"))
 		return PRINT_RED;
-	if (one_of(word,
-		   "hold degraded joining starting moving prepared image-complete warn local left idle"))
+	if (one_of(word, "hold degraded joining starting moving prepared image-complete warn local left idle "
+			 "away unheard"))
 		return PRINT_YELLOW;
 	return PRINT_PLAIN;
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "app_cgroup.h"
 #include "app_log.h"
 #include "ctl.h"
 #include "keepers.h"
@@ -160,22 +161,57 @@ static void start_fail(struct start *s, int code, const char *remedy, const char
 	start_free(s);
 }
 
-/* The pid is known once the keeper has started the program. */
+/* The pid is known once the keeper has started the program; told until it stands there. */
+struct publish {
+	struct netd *netd;
+	uint64_t epoch;
+	struct app_value value;
+	char name[APP_NAME_MAX];
+};
+
+static void published(void *arg, const struct kddm_result *result);
+
+static void publish_submit(struct publish *p, uint64_t version)
+{
+	struct kddm_batch *b = kddm_batch_new(p->netd->kddm, true);
+
+	if (b && kddm_put(b, p->netd->sets.apps, p->name, strlen(p->name), &p->value, sizeof(p->value),
+			  version) == 0) {
+		kddm_submit(b, published, p);
+		return;
+	}
+	if (b)
+		kddm_batch_free(b);
+	free(p);
+}
+
+static void published(void *arg, const struct kddm_result *result)
+{
+	struct publish *p = arg;
+	struct netd *n = p->netd;
+	int status = result->status ? result->status : result->op[0];
+	const struct kddm_object *obj;
+	struct app_value v;
+
+	if (n->apps && (status == -ESTALE || status == -EAGAIN || status == -ETIMEDOUT) &&
+	    apps_find(n, p->name, &v, &obj) && obj->epoch == p->epoch && v.state == APP_STARTING)
+		publish_submit(p, obj->version);
+	else
+		free(p);
+}
+
 static void start_publish(struct start *s, uint32_t pid)
 {
 	const struct kddm_object *obj;
-	struct kddm_batch *b;
-	struct app_value v;
+	struct publish *p;
 
-	if (!apps_find(s->netd, s->name, &v, &obj))
+	if (!apps_find(s->netd, s->name, NULL, &obj) || !(p = calloc(1, sizeof(*p))))
 		return;
-	v.state = APP_RUNNING;
-	v.pid = pid;
-	b = kddm_batch_new(s->netd->kddm, true);
-	if (b && kddm_put(b, s->netd->sets.apps, s->name, strlen(s->name), &v, sizeof(v), obj->version) == 0)
-		kddm_submit(b, NULL, NULL);
-	else if (b)
-		kddm_batch_free(b);
+	*p = (struct publish){.netd = s->netd, .epoch = obj->epoch, .value = s->value};
+	p->value.state = APP_RUNNING;
+	p->value.pid = pid;
+	strcpy(p->name, s->name);
+	publish_submit(p, obj->version);
 }
 
 static void start_went(void *arg, int status, json_t *ok, json_t *error)
@@ -242,13 +278,25 @@ static void start_taken(struct start *s)
 	s->waiting = true;
 }
 
+/*
+ * The name is taken, but by a request of this node that was given up: by the same standby, which asked
+ * again, or by one that ended. No supervisor but ours has the name here.
+ */
+static bool start_has_it(struct start *s)
+{
+	struct app_value v;
+
+	return apps_find(s->netd, s->name, &v, NULL) && v.node == member_self(s->netd->member) &&
+	       v.state == APP_STARTING && (!s->standby || !keepers_find(s->netd->apps->keepers, s->name));
+}
+
 static void start_claimed(void *arg, const struct kddm_result *result)
 {
 	struct start *s = arg;
 	int status = result->status ? result->status : result->op[0];
 
 	s->submitted = false;
-	if (status == 0) {
+	if (status == 0 || (status == -EEXIST && start_has_it(s))) {
 		start_go(s);
 	} else if (s->closed) {
 		start_fail(s, CTL_FAILED, NULL, "its supervisor went away");
@@ -319,6 +367,10 @@ static void ctl_app_start(void *arg, struct ctl_request *r, json_t *args)
 	    !name_usable(name)) {
 		ctl_fail(r, CTL_USAGE, "use 1 to 63 letters, digits, '.', '_' and '-'",
 			 "not a name for an application");
+		return;
+	}
+	if (member_witness(n->member, member_self(n->member))) {
+		ctl_fail(r, CTL_FAILED, "start it on another node", "this node is a witness: it only votes");
 		return;
 	}
 	if (start_pending(n->apps, name)) {
@@ -392,6 +444,7 @@ static void keeper_gone(void *arg, struct keeper *k)
 	if (!kddm_find(n->sets.moves, keeper_name(k), strlen(keeper_name(k))))
 		apps_release(n, keeper_name(k)); /* else its move decides */
 	move_images_drop(n->loop, keeper_name(k));
+	app_cgroup_drop(n, keeper_name(k));
 }
 
 static const struct keeper_events keeper_events = {
@@ -457,6 +510,34 @@ static void app_changed(void *arg, const struct kddm_object *obj)
 	ctl_publish(n->ctl, "app", app_json(n, obj));
 }
 
+/*
+ * A name of this node that nobody waits for: taken after all, when the outcome had been unknown for
+ * so long that the start was given up. A standby goes on waiting: for that.
+ */
+static void app_late(struct netd *n, const char *name)
+{
+	for (struct start *s = n->apps->starts; s; s = s->next) {
+		if (strcmp(s->name, name))
+			continue;
+		if (s->waiting && !s->submitted && !s->granted)
+			start_go(s);
+		return;
+	}
+	log_notice("application %s: its start was given up before its name was granted", name);
+	apps_release(n, name);
+}
+
+static void app_inserted(void *arg, const struct kddm_object *obj)
+{
+	struct netd *n = arg;
+	char name[APP_NAME_MAX];
+
+	app_changed(n, obj);
+	snprintf(name, sizeof(name), "%.*s", (int)obj->key_len, (const char *)obj->key);
+	if (n->moves && n->moves->settled && obj->owner == member_self(n->member))
+		app_late(n, name);
+}
+
 static void app_updated(void *arg, const struct kddm_object *old, const struct kddm_object *obj)
 {
 	struct netd *n = arg;
@@ -500,7 +581,7 @@ static void app_entry_done(void *arg, uint64_t index)
 }
 
 static const struct kddm_linker app_linker = {
-	.insert = app_changed,
+	.insert = app_inserted,
 	.update = app_updated,
 	.remove = app_removed,
 	.entry_done = app_entry_done,
@@ -578,7 +659,7 @@ static void ctl_app_op(struct netd *n, struct ctl_request *r, json_t *args, cons
 static void ctl_signal(void *arg, struct ctl_request *r, json_t *args)
 {
 	if (!json_is_integer(json_object_get(args, "sig")))
-		ctl_fail(r, CTL_USAGE, "kill -l lists them", "which signal?");
+		ctl_fail(r, CTL_USAGE, "`kill -l` lists them", "which signal?");
 	else
 		ctl_app_op(arg, r, args, "signal");
 }
@@ -588,10 +669,14 @@ static void ctl_logs(void *arg, struct ctl_request *r, json_t *args)
 	struct netd *n = arg;
 	bool bad = false;
 	const char *app = ctl_arg_string(args, "app", "", &bad);
-	int64_t lines = ctl_arg_int(args, "lines", LOG_LINES, 1, LOG_LINES_MAX, &bad);
+	int64_t lines = ctl_arg_int(args, "lines", LOG_LINES, 0, LOG_LINES_MAX, &bad);
 	json_t *left = NULL;
 
-	if (!bad && !apps_find(n, app, NULL, NULL))
+	if (bad) {
+		ctl_fail(r, CTL_USAGE, "usage: netctl logs APP [--lines 0..100000]", "logs: bad arguments");
+		return;
+	}
+	if (!apps_find(n, app, NULL, NULL))
 		left = app_log_tail(app, (size_t)lines);
 	if (left)
 		ctl_ok(r, json_pack("[o]", left));

@@ -170,6 +170,7 @@ static int claim(struct claims *c, struct kddm_batch *b, const struct port_key *
 	struct port_value v = {.since_ms = now_ms()};
 
 	fill(c, &v, s);
+	datapath_ports_claim(c->netd->datapath, k, v.app);
 	return kddm_grab(b, c->netd->sets.ports, k, sizeof(*k), &v, sizeof(v), KDDM_ABSENT, self_of(c));
 }
 
@@ -270,6 +271,8 @@ static void committed(void *arg, const struct kddm_result *res)
 
 	c->busy = (struct claims_dirty){};
 	c->submitting = false;
+	for (size_t i = 0; i < busy.n && !c->stopped; i++)
+		datapath_ports_claimed(c->netd->datapath, &busy.key[i]);
 	if (res->status && res->status != -ENOTCONN)
 		wait = AGAIN_MS;
 	/* Without membership all is marked again when it comes back. */

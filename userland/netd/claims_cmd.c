@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "apps.h"
 #include "member.h"
 #include "userland/lib/log.h"
 
@@ -97,9 +98,15 @@ static void cmd_ports(void *arg, struct ctl_request *ctl, json_t *args)
 	json_t *list = json_array();
 	size_t count = 0;
 
+	if (!bad && app && !apps_find(n, app, NULL, NULL)) {
+		ctl_fail(ctl, CTL_FAILED, "`netctl apps` lists them", "there is no application %s", app);
+		json_decref(list);
+		return;
+	}
 	if (bad || (node && !number)) {
 		ctl_fail(ctl, bad ? CTL_USAGE : CTL_FAILED,
-			 bad ? "netctl ports [:PORT] [--node NODE] [--app APP]" : "`netctl nodes` lists them",
+			 bad ? "usage: netctl ports [:PORT] [--node NODE] [--app APP]"
+			     : "`netctl nodes` lists them",
 			 bad ? "an argument was not understood" : "there is no node %s", node);
 		json_decref(list);
 		return;
@@ -287,10 +294,12 @@ static bool pin_parse(struct pin *p, json_t *args)
 
 	p->node = node[0] ? member_find(m, node) : 0;
 	if (bad || !port || (strcmp(proto, "tcp") && strcmp(proto, "udp")) || (p->add && !node[0]))
-		ctl_fail(p->ctl, CTL_USAGE, "netctl port add [VIP]:PORT[/udp] node NODE",
+		ctl_fail(p->ctl, CTL_USAGE, "usage: netctl port add [VIP]:PORT[/udp] node NODE",
 			 "an argument was not understood");
 	else if (p->add && (!p->node || !member_alive(m, p->node)))
 		ctl_fail(p->ctl, CTL_FAILED, "`netctl nodes` lists them", "there is no living node %s", node);
+	else if (p->add && member_witness(m, p->node))
+		ctl_fail(p->ctl, CTL_FAILED, "name another node", "%s is a witness: it only votes", node);
 	else if (!pin_keys(p, vip && vip[0] ? vip : NULL, strcmp(proto, "udp") ? IPPROTO_TCP : IPPROTO_UDP,
 			   port))
 		ctl_fail(p->ctl, CTL_FAILED, "`netctl vips` lists them, `netctl vip add` adds one",

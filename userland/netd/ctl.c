@@ -261,7 +261,7 @@ static int start(struct ctl *c, const char *path)
 	}
 	c->lock = take_lock(path);
 	if (c->lock == -EADDRINUSE)
-		log_err("ctl: another netd runs here; stop it first: systemctl stop netd");
+		log_err("ctl: another netd runs here; stop it first: `systemctl stop netd`");
 	else if (c->lock < 0)
 		log_err("ctl: cannot lock %s.lock: %s; run netd as root", path, strerror(-c->lock));
 	if (c->lock < 0)

@@ -21,8 +21,11 @@
  *   sets                    -> set id objects bytes version
  *   init       name? addr? bearer? nodes_min?           -> changed node cluster transport
  *   token      ttl_s?       -> token expires
- *   join       addr port? token|key name? my_addr? bearer?    -> as init
+ *   join       addr port? token|key name? my_addr? bearer? witness?    -> as init
  *   leave      node? force?                             -> changed node
+ *   recover    force?                                   -> changed node given_up[] rejoining[]
+ *   settings                -> key value default text
+ *   set        key value                                -> changed, and as settings
  *   vips                    -> addr prefix dev mode datapath mac state since nodes[node dev xdp state]
  *   vip-add    addr prefix dev? mode? mac?              -> changed, and as vips
  *   vip-del    addr                                     -> changed addr
@@ -40,6 +43,7 @@
  *   signal     app sig
  *   logs       app lines?   -> lines[]
  *   watch      since? kinds?    events: seq time kind …
+ *   key-rotate overlap_s?   -> changed key generation old_until without[]
  *   version                 -> program version protocol kernel
  * "changed": false says that all was as wanted already ("unchanged").
  */

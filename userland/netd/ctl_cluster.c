@@ -113,7 +113,8 @@ static void cmd_init(void *arg, struct ctl_request *r, json_t *args)
 	struct change *ch;
 
 	if (bad) {
-		ctl_fail(r, CTL_USAGE, "netctl init [--name N] [--addr IP] [--bearer IF] [--nodes-min 0..64]",
+		ctl_fail(r, CTL_USAGE,
+			 "usage: netctl init [--name N] [--addr IP] [--bearer IF] [--nodes-min 0..64]",
 			 "init: bad arguments");
 		return;
 	}
@@ -136,8 +137,9 @@ static void cmd_join(void *arg, struct ctl_request *r, json_t *args)
 	struct change *ch;
 	char peer[128];
 
+	machine.witness = ctl_arg_bool(args, "witness", &bad);
 	if (bad || !addr || (!secret && !n->conf.insecure)) {
-		ctl_fail(r, CTL_USAGE, "netctl join ADDR[:PORT] --token-file FILE",
+		ctl_fail(r, CTL_USAGE, "usage: netctl join ADDR[:PORT] --token-file FILE",
 			 "join: an address and a token or key are needed");
 		return;
 	}
@@ -182,7 +184,7 @@ static void cmd_leave(void *arg, struct ctl_request *r, json_t *args)
 	uint32_t node;
 
 	if (bad) {
-		ctl_fail(r, CTL_USAGE, "netctl leave [NODE] [--force]", "leave: bad arguments");
+		ctl_fail(r, CTL_USAGE, "usage: netctl leave [NODE] [--force]", "leave: bad arguments");
 		return;
 	}
 	node = name ? member_find(n->member, name) : member_self(n->member);
@@ -206,6 +208,119 @@ static void cmd_leave(void *arg, struct ctl_request *r, json_t *args)
 		strcpy(ch->left, "-");
 	member_leave(n->member, node == member_self(n->member) ? 0 : node, force, changed, ch);
 }
+
+/* ---- recover ---- */
+
+static void recovered(void *arg, const struct member_error *error, json_t *given_up, json_t *rejoining)
+{
+	struct change *ch = arg;
+
+	if (error)
+		ctl_fail(ch->r, error->code, error->remedy, "%s", error->text);
+	else
+		ctl_ok(ch->r, json_pack("[{s:b, s:s, s:O, s:O}]", "changed", 1, "node",
+					member_self_name(ch->n->member), "given_up", given_up, "rejoining",
+					rejoining));
+	free(ch);
+}
+
+static void cmd_recover(void *arg, struct ctl_request *r, json_t *args)
+{
+	struct netd *n = arg;
+	bool bad = false, force = ctl_arg_bool(args, "force", &bad);
+	struct change *ch;
+
+	if (bad) {
+		ctl_fail(r, CTL_USAGE, "usage: netctl recover [--force]", "recover: bad arguments");
+		return;
+	}
+	ch = change_new(n, r);
+	if (ch)
+		member_recover(n->member, force, recovered, ch);
+}
+
+/* ---- set ---- */
+
+static const struct member_setting *setting_named(const char *key)
+{
+	const struct member_setting *s;
+
+	for (size_t i = 0; key && (s = member_setting(i)); i++)
+		if (!strcmp(s->key, key))
+			return s;
+	return NULL;
+}
+
+static json_t *setting_json(struct netd *n, const struct member_setting *s)
+{
+	return json_pack("{s:s, s:I, s:I, s:s}", "key", s->key, "value",
+			 (json_int_t)member_conf_uint(n->member, s->key, s->fallback), "default",
+			 (json_int_t)s->fallback, "text", s->help);
+}
+
+struct setting_change {
+	struct netd *n;
+	struct ctl_request *r;
+	const struct member_setting *s;
+};
+
+static void setting_done(void *arg, const struct member_error *error)
+{
+	struct setting_change *c = arg;
+	json_t *o;
+
+	if (error) {
+		ctl_fail(c->r, error->code, error->remedy, "%s", error->text);
+	} else {
+		o = setting_json(c->n, c->s);
+		json_object_set_new(o, "changed", json_true());
+		ctl_ok(c->r, json_pack("[o]", o));
+	}
+	free(c);
+}
+
+static void cmd_set(void *arg, struct ctl_request *r, json_t *args)
+{
+	struct netd *n = arg;
+	bool bad = false;
+	const char *key = ctl_arg_string(args, "key", NULL, &bad);
+	const char *value = ctl_arg_string(args, "value", NULL, &bad);
+	const struct member_setting *s = setting_named(key);
+	struct setting_change *c;
+	char now[16];
+	json_t *o;
+
+	if (bad || !value || !s) {
+		ctl_fail(r, CTL_USAGE, "`netctl set` lists them", "there is no setting '%s'", key ?: "");
+		return;
+	}
+	snprintf(now, sizeof(now), "%u", member_conf_uint(n->member, s->key, s->fallback));
+	if (!strcmp(now, value)) {
+		o = setting_json(n, s);
+		json_object_set_new(o, "changed", json_false());
+		ctl_ok(r, json_pack("[o]", o));
+		return;
+	}
+	c = calloc(1, sizeof(*c));
+	if (!c) {
+		ctl_fail(r, CTL_FAILED, "free some memory", "out of memory");
+		return;
+	}
+	*c = (struct setting_change){n, r, s};
+	member_conf_set(n->member, key, value, setting_done, c);
+}
+
+static void cmd_settings(void *arg, struct ctl_request *r, json_t *args)
+{
+	const struct member_setting *s;
+	json_t *list = json_array();
+
+	for (size_t i = 0; (s = member_setting(i)); i++)
+		json_array_append_new(list, setting_json(arg, s));
+	ctl_ok(r, list);
+}
+
+/* ---- token ---- */
 
 static void cmd_token(void *arg, struct ctl_request *r, json_t *args)
 {
@@ -246,6 +361,7 @@ static json_t *address_text(const struct node_info *info)
 struct node_list {
 	struct netd *n;
 	const char *transport;
+	bool secure;
 	json_t *list;
 };
 
@@ -264,8 +380,13 @@ static void add_node(void *arg, const struct member_node *node)
 		      nodes_state_name(info->state), "incarnation", incarnation, "transport", l->transport,
 		      "epoch", (json_int_t)(obj ? obj->epoch : 0), "addr", address_text(info), "peer_addr",
 		      info->address);
+	json_object_set_new(o, "witness", json_boolean(info->flags & NODE_WITNESS));
+	json_object_set_new(o, "serving", json_boolean(info->flags & NODE_SERVES));
+	json_object_set_new(o, "suspect", node->suspect < 0 ? json_null() : json_boolean(node->suspect));
+	json_object_set_new(o, "away", json_boolean(info->flags & NODE_AWAY));
 	json_object_set_new(o, "self", json_boolean(info->number == member_self(l->n->member)));
-	json_object_set_new(o, "lease_ms",
+	json_object_set_new(o, "secure", json_boolean(l->secure));
+	json_object_set_new(o, "lease_left_ms",
 			    node->lease_left_ms ? json_integer(node->lease_left_ms) : json_null());
 	json_object_set_new(o, "latency_us",
 			    node->latency_us >= 0 ? json_integer(node->latency_us) : json_null());
@@ -281,6 +402,7 @@ static json_t *nodes_json(struct netd *n)
 
 	member_cluster(n->member, &c);
 	l.transport = c.transport ?: "";
+	l.secure = !c.insecure;
 	member_each(n->member, add_node, &l);
 	return l.list;
 }
@@ -419,6 +541,9 @@ int ctl_cluster_start(struct netd *n)
 	ctl_register(n->ctl, "init", CTL_ROOT, cmd_init, n);
 	ctl_register(n->ctl, "join", CTL_ROOT, cmd_join, n);
 	ctl_register(n->ctl, "leave", CTL_ROOT | CTL_MEMBER, cmd_leave, n);
+	ctl_register(n->ctl, "recover", CTL_ROOT | CTL_MEMBER, cmd_recover, n);
+	ctl_register(n->ctl, "set", CTL_ROOT | CTL_MEMBER | CTL_QUORUM, cmd_set, n);
+	ctl_register(n->ctl, "settings", CTL_MEMBER, cmd_settings, n);
 	ctl_register(n->ctl, "token", CTL_ROOT | CTL_QUORUM, cmd_token, n);
 	ctl_register(n->ctl, "nodes", CTL_MEMBER, cmd_nodes, n);
 	ctl_register(n->ctl, "sets", CTL_MEMBER, cmd_sets, n);

@@ -16,4 +16,7 @@ int ctl_cluster_start(struct netd *n);
 /* Between ctl_cluster.c and ctl_status.c: the one object of `status`. */
 json_t *ctl_status_object(struct netd *n);
 
+/* key rotate */
+int ctl_key_start(struct netd *n);
+
 #endif

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "userland/lib/cleanup.h"
+#include "userland/lib/fdpass.h"
 #include "userland/lib/log.h"
 #include "userland/netd/ctl_internal.h"
 
@@ -106,25 +107,12 @@ static void wait_events(struct ctl_request *r)
 
 static ssize_t send_line(struct ctl_request *r, struct ctl_line *l)
 {
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int) * JSONLINE_FDS)];
-	} control = {0};
+	FDPASS_BUFFER(control, JSONLINE_FDS);
 	struct iovec iov = {.iov_base = l->data + l->done, .iov_len = l->len - l->done};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	ssize_t sent;
 
-	if (l->n_fds > 0) {
-		struct cmsghdr *c;
-
-		msg.msg_control = control.buf;
-		msg.msg_controllen = CMSG_SPACE(sizeof(int) * l->n_fds);
-		c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int) * l->n_fds);
-		memcpy(CMSG_DATA(c), l->fds, sizeof(int) * l->n_fds);
-	}
+	fdpass_put(&msg, control.buf, l->fds, l->n_fds);
 	do
 		sent = sendmsg(r->in.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (sent < 0 && errno == EINTR);

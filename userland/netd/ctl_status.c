@@ -31,17 +31,20 @@ __attribute__((format(printf, 4, 5))) static void problem(json_t *list, const ch
 static void check_member(struct netd *n, const struct member_cluster *c, json_t *problems)
 {
 	enum member_status s = member_status(n->member);
+	struct member_key key;
 
 	if (c->failure)
-		problem(problems, "error", "see `journalctl -u netd`; free disk space, then restart netd",
-			"the replicated log cannot go on: %s", c->failure);
-	if (s == MEMBER_JOINING)
+		problem(problems, "error", c->failure_remedy, "%s", c->failure);
+	member_key_info(n->member, &key);
+	if (key.failure)
+		problem(problems, "error", key.remedy, "%s", key.failure);
+	if (s == MEMBER_JOINING && !c->failure)
 		problem(problems, "warning", "wait; when it lasts, check the network to the other nodes",
 			"this node is still catching up with the cluster");
 	if (s == MEMBER_FENCED)
 		problem(problems, "error",
-			"bring back the missing nodes or the network to them: `netctl nodes` shows what this "
-			"node last heard",
+			"bring back the missing nodes or the network to them, `netctl nodes` shows what this "
+			"node last heard; if they are lost for good: `netctl recover`",
 			"no quorum as seen from this node: it holds no lease and is silent on the cluster "
 			"addresses");
 	if (c->nodes_min > c->up)
@@ -54,6 +57,16 @@ static void check_node(void *arg, const struct member_node *node)
 	json_t *problems = arg;
 	char remedy[160];
 
+	if (node->info->state == NODE_UP && (node->info->flags & NODE_AWAY))
+		problem(problems, "warning",
+			"wait while it restarts; else `systemctl start netd` there before it is declared "
+			"dead",
+			"netd on %s was stopped: the node goes on without it for a while", node->info->name);
+	else if (node->suspect > 0)
+		problem(problems, "warning",
+			"look at its power, its network and its netd; when its lease is over it is declared "
+			"dead",
+			"node %s is not heard", node->info->name);
 	if (node->info->state != NODE_DEAD)
 		return;
 	snprintf(remedy, sizeof(remedy), "start it again, or take it out with `netctl leave %s`",
@@ -64,14 +77,15 @@ static void check_node(void *arg, const struct member_node *node)
 static void check_safety(struct netd *n, const struct member_cluster *c, json_t *problems)
 {
 	if (c->voters == 1 && c->nodes > 1)
-		problem(problems, "warning", "have at least three nodes up",
+		problem(problems, "warning", "add a third, which may be a witness: `netctl join --witness`",
 			"only %s votes: its death loses the quorum", member_name(n->member, c->leader));
 	else if (c->voters == 1)
 		problem(problems, "warning", "add nodes: `netctl token` here, `netctl join` there",
 			"the cluster is this one node and dies with it");
 	else if (c->one_death_from_loss)
 		problem(problems, "warning",
-			"start dead nodes, or add some: `netctl token` here, `netctl join` there",
+			"start dead nodes, or add some: `netctl token` here, `netctl join` there (with "
+			"--witness if it shall only vote)",
 			"one more death loses the quorum: %u of %u voters are up", c->voters_up, c->voters);
 	if (c->insecure)
 		problem(problems, "warning", "start netd without --insecure on all nodes",
@@ -109,6 +123,8 @@ static void add_cluster(struct netd *n, const struct member_cluster *c, json_t *
 				    (int)c->lease_ms, "lease_left_ms", (json_int_t)c->lease_left_ms,
 				    "log_index", (json_int_t)c->commit_index, "applied_index",
 				    (json_int_t)c->applied_index);
+
+	json_object_set_new(o, "generation", json_integer(c->generation));
 
 	json_object_update_new(o, cluster);
 }
@@ -157,7 +173,7 @@ json_t *ctl_status_object(struct netd *n)
 		check_datapath(n, datapath, problems);
 		json_object_set_new(o, "datapath", datapath);
 	}
-	if (s != MEMBER_FENCED) { /* else all that is old news */
+	if (s != MEMBER_FENCED && c.voters) { /* else all that is old news */
 		member_each(n->member, check_node, problems);
 		check_safety(n, &c, problems);
 	}

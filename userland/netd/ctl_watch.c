@@ -132,11 +132,14 @@ static void watch(void *arg, struct ctl_request *r, json_t *args)
 	json_t *kinds = json_object_get(args, "kinds");
 
 	if (bad || (kinds && !json_is_array(kinds))) {
-		ctl_fail(r, CTL_USAGE, "netctl watch [--since N] [KIND]...", "watch: bad arguments");
+		ctl_fail(r, CTL_USAGE, "usage: netctl watch [--since N] [KIND]...", "watch: bad arguments");
 		return;
 	}
 	r->kinds = json_incref(kinds);
-	r->cursor = since < 0 || (uint64_t)since >= c->events.next ? c->events.next - 1 : (uint64_t)since;
+	/* A number that is still to come was another node's, or the clock's before it was set back. */
+	if ((uint64_t)since >= c->events.next)
+		since = since < 0 ? (int64_t)c->events.next - 1 : 0;
+	r->cursor = (uint64_t)since;
 	r->held = false; /* nobody but the ring feeds it */
 	r->watching = true;
 	ctl_conn_flush(r);
@@ -145,7 +148,7 @@ static void watch(void *arg, struct ctl_request *r, json_t *args)
 void ctl_watch_init(struct ctl *c)
 {
 	c->events.start = c->events.first = c->events.next = now_ms();
-	ctl_register(c, "watch", 0, watch, c);
+	ctl_register(c, "watch", CTL_MEMBER, watch, c);
 }
 
 void ctl_watch_exit(struct ctl *c)

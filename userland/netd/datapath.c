@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,6 +120,9 @@ static void write_lease(struct datapath *dp)
 {
 	uint64_t jiffies = 0;
 
+	/* Until then the lease of an earlier netd stands in the tables, and holds. */
+	if (!dp->lease_known)
+		return;
 	if (!dp->bpf) {
 		/* The programs of an earlier netd go on while ours are loaded. */
 		if (dp->loading || !dp->lease_ns)
@@ -168,13 +172,21 @@ struct load_job {
 	char error[DATAPATH_ERROR];
 };
 
+/* The kernel checks the programs for half a second: meanwhile this worker goes behind the rest of netd. */
 static void load_work(uv_work_t *work)
 {
+	const struct sched_param behind = {0};
+	struct sched_param usual;
 	struct load_job *job = work->data;
+	int policy = sched_getscheduler(0);
 
+	sched_getparam(0, &usual);
+	sched_setscheduler(0, SCHED_OTHER, &behind);
 	job->err = dip_bpf_load(&job->bpf, NULL, job->self, &job->reused);
 	if (job->err)
 		snprintf(job->error, sizeof(job->error), "%s", dip_bpf_error());
+	if (policy >= 0)
+		sched_setscheduler(0, policy, &usual);
 }
 
 static void load_take(struct datapath *dp, struct load_job *job)
@@ -191,21 +203,34 @@ static void load_take(struct datapath *dp, struct load_job *job)
 	open_hold(dp);
 	write_lease(dp);
 	datapath_set_error(dp, "%s", "");
-	log_info("data path loaded%s", job->reused ? ", tables taken over" : "");
+	log_info("data path loaded%s", job->reused		  ? ", tables taken over"
+				       : dip_bpf_foreign(dp->bpf) ? ", in place of another version's"
+								  : "");
 	claims_resync(dp->netd->claims);
 	vips_apply(dp);
 }
 
 static void on_settle(uv_timer_t *t);
 
+static void tell_waiters(struct datapath *dp)
+{
+	struct load_waiter *w, *all = dp->waiters;
+
+	dp->waiters = NULL;
+	while ((w = all)) {
+		all = w->next;
+		if (!dp->stopped)
+			w->fn(w->arg);
+		free(w);
+	}
+}
+
 static void load_done(uv_work_t *work, int status)
 {
 	struct load_job *job = work->data;
 	struct datapath *dp = job->dp;
-	struct load_waiter *w, *all = dp->waiters;
 
 	dp->loading = false;
-	dp->waiters = NULL;
 	if (dp->discard) {
 		dip_bpf_close(job->bpf);
 		job->bpf = NULL;
@@ -219,12 +244,7 @@ static void load_done(uv_work_t *work, int status)
 	if (job->bpf)
 		dip_bpf_close(job->bpf);
 	free(job);
-	while ((w = all)) {
-		all = w->next;
-		if (!dp->stopped)
-			w->fn(w->arg);
-		free(w);
-	}
+	tell_waiters(dp);
 	put(dp);
 }
 
@@ -246,7 +266,8 @@ int datapath_load(struct datapath *dp)
 
 	if (dp->bpf)
 		return 0;
-	if (dp->loading)
+	dp->reload |= dp->unloading;
+	if (dp->loading || dp->unloading)
 		return -EINPROGRESS;
 	err = check_kernel(dp);
 	if (err)
@@ -266,6 +287,57 @@ int datapath_load(struct datapath *dp)
 	dp->handles++;
 	write_lease(dp);
 	return -EINPROGRESS;
+}
+
+/*
+ * Programs leave an interface or a control group one after the other, and for each the
+ * kernel waits for its processors: in a worker thread, too.
+ */
+struct unload_job {
+	uv_work_t work;
+	struct datapath *dp; /* loop thread only */
+	struct dip_bpf *bpf;
+};
+
+static void unload_work(uv_work_t *work)
+{
+	struct unload_job *job = work->data;
+
+	if (job->bpf)
+		dip_bpf_close(job->bpf);
+	dip_bpf_unpin(NULL);
+}
+
+static void unload_done(uv_work_t *work, int status)
+{
+	struct unload_job *job = work->data;
+	struct datapath *dp = job->dp;
+
+	dp->unloading = false;
+	free(job);
+	if (dp->reload && !dp->stopped && datapath_load(dp) != -EINPROGRESS)
+		tell_waiters(dp);
+	dp->reload = false;
+	put(dp);
+}
+
+static void unload(struct datapath *dp)
+{
+	struct unload_job *job = calloc(1, sizeof(*job)), now = {.bpf = dp->bpf};
+
+	dp->bpf = NULL;
+	if (job) {
+		*job = (struct unload_job){.dp = dp, .bpf = now.bpf};
+		job->work.data = job;
+	}
+	if (!job || uv_queue_work(dp->netd->loop, &job->work, unload_work, unload_done)) {
+		now.work.data = &now;
+		unload_work(&now.work);
+		free(job);
+		return;
+	}
+	dp->unloading = true;
+	dp->handles++;
 }
 
 /* ---- what is attached once -------------------------------------------------- */
@@ -361,12 +433,12 @@ void datapath_detach(struct datapath *dp)
 {
 	struct dip_bpf *bpf = dp->bpf;
 
-	dp->attached = false;
+	dp->attached = dp->reload = false;
 	dp->bpf = NULL;
 	claims_resync(dp->netd->claims); /* it reads from the ring of these maps */
-	if (bpf)
-		dip_bpf_close(bpf);
-	dip_bpf_unpin(NULL);
+	dp->bpf = bpf;
+	if (!dp->unloading)
+		unload(dp);
 	hold_close(dp->hold, true);
 	dp->hold = NULL;
 	datapath_set_error(dp, "%s", "");
@@ -397,6 +469,9 @@ static void on_retry(uv_timer_t *t)
 	if (dp->synced && broken)
 		apply_all(dp);
 	keep_hooks(dp);
+	/* Of UDP sockets that another version's programs saw begin, ours do not see the end. */
+	if (dp->synced && dp->bpf && dip_bpf_foreign(dp->bpf))
+		claims_resync(dp->netd->claims);
 	if (dp->synced && dp->push_pending)
 		datapath_nodes_push(dp);
 }
@@ -415,13 +490,18 @@ static void on_watch(uv_poll_t *poll, int status, int events)
 int datapath_sync(struct datapath *dp)
 {
 	dp->synced = true;
+	/* Fresh tables have nothing to answer with yet; a lease must stand in them before the
+	 * programs are swapped. */
+	if (dp->bpf && dip_bpf_foreign(dp->bpf))
+		datapath_lease(dp, member_lease_expiry_ns(dp->netd->member));
 	if (dp->bpf)
 		dip_tables_set_self(dip_bpf_mem(dp->bpf), datapath_self(dp));
 	apply_all(dp);
 	datapath_ports_apply(dp, NULL);
 	write_lease(dp);
 	claims_resync(dp->netd->claims);
-	datapath_load(dp); /* the first address need not wait for it */
+	if (!member_witness(dp->netd->member, datapath_self(dp)))
+		datapath_load(dp); /* the first address need not wait for it */
 	return dp->error[0] ? -EIO : 0;
 }
 
@@ -429,6 +509,7 @@ void datapath_leave(struct datapath *dp)
 {
 	dp->synced = false;
 	dp->discard = dp->loading;
+	datapath_ports_stop(dp);
 	vips_withdraw(dp);
 	datapath_detach(dp);
 	datapath_set_error(dp, "%s", "");
@@ -440,6 +521,7 @@ void datapath_lease(struct datapath *dp, uint64_t expiry_monotonic_ns)
 	bool regained = !dp->lease_ns && expiry_monotonic_ns;
 
 	dp->lease_ns = expiry_monotonic_ns;
+	dp->lease_known = true;
 	write_lease(dp);
 	for (int i = 0; i < DATAPATH_VIPS && regained; i++)
 		if (dp->vips[i].exposed)
@@ -537,6 +619,7 @@ void datapath_stop(struct netd *n)
 	n->datapath = NULL;
 	dp->synced = false;
 	dp->stopped = true;
+	datapath_ports_stop(dp);
 	hold_close(dp->hold, false);
 	if (dp->bpf)
 		dip_bpf_close(dp->bpf);
@@ -563,9 +646,10 @@ json_t *datapath_status(struct datapath *dp)
 		exposed += v->exposed;
 		if (v->exposed)
 			xdp = v->xdp;
-		else if (v->used && !problem && !dp->loading)
+		else if (v->used && !problem && !dp->loading && !dp->unloading)
 			problem = v->state;
 	}
 	return json_pack("{ss,ss,ss,si,si,ss*}", "datapath", "ebpf", "xdp", xdp, "hold",
-			 dp->hold ? "tap" : "none", "vips", used, "exposed", exposed, "problem", problem);
+			 dp->hold ? hold_name(dp->hold) : "none", "vips", used, "exposed", exposed, "problem",
+			 problem);
 }

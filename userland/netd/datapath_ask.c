@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* One question to every living node; the answers come back together. */
+/* One question to every living node of the data path; the answers come back together. */
 #include "datapath_int.h"
 
 #include <errno.h>
@@ -73,7 +73,7 @@ void datapath_ask(struct datapath *dp, uint32_t only, const char *name, json_t *
 	{
 		const struct node_info *info = nodes_get(nodes, *(const uint32_t *)obj->key);
 
-		if (info && (only ? info->number == only : info->state == NODE_UP))
+		if (info && (only ? info->number == only : nodes_in_datapath(info)))
 			number[n++] = info->number;
 	}
 	for (size_t i = 0; i < n; i++) {

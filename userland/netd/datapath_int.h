@@ -8,6 +8,7 @@
  *   datapath_ports.c  the set `ports` -> slots and holds
  *   vips.c            the set `vips`  -> addresses, routes, programs on interfaces
  *   vips_cmd.c        vip-add, vip-del, vips
+ *   vips_probe.c      is an address free?
  */
 #ifndef SSI_DATAPATH_INT_H
 #define SSI_DATAPATH_INT_H
@@ -37,8 +38,6 @@ struct vip {
 	struct vip_key key;
 	struct vip_value value;
 	struct rtnl_link link;	    /* where it is exposed */
-	bool set_accept_local;	    /* by us, on that interface */
-	bool set_promisc;	    /* likewise */
 	const char *xdp;	    /* "native", "none" */
 	char state[DATAPATH_ERROR]; /* "up", or what stands against it */
 };
@@ -46,6 +45,15 @@ struct vip {
 struct deferred {
 	struct deferred *next;
 	char app[APP_NAME_MAX];
+};
+
+/* A claim of this node that goes round, see datapath_ports.c. */
+struct opening {
+	struct opening *next;
+	struct datapath *dp;
+	struct port_key key;
+	bool waits; /* committed: for the home; else for the outcome */
+	bool over;  /* the answer finds nothing to do */
 };
 
 /* Told when loading has ended, in dp->bpf or dp->error. */
@@ -63,14 +71,18 @@ struct datapath {
 	struct sockdiag *diag;
 	bool synced;
 	bool loading, stopped;
-	bool discard; /* what is being loaded is not wanted any more */
+	bool discard;	/* what is being loaded is not wanted any more */
+	bool unloading; /* `bpf` is NULL */
+	bool reload;	/* when that has ended */
 	struct load_waiter *waiters;
 	bool leftovers;	   /* of an earlier netd may be pinned */
 	bool attached;	   /* what is not bound to an interface */
 	uint64_t slice;	   /* control group (inode) that the hooks are on */
 	uint64_t lease_ns; /* CLOCK_MONOTONIC */
+	bool lease_known;  /* by this netd */
 	struct vip vips[DATAPATH_VIPS];
 	struct deferred *deferred;
+	struct opening *openings;
 	uint8_t pushed_mac[6]; /* told to the peers */
 	bool push_pending;
 	uv_poll_t watch_poll;
@@ -103,8 +115,12 @@ const char *datapath_node_name(const struct datapath *dp, uint32_t number);
 
 /* datapath_ports.c */
 void datapath_ports_start(struct datapath *dp);
+void datapath_ports_stop(struct datapath *dp); /* claims that go round are forgotten */
 /* All ports of one VIP, or of all. */
 void datapath_ports_apply(struct datapath *dp, const struct vip *only);
+/* A claim of this node is about to be submitted; its outcome is known. */
+void datapath_ports_claim(struct datapath *dp, const struct port_key *k, const char *app);
+void datapath_ports_claimed(struct datapath *dp, const struct port_key *k);
 
 /* vips.c */
 void vips_start(struct datapath *dp);
@@ -123,6 +139,11 @@ struct vips_why {
 int vips_check(struct datapath *dp, __be32 addr, unsigned int prefix, const char *devs, const uint8_t mac[6],
 	       struct rtnl_link *link, struct vips_why *why);
 void vips_announce(struct datapath *dp, const struct vip *v);
+
+/* vips_probe.c: does a machine on this segment, other than our nodes, have the address? Its MAC, or NULL. */
+typedef void vips_probe_fn(void *arg, const uint8_t *holder);
+int vips_probe(struct datapath *dp, const struct rtnl_link *link, __be32 addr, const uint8_t mac[6],
+	       vips_probe_fn *done, void *arg);
 
 /* vips_cmd.c, explain.c, stats.c: commands and peer handlers */
 void vips_cmd_start(struct datapath *dp);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The set `nodes` in the tables: homes are spread over the nodes that are up,
- * and each node's MAC on the segment of the cluster addresses is known, so that
+ * The set `nodes` in the tables: homes are spread over the nodes that serve
+ * (up, and their programs loaded), and each node's MAC on the segment of the cluster addresses is known, so that
  * a packet can be sent on to it. A node pushes its own MAC to the others.
  */
 #include "datapath_int.h"
@@ -52,8 +52,8 @@ void datapath_nodes_apply(struct datapath *dp)
 {
 	struct kddm_set *set = nodes_set(dp);
 	const struct kddm_object *obj;
-	uint16_t live[NODES_MAX];
-	size_t n = 0;
+	uint16_t live[NODES_MAX], serving[NODES_MAX];
+	size_t n = 0, n_serving = 0;
 
 	if (!dp->synced || !dp->bpf)
 		return;
@@ -64,10 +64,17 @@ void datapath_nodes_apply(struct datapath *dp)
 		if (!info || !info->number || info->number > NODES_MAX)
 			continue;
 		peer_apply(dp, info);
-		if (info->state == NODE_UP)
-			live[n++] = info->number;
+		if (!nodes_in_datapath(info))
+			continue;
+		live[n++] = info->number;
+		if (info->flags & NODE_SERVES)
+			serving[n_serving++] = info->number;
 	}
-	dip_homes_set(dip_bpf_mem(dp->bpf), live, n);
+	/* While nobody has said that it can answer, all are as good. */
+	if (n_serving)
+		dip_homes_set(dip_bpf_mem(dp->bpf), serving, n_serving);
+	else
+		dip_homes_set(dip_bpf_mem(dp->bpf), live, n);
 	datapath_nodes_push(dp);
 }
 
@@ -142,7 +149,7 @@ static void changed_update(void *arg, const struct kddm_object *old, const struc
 	static const struct node_info none;
 
 	if (old->value_len < sizeof(none) || obj->value_len < sizeof(none) || was->state != is->state ||
-	    memcmp(was->mac, is->mac, 6))
+	    ((was->flags ^ is->flags) & NODE_SERVES) || memcmp(was->mac, is->mac, 6))
 		datapath_nodes_apply(arg);
 }
 

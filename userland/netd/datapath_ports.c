@@ -4,7 +4,12 @@
  * exceptions: a queue is ready before the slot says HOLD; a port that came
  * to this node opens only after its queue was written back, and not before
  * moves.c lets it (datapath_hold_release); and a new claim of this node opens
- * only when the port's home knows of it, which would reset what is accepted here.
+ * only when the port's home knows of it, which would reset what is accepted here:
+ *
+ *   FREE --claim submitted--> HOLD --committed--> HOLD --home knows--> RELEASING -> OWNED
+ *                              \--came to nothing--> what the set says
+ *
+ * From before the home stops to answer until this node does, this node queues.
  */
 #include "datapath_int.h"
 
@@ -62,6 +67,58 @@ static void opened(void *arg, struct hold_key key)
 			     false);
 }
 
+/* ---- claims that go round ------------------------------------------------------ */
+static struct opening *opening_find(const struct datapath *dp, const struct port_key *k)
+{
+	struct opening *o = dp->openings;
+
+	while (o && memcmp(&o->key, k, sizeof(*k)))
+		o = o->next;
+	return o;
+}
+
+/* Whoever waits for an answer keeps the memory. */
+static void opening_end(struct datapath *dp, struct opening *o)
+{
+	struct opening **at = &dp->openings;
+
+	while (*at != o)
+		at = &(*at)->next;
+	*at = o->next;
+	o->over = true;
+	if (!o->waits)
+		free(o);
+}
+
+/* This node queues; NULL: it cannot, and nothing has changed. */
+static struct opening *opening_begin(struct datapath *dp, const struct vip *v, const struct port_key *k,
+				     const char *app)
+{
+	struct dip_mem *mem = dip_bpf_mem(dp->bpf);
+	uint32_t self = datapath_self(dp);
+	struct opening *o = dp->hold ? calloc(1, sizeof(*o)) : NULL;
+
+	if (!o || hold_begin(dp->hold, hold_key(v, k), app)) {
+		free(o);
+		return NULL;
+	}
+	o->dp = dp;
+	o->key = *k;
+	o->next = dp->openings;
+	dp->openings = o;
+	dip_slot_hold(mem, v->slot, is_udp(k), k->port, self, self,
+		      dip_slot_get(mem, v->slot, is_udp(k), k->port).epoch);
+	return o;
+}
+
+/* The node that refuses connections to a port that nobody owns; 0: this one. */
+static uint32_t home_elsewhere(struct datapath *dp, const struct port_key *k)
+{
+	uint32_t home = dip_home_port(dip_bpf_mem(dp->bpf), is_udp(k), k->port);
+
+	return home == datapath_self(dp) ? 0 : home;
+}
+
 /* Ours: open at once, or write back what was held; or go on holding. */
 static void apply_own(struct datapath *dp, const struct vip *v, const struct port_key *k,
 		      const struct port_value *pv, uint16_t epoch)
@@ -69,6 +126,8 @@ static void apply_own(struct datapath *dp, const struct vip *v, const struct por
 	struct dip_mem *mem = dip_bpf_mem(dp->bpf);
 	uint32_t self = datapath_self(dp);
 
+	if (opening_find(dp, k))
+		return;
 	if (!dp->hold || !hold_is_held(dp->hold, hold_key(v, k))) {
 		dip_slot_own(mem, v->slot, is_udp(k), k->port, self, epoch, false);
 		return;
@@ -113,57 +172,8 @@ static void apply(struct datapath *dp, const struct kddm_object *obj)
 	}
 }
 
-struct opening {
-	struct datapath *dp;
-	struct port_key key;
-};
-
-static void home_knows(void *arg, int status)
+static void port_freed(struct datapath *dp, const struct port_key *k)
 {
-	struct opening *o = arg;
-	const struct kddm_object *obj = kddm_find(o->dp->netd->sets.ports, &o->key, sizeof(o->key));
-
-	if (obj)
-		apply(o->dp, obj);
-	free(o);
-}
-
-/* The node that refuses for this node's new claim so far; 0: none but this one. */
-static uint32_t home_elsewhere(struct datapath *dp, const struct kddm_object *obj)
-{
-	const struct port_key *k = obj->key;
-	uint32_t self = datapath_self(dp), home;
-
-	if (!vip_of(dp, k) || obj->owner != self)
-		return 0;
-	home = dip_home_port(dip_bpf_mem(dp->bpf), is_udp(k), k->port);
-	return home == self ? 0 : home;
-}
-
-static void changed_insert(void *arg, const struct kddm_object *obj)
-{
-	struct datapath *dp = arg;
-	uint32_t home = home_elsewhere(dp, obj);
-	struct opening *o = home ? malloc(sizeof(*o)) : NULL;
-
-	if (!o) {
-		apply(dp, obj);
-		return;
-	}
-	o->dp = dp;
-	memcpy(&o->key, obj->key, sizeof(o->key));
-	kddm_wait_applied(dp->netd->kddm, obj->version, &home, 1, HOME_MS, home_knows, o);
-}
-
-static void changed_update(void *arg, const struct kddm_object *old, const struct kddm_object *obj)
-{
-	apply(arg, obj);
-}
-
-static void changed_remove(void *arg, const struct kddm_object *old)
-{
-	const struct port_key *k = old->key;
-	struct datapath *dp = arg;
 	const struct vip *v = vip_of(dp, k);
 
 	if (!v)
@@ -171,6 +181,90 @@ static void changed_remove(void *arg, const struct kddm_object *old)
 	dip_slot_free(dip_bpf_mem(dp->bpf), v->slot, is_udp(k), k->port);
 	if (dp->hold)
 		hold_discard(dp->hold, hold_key(v, k));
+}
+
+static void home_knows(void *arg, int status)
+{
+	struct opening *o = arg;
+	struct datapath *dp = o->dp;
+	struct port_key k = o->key;
+	const struct kddm_object *obj;
+
+	o->waits = false;
+	if (o->over) {
+		free(o);
+		return;
+	}
+	opening_end(dp, o);
+	obj = kddm_find(dp->netd->sets.ports, &k, sizeof(k));
+	if (obj)
+		apply(dp, obj);
+}
+
+static void changed_insert(void *arg, const struct kddm_object *obj)
+{
+	struct datapath *dp = arg;
+	const struct port_key *k = obj->key;
+	const struct vip *v = vip_of(dp, k);
+	struct opening *o = opening_find(dp, k);
+	uint32_t home = v && obj->owner == datapath_self(dp) ? home_elsewhere(dp, k) : 0;
+	struct port_value pv;
+
+	if (home && !o) { /* pinned to this node by another */
+		object_read(obj, &pv, sizeof(pv));
+		o = opening_begin(dp, v, k, pv.app);
+	}
+	if (home && o) {
+		o->waits = true;
+		kddm_wait_applied(dp->netd->kddm, obj->version, &home, 1, HOME_MS, home_knows, o);
+		return;
+	}
+	if (o)
+		opening_end(dp, o);
+	apply(dp, obj);
+}
+
+void datapath_ports_claim(struct datapath *dp, const struct port_key *k, const char *app)
+{
+	const struct vip *v = vip_of(dp, k);
+
+	if (v && home_elsewhere(dp, k) && !opening_find(dp, k))
+		opening_begin(dp, v, k, app);
+}
+
+/* Where the claim came to nothing, another's stands, or none. */
+void datapath_ports_claimed(struct datapath *dp, const struct port_key *k)
+{
+	const struct kddm_object *obj = kddm_find(dp->netd->sets.ports, k, sizeof(*k));
+	struct opening *o = opening_find(dp, k);
+
+	if (!o || o->waits)
+		return;
+	opening_end(dp, o);
+	if (obj)
+		apply(dp, obj);
+	else
+		port_freed(dp, k);
+}
+
+static void changed_update(void *arg, const struct kddm_object *old, const struct kddm_object *obj)
+{
+	struct opening *o = opening_find(arg, obj->key);
+	struct port_value pv;
+
+	object_read(obj, &pv, sizeof(pv));
+	if (o && (pv.state != PORT_OWNED || obj->owner != old->owner))
+		opening_end(arg, o); /* a move decides now */
+	apply(arg, obj);
+}
+
+static void changed_remove(void *arg, const struct kddm_object *old)
+{
+	struct opening *o = opening_find(arg, old->key);
+
+	if (o)
+		opening_end(arg, o);
+	port_freed(arg, old->key);
 }
 
 /* Slots that no object stands behind. */
@@ -186,7 +280,7 @@ static void free_others(struct datapath *dp, const struct vip *v)
 			continue;
 		k.proto = udp ? IPPROTO_UDP : IPPROTO_TCP;
 		k.port = i & 0xffff;
-		if (!kddm_find(dp->netd->sets.ports, &k, sizeof(k)))
+		if (!kddm_find(dp->netd->sets.ports, &k, sizeof(k)) && !opening_find(dp, &k))
 			dip_slot_free(mem, v->slot, udp, k.port);
 	}
 }
@@ -209,9 +303,18 @@ void datapath_ports_apply(struct datapath *dp, const struct vip *only)
 			free_others(dp, &dp->vips[i]);
 }
 
+void datapath_ports_stop(struct datapath *dp)
+{
+	while (dp->openings)
+		opening_end(dp, dp->openings);
+}
+
 static void changed_reset(void *arg)
 {
-	datapath_ports_apply(arg, NULL);
+	struct datapath *dp = arg;
+
+	datapath_ports_stop(dp);
+	datapath_ports_apply(dp, NULL);
 }
 
 static const struct kddm_linker linker = {

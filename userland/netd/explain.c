@@ -211,8 +211,8 @@ static void cmd_explain(void *arg, struct ctl_request *ctl, json_t *args)
 	struct question q;
 
 	if (!parse(args, &q, &what)) {
-		ctl_fail(ctl, CTL_USAGE, "netctl explain CLIENT[:PORT] VIP:PORT [tcp|udp]", "cannot read %s",
-			 what);
+		ctl_fail(ctl, CTL_USAGE, "usage: netctl explain CLIENT[:PORT] VIP:PORT [tcp|udp]",
+			 "cannot read %s", what);
 		return;
 	}
 	if (!vips_find(arg, q.vip)) {

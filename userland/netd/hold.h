@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The hold queue without a kernel module: a TAP device into which the tc
- * programs redirect what arrives for a held port. Frames wait here and go back
- * through the same device; its ingress program hands them to the interface they
- * came from.
+ * The hold queue: a device into which the tc programs redirect what arrives for a
+ * held port. Packets wait behind it and come back through it; its ingress program
+ * hands them to the interface of their VIP. With the module ssi_core they wait in
+ * the kernel (hold_core.c, ssi/core.h); without it the device is a TAP and they wait
+ * in netd (hold_tap.c).
  *
  * A port is open (not known here), held, or releasing: then the queue is
  * written back in order and what still arrives joins its end. Bounded in bytes:
@@ -39,7 +40,11 @@ struct hold_key {
 int hold_open(struct hold **out, uv_loop_t *loop);
 /* `remove`: the device goes, too. */
 void hold_close(struct hold *h, bool remove);
+/* The device that an earlier netd left. */
+int hold_remove(void);
 int hold_ifindex(const struct hold *h);
+/* Who queues: "ssi_core" or "tap". */
+const char *hold_name(const struct hold *h);
 /* Others may take the device down, or away: puts it up again; false: it is gone,
  * close and open anew. */
 bool hold_keep(struct hold *h);

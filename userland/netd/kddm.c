@@ -28,6 +28,7 @@ struct kddm_batch {
 	void *arg;
 	uint64_t submitted_ms, sent_ms;
 	unsigned int sent; /* how often */
+	uint64_t flush;	   /* in which it was last given away */
 	/* the outcome */
 	int status;
 	uint64_t index;
@@ -60,7 +61,7 @@ struct kddm {
 	void *env_arg;
 	bool started;
 	uint32_t node;
-	uint64_t incarnation, next_seq;
+	uint64_t incarnation, next_seq, flush;
 	struct queue pending;  /* ours, by seq; named {node, incarnation, seq} */
 	struct queue node_ops; /* ours, not named */
 	struct queue finished; /* `done` not yet called */
@@ -217,6 +218,9 @@ static void outcome_of(struct kddm *k, struct queue *q, uint64_t seq, uint64_t i
 
 		if (b->req.seq != seq)
 			continue;
+		/* Refused, but another copy of it may have come before. */
+		if (status == -ENOTCONN && b->sent > 1)
+			status = -ETIMEDOUT;
 		queue_take(q, p);
 		set_results(b, n_ops, errors);
 		finish(k, b, status, index);
@@ -314,6 +318,7 @@ void kddm_free(struct kddm *k)
 	if (!k)
 		return;
 	kddm_identify(k, 0, 0);
+	finish_all(k, &k->node_ops, -ENOTCONN, -ETIMEDOUT);
 	kddm_reap(k);
 	while ((w = k->waiters)) {
 		k->waiters = w->next;
@@ -440,15 +445,16 @@ static bool add_unsent(struct kddm *k, struct queue *q, struct kddm_buf *entry, 
 		*n_ops += b->req.n_ops;
 		b->sent_ms = now_ms(k);
 		b->sent++;
+		b->flush = k->flush;
 	}
 	return true;
 }
 
 /* Not handed over after all: the next flush tries again. */
-static void unmark(struct queue *q, uint64_t from_seq)
+static void unmark(struct kddm *k, struct queue *q)
 {
 	for (struct kddm_batch *b = q->first; b; b = b->next) {
-		if (b->req.seq < from_seq || !b->sent_ms)
+		if (b->flush != k->flush || !b->sent_ms)
 			continue;
 		b->sent_ms = 0;
 		b->sent--;
@@ -463,25 +469,17 @@ static bool has_unsent(const struct queue *q, size_t max)
 	return false;
 }
 
-static uint64_t first_unsent(const struct queue *q)
-{
-	for (struct kddm_batch *b = q->first; b; b = b->next)
-		if (!b->sent_ms)
-			return b->req.seq;
-	return UINT64_MAX;
-}
-
 static void flush_to_leader(struct kddm *k, uint32_t leader)
 {
 	struct kddm_buf entry = {0};
-	uint64_t from = first_unsent(&k->pending);
 	size_t n_ops = 0;
 
+	k->flush++;
 	kddm_entry_begin(&entry);
 	add_unsent(k, &k->pending, &entry, &n_ops, SENT_MAX);
 	kddm_entry_end(&entry);
 	if (k->env->forward(k->env_arg, leader, entry.data, entry.len) < 0)
-		unmark(&k->pending, from);
+		unmark(k, &k->pending);
 	else
 		k->stats.forwarded++;
 	kddm_buf_free(&entry);
@@ -507,11 +505,11 @@ static void add_inbox(struct kddm *k, struct kddm_buf *entry, size_t *n_ops)
 
 static bool propose_one(struct kddm *k)
 {
-	uint64_t from = first_unsent(&k->pending), from_op = first_unsent(&k->node_ops);
 	struct kddm_buf entry = {0};
 	size_t n_ops = 0;
 	int r;
 
+	k->flush++;
 	kddm_entry_begin(&entry);
 	add_unsent(k, &k->node_ops, &entry, &n_ops, SENT_MAX);
 	if (k->inbox.len)
@@ -521,8 +519,8 @@ static bool propose_one(struct kddm *k)
 	r = k->env->propose(k->env_arg, entry.data, entry.len);
 	kddm_buf_free(&entry);
 	if (r < 0) {
-		unmark(&k->pending, from);
-		unmark(&k->node_ops, from_op);
+		unmark(k, &k->pending);
+		unmark(k, &k->node_ops);
 		return false;
 	}
 	k->in_flight++;

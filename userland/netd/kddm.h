@@ -19,6 +19,18 @@
  * that one entry removes every object the dead node owned, on all nodes, in
  * the same place of the order; a set may rule otherwise with `on_death`.
  *
+ * A new set:
+ *
+ *	struct lamp { uint32_t on; };
+ *	static const struct kddm_type lamps_type = {.id = 50, .name = "lamps", .key_len = sizeof(uint32_t)};
+ *
+ *	kddm_set_register(k, &lamps_type, &lamps);
+ *	kddm_link(lamps, &lamps_linker, arg);			(mirror it, where it has to show)
+ *	...
+ *	b = kddm_batch_new(k, false);
+ *	kddm_grab(b, lamps, &number, sizeof(number), &lamp, sizeof(lamp), KDDM_ABSENT, self);
+ *	kddm_submit(b, on_done, arg);				(one of all that race gets 0)
+ *
  * Everything runs on the libuv loop's thread; no locks. Pointers to objects
  * are valid until control returns to the loop.
  */
@@ -28,6 +40,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define KDDM_KEY_MAX   128
 #define KDDM_VALUE_MAX 8192
@@ -76,7 +89,14 @@ int kddm_set_register(struct kddm *k, const struct kddm_type *type, struct kddm_
  * way to look at a neighbouring set. */
 struct kddm_set *kddm_set_by_id(struct kddm *k, uint16_t id);
 
-/* Reads. NULL when there is no such object. */
+/* Reads of the local copy, as far as it has been applied here: an owner that was
+ * fenced meanwhile may still read itself; a write guarded by version or epoch may
+ * not. */
+/* The value into `value`: its length, -ENOENT, or -EMSGSIZE when it is longer.
+ * `version` may be NULL. */
+ssize_t kddm_get(struct kddm_set *set, const void *key, size_t key_len, void *value, size_t size,
+		 uint64_t *version);
+/* NULL when there is no such object. */
 const struct kddm_object *kddm_find(struct kddm_set *set, const void *key, size_t key_len);
 const struct kddm_object *kddm_first(struct kddm_set *set);
 const struct kddm_object *kddm_next(struct kddm_set *set, const struct kddm_object *obj);
@@ -118,7 +138,9 @@ int kddm_link(struct kddm_set *set, const struct kddm_linker *linker, void *arg)
  */
 struct kddm_result {
 	int status;
-	uint64_t index; /* log index of the entry */
+	/* Log index of the entry. Not the version to expect next: a later operation of
+	 * the same entry may have changed the object, so read that from the set. */
+	uint64_t index;
 	size_t n_ops;
 	const int *op; /* result of each operation */
 };

@@ -192,7 +192,7 @@ static void finish_changes(struct kddm_fsm *f)
 static void put_object(struct kddm_fsm *f, struct kddm_set *set, const void *key, size_t key_len,
 		       const void *value, size_t value_len, uint32_t owner, uint64_t epoch)
 {
-	struct kddm_object *new = kddm_object_new(set, key, key_len, value, value_len);
+	struct kddm_object *new = kddm_object_new(key, key_len, value, value_len);
 
 	new->version = f->index;
 	new->epoch = epoch;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kddm_op.h"
+#include "userland/lib/grow.h"
 
 static size_t round8(size_t n)
 {
@@ -23,16 +24,7 @@ void *kddm_buf_add(struct kddm_buf *b, size_t len)
 {
 	void *at;
 
-	if (b->size - b->len < len) {
-		size_t size = b->size ? b->size : 256;
-
-		while (size - b->len < len)
-			size *= 2;
-		b->data = realloc(b->data, size);
-		if (!b->data)
-			abort();
-		b->size = size;
-	}
+	b->data = grow(b->data, &b->size, b->len, len);
 	at = b->data + b->len;
 	memset(at, 0, len);
 	b->len += len;

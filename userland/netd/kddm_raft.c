@@ -6,26 +6,43 @@
  * means "outcome unknown"; requests must live until their callback.
  */
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "kddm_log.h"
 #include "kddm_raft.h"
+#include "kddm_tell.h"
 #include "userland/lib/log.h"
 
-#define SEGMENT_BYTES	    (4u << 20)
-#define SNAPSHOT_THRESHOLD  4096
-#define SNAPSHOT_TRAILING   1024
-#define CONNECT_RETRY_MS    100
-#define INSTALL_SNAPSHOT_MS 10000
+#define SEGMENT_BYTES		(4u << 20)
+#define SNAPSHOT_THRESHOLD	4096
+#define SNAPSHOT_TRAILING	1024
+#define SNAPSHOT_TRAILING_LARGE 16
+#define SNAPSHOT_BYTES		(16u << 20) /* a log of large entries gets one earlier */
+#define DISK_RETRY_MS		1000
+#define CONNECT_RETRY_MS	100
+#define INSTALL_SNAPSHOT_MS	10000
 
 struct kddm_raft {
 	struct raft raft;
-	struct raft_io io;
+	struct kddm_log log;
+	/* raft's own, behind ours */
+	int (*io_send)(struct raft_io *io, struct raft_io_send *req, const struct raft_message *m,
+		       raft_io_send_cb cb);
+	int (*io_start)(struct raft_io *io, unsigned int msecs, raft_io_tick_cb tick, raft_io_recv_cb recv);
+	raft_io_tick_cb tick;
+	raft_io_recv_cb recv;
+	struct kddm_tell tell;
+	bool leads; /* and in a term of its own */
 	struct raft_fsm fsm;
 	struct raft_tracer tracer;
 	const struct kddm_raft_events *events;
 	void *arg;
-	bool started, failed, kicking, changing;
+	bool opened, failed, kicking, changing, large;
+	uint64_t snapshot_bytes; /* of the last one */
+	char failure[300];
 	void (*closed)(void *arg);
 	void *closed_arg;
 };
@@ -78,7 +95,31 @@ static int to_errno(int rv)
 	}
 }
 
+static void __attribute__((format(printf, 2, 3))) fail(struct kddm_raft *kr, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(kr->failure, sizeof(kr->failure), fmt, ap);
+	va_end(ap);
+	kr->failed = true;
+	log_err("the replicated log cannot go on: %s", kr->failure);
+}
+
 /* ---- the state machine's side ---- */
+
+/* The disk holds the log since the last snapshot, and as many bytes as that has. */
+static void limit_log(struct kddm_raft *kr)
+{
+	uint64_t limit = SNAPSHOT_BYTES > 2 * kr->snapshot_bytes ? SNAPSHOT_BYTES : 2 * kr->snapshot_bytes;
+	bool large = kr->log.bytes > limit;
+
+	if (large == kr->large)
+		return;
+	kr->large = large;
+	raft_set_snapshot_threshold(&kr->raft, large ? 1 : SNAPSHOT_THRESHOLD);
+	raft_set_snapshot_trailing(&kr->raft, large ? SNAPSHOT_TRAILING_LARGE : SNAPSHOT_TRAILING);
+}
 
 static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result)
 {
@@ -87,11 +128,11 @@ static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void *
 	int r = kr->events->apply(kr->arg, index, buf->base, buf->len);
 
 	*result = NULL;
+	limit_log(kr);
 	if (r == 0)
 		return 0;
-	log_err("log entry %llu cannot be applied (%s); is this netd older than the cluster's?",
-		(unsigned long long)index, strerror(-r));
-	kr->failed = true;
+	fail(kr, "entry %llu cannot be applied (%s); is this netd older than the cluster's?",
+	     (unsigned long long)index, strerror(-r));
 	return RAFT_MALFORMED;
 }
 
@@ -104,6 +145,8 @@ static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsign
 	if (!*bufs)
 		return RAFT_NOMEM;
 	kr->events->snapshot(kr->arg, &out);
+	kr->snapshot_bytes = out.len;
+	kr->log.bytes = 0;
 	(*bufs)[0].base = raft_malloc(out.len);
 	(*bufs)[0].len = out.len;
 	*n_bufs = 1;
@@ -123,9 +166,8 @@ static int fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf)
 	int r = kr->events->restore(kr->arg, buf->base, buf->len);
 
 	if (r < 0) {
-		log_err("snapshot cannot be restored (%s); remove /var/lib/netssi and join again",
-			strerror(-r));
-		kr->failed = true;
+		fail(kr, "a snapshot cannot be read: %s", strerror(-r));
+		kr->log.damaged = true;
 		return RAFT_CORRUPT;
 	}
 	raft_free(buf->base);
@@ -142,26 +184,214 @@ static void trace(struct raft_tracer *t, int type, const void *data)
 	log_line(info->diagnostic.level == 1 ? LOG_ERR : LOG_WARNING, "raft: %s", info->diagnostic.message);
 }
 
+/* ---- who knows of which commit ---- */
+
+static struct kddm_raft *raft_of(struct raft_io *io)
+{
+	struct raft *r = io->data;
+
+	return r->data;
+}
+
+static void note_term(struct kddm_raft *kr)
+{
+	bool leads = kr->leads && raft_state(&kr->raft) == RAFT_LEADER;
+
+	kddm_tell_term(&kr->tell, leads ? raft_current_term(&kr->raft) : 0, raft_last_index(&kr->raft));
+}
+
+static bool votes_alone(const struct kddm_raft *kr)
+{
+	const struct raft_configuration *conf = &kr->raft.configuration;
+	unsigned int voters = 0;
+
+	for (unsigned int i = 0; i < conf->n; i++)
+		voters += conf->servers[i].role == RAFT_VOTER;
+	return voters == 1;
+}
+
+/*
+ * The engine lets an only voter lead without an election, in the term that it led in before. What it had sent to
+ * standbys then, but not stored itself, would get a second entry of the same index and term, and nobody
+ * would notice. So it begins a term. Nothing was appended since it leads.
+ */
+static int begin_term(struct kddm_raft *kr)
+{
+	raft_term term = kr->raft.current_term + 1;
+	int rv = kr->log.io.set_term(&kr->log.io, term);
+
+	if (!rv)
+		rv = kr->log.io.set_vote(&kr->log.io, kr->raft.id);
+	if (rv) {
+		log_err("cannot begin a term: %s", raft_strerror(rv));
+		return rv;
+	}
+	kr->raft.current_term = term;
+	kr->raft.voted_for = kr->raft.id;
+	return 0;
+}
+
+/* After all that may have made us leader. */
+static int watch_state(struct kddm_raft *kr)
+{
+	bool leads = raft_state(&kr->raft) == RAFT_LEADER;
+	int rv = leads && !kr->leads && votes_alone(kr) ? begin_term(kr) : 0;
+
+	kr->leads = leads && !rv;
+	return rv;
+}
+
+static int on_send(struct raft_io *io, struct raft_io_send *req, const struct raft_message *m,
+		   raft_io_send_cb cb)
+{
+	const struct raft_append_entries *a = &m->append_entries;
+	struct kddm_raft *kr = raft_of(io);
+
+	note_term(kr);
+	if (m->type == RAFT_APPEND_ENTRIES)
+		kddm_tell_sent(&kr->tell, m->server_id, a->prev_log_index, a->n_entries, a->leader_commit);
+	return kr->io_send(io, req, m, cb);
+}
+
+static struct raft_server *own_server(struct kddm_raft *kr)
+{
+	struct raft_configuration *conf = &kr->raft.configuration;
+
+	for (unsigned int i = 0; i < conf->n; i++)
+		if (conf->servers[i].id == kr->raft.id)
+			return &conf->servers[i];
+	return NULL;
+}
+
+/*
+ * Whether we vote is for the candidate's configuration to say, not for ours: a
+ * standby that was just made a voter may not know it yet, and a leader that
+ * went down in that moment could never be elected again. The engine does not
+ * answer then, so it is told otherwise while it looks at the question. One vote
+ * a term, on disk, as ever; who does not count us does not count it.
+ */
+static void recv_question(struct kddm_raft *kr, struct raft_io *io, struct raft_message *m)
+{
+	struct raft_server *own = own_server(kr);
+	int role = own ? own->role : RAFT_VOTER;
+
+	if (own)
+		own->role = RAFT_VOTER;
+	kr->recv(io, m);
+	own = own_server(kr);
+	if (own)
+		own->role = role;
+}
+
+static void on_recv(struct raft_io *io, struct raft_message *m)
+{
+	const struct raft_append_entries_result *a = &m->append_entries_result;
+	struct kddm_raft *kr = raft_of(io);
+
+	note_term(kr);
+	if (m->type == RAFT_APPEND_ENTRIES_RESULT &&
+	    !kddm_tell_stored(&kr->tell, m->server_id, a->term, a->rejected, a->last_log_index))
+		return;
+	if (m->type == RAFT_REQUEST_VOTE)
+		recv_question(kr, io, m);
+	else
+		kr->recv(io, m);
+	watch_state(kr);
+}
+
+static void on_tick(struct raft_io *io)
+{
+	struct kddm_raft *kr = raft_of(io);
+
+	kr->tick(io);
+	watch_state(kr);
+}
+
+static int on_start(struct raft_io *io, unsigned int msecs, raft_io_tick_cb tick, raft_io_recv_cb recv)
+{
+	struct kddm_raft *kr = raft_of(io);
+
+	kr->tick = tick;
+	kr->recv = recv;
+	return kr->io_start(io, msecs, on_tick, on_recv);
+}
+
+static void watch_io(struct kddm_raft *kr)
+{
+	kr->io_send = kr->log.io.send;
+	kr->io_start = kr->log.io.start;
+	kr->log.io.send = on_send;
+	kr->log.io.start = on_start;
+}
+
+static void on_told(struct raft_io_send *req, int status)
+{
+	(void)status; /* then the next heartbeat tells */
+	free(req);
+}
+
+/*
+ * Not a word of what is committed above `index`: the engine commits up to what the leader says as far as its
+ * log goes, and what it has above may be of another leader.
+ */
+static void tell(struct kddm_raft *kr, const struct raft_server *server, uint64_t index)
+{
+	struct raft_io_send *req = calloc(1, sizeof(*req));
+	struct raft_message m = {
+		.type = RAFT_APPEND_ENTRIES, .server_id = server->id, .server_address = server->address};
+
+	m.append_entries = (struct raft_append_entries){.term = kr->tell.term,
+							.prev_log_index = index,
+							.prev_log_term = kr->tell.term,
+							.leader_commit = index};
+	if (!req || kr->io_send(&kr->log.io, req, &m, on_told))
+		free(req);
+}
+
+void kddm_raft_tell(struct kddm_raft *kr)
+{
+	const struct raft_configuration *conf = &kr->raft.configuration;
+	uint64_t index;
+
+	note_term(kr);
+	for (unsigned int i = 0; i < conf->n; i++)
+		if (conf->servers[i].id != kr->raft.id &&
+		    kddm_tell_due(&kr->tell, conf->servers[i].id, raft_commit_index(&kr->raft), &index))
+			tell(kr, &conf->servers[i], index);
+}
+
 /* ---- life ---- */
+
+static void on_log_closed(void *arg)
+{
+	struct kddm_raft *kr = arg;
+
+	if (kr->closed)
+		kr->closed(kr->closed_arg);
+	free(kr);
+}
 
 static void on_closed(struct raft *raft)
 {
 	struct kddm_raft *kr = raft->data;
 
-	raft_uv_close(&kr->io);
-	if (kr->closed)
-		kr->closed(kr->closed_arg);
-	free(kr);
+	kddm_log_close(&kr->log, on_log_closed, kr);
 }
 
 void kddm_raft_stop(struct kddm_raft *kr, void (*closed)(void *arg), void *arg)
 {
 	kr->closed = closed;
 	kr->closed_arg = arg;
-	raft_close(&kr->raft, on_closed);
+	if (kr->opened)
+		raft_close(&kr->raft, on_closed);
+	else if (kr->log.mark)
+		kddm_log_close(&kr->log, on_log_closed, kr);
+	else
+		on_log_closed(kr);
 }
 
-static int bootstrap_alone(struct kddm_raft *kr, const struct kddm_raft_config *c)
+/* An empty log, or one whose voters are lost, becomes a cluster of this node alone. */
+static int begin_alone(struct kddm_raft *kr, const struct kddm_raft_config *c)
 {
 	struct raft_configuration conf;
 	int rv;
@@ -169,7 +399,7 @@ static int bootstrap_alone(struct kddm_raft *kr, const struct kddm_raft_config *
 	raft_configuration_init(&conf);
 	rv = raft_configuration_add(&conf, c->id, c->address, RAFT_VOTER);
 	if (!rv)
-		rv = raft_bootstrap(&kr->raft, &conf);
+		rv = c->recover ? raft_recover(&kr->raft, &conf) : raft_bootstrap(&kr->raft, &conf);
 	raft_configuration_close(&conf);
 	return rv;
 }
@@ -179,25 +409,35 @@ static int configure_and_start(struct kddm_raft *kr, const struct kddm_raft_conf
 	int rv;
 
 	kr->raft.data = kr;
+	watch_io(kr);
 	kr->raft.tracer = &kr->tracer;
-	raft_uv_set_segment_size(&kr->io, SEGMENT_BYTES);
-	raft_uv_set_connect_retry_delay(&kr->io, CONNECT_RETRY_MS);
-	raft_uv_set_tracer(&kr->io, &kr->tracer);
+	raft_uv_set_segment_size(&kr->log.io, SEGMENT_BYTES);
+	raft_uv_set_connect_retry_delay(&kr->log.io, CONNECT_RETRY_MS);
+	raft_uv_set_disk_retry(&kr->log.io, DISK_RETRY_MS);
+	raft_uv_set_auto_recovery(&kr->log.io, false); /* it throws away what it cannot read */
+	raft_uv_set_tracer(&kr->log.io, &kr->tracer);
 	raft_set_election_timeout(&kr->raft, c->election_ms);
 	raft_set_heartbeat_timeout(&kr->raft, c->heartbeat_ms);
 	raft_set_install_snapshot_timeout(&kr->raft, INSTALL_SNAPSHOT_MS);
 	raft_set_snapshot_threshold(&kr->raft, SNAPSHOT_THRESHOLD);
 	raft_set_snapshot_trailing(&kr->raft, SNAPSHOT_TRAILING);
 	raft_set_pre_vote(&kr->raft, true);
-	rv = bootstrap ? bootstrap_alone(kr, c) : 0;
+	rv = bootstrap || c->recover ? begin_alone(kr, c) : 0;
 	if (!rv)
 		rv = raft_start(&kr->raft);
-	if (rv)
-		log_err("cannot start from the log in %s: %s (%s); if the disk is sound, remove that folder "
-			"and "
-			"the file identity beside it, and join the cluster again under the same name",
-			c->dir, raft_errmsg(&kr->raft), raft_strerror(rv));
-	return rv;
+	return rv ? rv : watch_state(kr);
+}
+
+/* What is wrong with the files themselves does not go away by waiting. */
+static int start_failed(struct kddm_raft *kr, const struct kddm_raft_config *c, int rv, const char *text)
+{
+	if (rv == RAFT_CORRUPT || rv == RAFT_MALFORMED)
+		kr->log.damaged = true;
+	snprintf(kr->failure, sizeof(kr->failure), "%s: %s", c->dir,
+		 text && text[0] ? text : raft_strerror(rv));
+	kr->failed = true;
+	log_err("cannot start from the log in %s", kr->failure);
+	return kr->log.damaged ? -EILSEQ : to_errno(rv);
 }
 
 int kddm_raft_start(const struct kddm_raft_config *c, bool bootstrap, struct kddm_raft **out)
@@ -207,6 +447,7 @@ int kddm_raft_start(const struct kddm_raft_config *c, bool bootstrap, struct kdd
 
 	if (!kr)
 		return -ENOMEM;
+	*out = kr;
 	kr->events = c->events;
 	kr->arg = c->arg;
 	kr->tracer = (struct raft_tracer){.impl = kr, .version = 2, .emit = trace};
@@ -215,33 +456,22 @@ int kddm_raft_start(const struct kddm_raft_config *c, bool bootstrap, struct kdd
 				    .apply = fsm_apply,
 				    .snapshot = fsm_snapshot,
 				    .restore = fsm_restore};
-	rv = raft_uv_init(&kr->io, c->loop, c->dir, c->transport);
-	if (rv) {
-		log_err("cannot use %s for the log: %s", c->dir, kr->io.errmsg);
-		free(kr);
-		return to_errno(rv);
-	}
-	rv = raft_init(&kr->raft, &kr->io, &kr->fsm, c->id, c->address);
-	if (rv) {
-		log_err("cannot open the log in %s: %s", c->dir, raft_errmsg(&kr->raft));
-		raft_uv_close(&kr->io);
-		free(kr);
-		return to_errno(rv);
-	}
+	rv = kddm_log_open(&kr->log, c->loop, c->dir, c->transport);
+	if (rv)
+		return start_failed(kr, c, rv, kr->log.io.errmsg);
+	rv = raft_init(&kr->raft, &kr->log.io, &kr->fsm, c->id, c->address);
+	if (rv)
+		return start_failed(kr, c, rv, raft_errmsg(&kr->raft));
+	kr->opened = true;
 	rv = configure_and_start(kr, c, bootstrap);
-	if (rv) {
-		kddm_raft_stop(kr, NULL, NULL);
-		return to_errno(rv);
-	}
-	*out = kr;
-	return 0;
+	return rv ? start_failed(kr, c, rv, raft_errmsg(&kr->raft)) : 0;
 }
 
 /* ---- what it knows ---- */
 
 bool kddm_raft_leads(struct kddm_raft *kr)
 {
-	return raft_state(&kr->raft) == RAFT_LEADER;
+	return kr->leads && raft_state(&kr->raft) == RAFT_LEADER;
 }
 
 uint64_t kddm_raft_leader(struct kddm_raft *kr)
@@ -290,9 +520,20 @@ int kddm_raft_role(struct kddm_raft *kr, uint64_t id)
 
 const char *kddm_raft_failure(struct kddm_raft *kr)
 {
-	if (!kr->failed && raft_state(&kr->raft) != RAFT_UNAVAILABLE)
-		return NULL;
-	return raft_errmsg(&kr->raft);
+	if (kr->failed)
+		return kr->failure;
+	return raft_state(&kr->raft) == RAFT_UNAVAILABLE ? raft_errmsg(&kr->raft) : NULL;
+}
+
+bool kddm_raft_damaged(const struct kddm_raft *kr)
+{
+	return kr->log.damaged;
+}
+
+bool kddm_raft_writes(const struct kddm_raft *kr, uint64_t *done)
+{
+	*done = kr->log.done;
+	return kr->log.appends || kr->log.refused;
 }
 
 /* ---- writing ---- */
@@ -320,6 +561,7 @@ int kddm_raft_propose(struct kddm_raft *kr, const void *data, size_t len)
 	p->kr = kr;
 	p->req.data = p;
 	rv = raft_apply(&kr->raft, &p->req, &buf, 1, on_proposed);
+	kr->log.refused = rv == RAFT_NOSPACE;
 	if (rv) {
 		raft_free(buf.base);
 		free(p);
@@ -339,6 +581,7 @@ static void on_kicked(struct raft_barrier *req, int status)
 bool kddm_raft_kick(struct kddm_raft *kr)
 {
 	struct raft_barrier *req;
+	int rv;
 
 	if (kr->kicking || !kddm_raft_leads(kr))
 		return false;
@@ -347,7 +590,9 @@ bool kddm_raft_kick(struct kddm_raft *kr)
 		return false;
 	req->data = kr;
 	kr->kicking = true;
-	if (raft_barrier(&kr->raft, req, on_kicked)) {
+	rv = raft_barrier(&kr->raft, req, on_kicked);
+	kr->log.refused = rv == RAFT_NOSPACE;
+	if (rv) {
 		kr->kicking = false;
 		free(req);
 	}
@@ -363,6 +608,32 @@ static void on_changed(struct raft_change *req, int status)
 	c->kr->changing = false;
 	c->done(c->arg, to_errno(status));
 	free(c);
+}
+
+/*
+ * After restarts the engine may go on to believe that a configuration is under
+ * way which it has committed and applied long ago, and refuses all others for
+ * ever. It uses that configuration already; only its note is wrong.
+ */
+static void settle_configuration(struct kddm_raft *kr)
+{
+	struct raft *r = &kr->raft;
+	struct raft_configuration copy;
+
+	if (!r->configuration_uncommitted_index || r->last_applied < r->configuration_uncommitted_index)
+		return;
+	raft_configuration_init(&copy);
+	for (unsigned int i = 0; i < r->configuration.n; i++)
+		if (raft_configuration_add(&copy, r->configuration.servers[i].id,
+					   r->configuration.servers[i].address,
+					   r->configuration.servers[i].role)) {
+			raft_configuration_close(&copy);
+			return;
+		}
+	raft_configuration_close(&r->configuration_committed);
+	r->configuration_committed = copy;
+	r->configuration_committed_index = r->configuration_uncommitted_index;
+	r->configuration_uncommitted_index = 0;
 }
 
 static struct change *change_new(struct kddm_raft *kr, kddm_raft_done_fn *done, void *arg)
@@ -392,6 +663,7 @@ int kddm_raft_add(struct kddm_raft *kr, uint64_t id, const char *address, kddm_r
 
 	if (kr->changing)
 		return -EBUSY;
+	settle_configuration(kr);
 	c = change_new(kr, done, arg);
 	return change_begun(c, raft_add(&kr->raft, &c->req, id, address, on_changed));
 }
@@ -402,6 +674,7 @@ int kddm_raft_assign(struct kddm_raft *kr, uint64_t id, int role, kddm_raft_done
 
 	if (kr->changing)
 		return -EBUSY;
+	settle_configuration(kr);
 	c = change_new(kr, done, arg);
 	return change_begun(c, raft_assign(&kr->raft, &c->req, id, role, on_changed));
 }
@@ -412,6 +685,7 @@ int kddm_raft_remove(struct kddm_raft *kr, uint64_t id, kddm_raft_done_fn *done,
 
 	if (kr->changing)
 		return -EBUSY;
+	settle_configuration(kr);
 	c = change_new(kr, done, arg);
 	return change_begun(c, raft_remove(&kr->raft, &c->req, id, on_changed));
 }

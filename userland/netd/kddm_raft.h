@@ -28,13 +28,16 @@ struct kddm_raft_config {
 	uint64_t id;
 	const char *address;
 	unsigned int heartbeat_ms, election_ms;
+	bool recover; /* the log's voters are lost: begin again as the only one */
 	struct raft_uv_transport *transport;
 	const struct kddm_raft_events *events;
 	void *arg;
 };
 
-/* 0 or negative errno, with the reason logged. With `bootstrap` an empty log
- * becomes a cluster of this node alone. */
+/* 0 or negative errno, with the reason logged: -EILSEQ when the log is damaged
+ * and must not be used again. With `bootstrap` an empty log becomes a cluster of
+ * this node alone. What stands in *out after a failure (NULL at first) can only
+ * be asked for it and stopped. */
 int kddm_raft_start(const struct kddm_raft_config *c, bool bootstrap, struct kddm_raft **out);
 /* `closed` is called when everything is released; then the transport may go. */
 void kddm_raft_stop(struct kddm_raft *kr, void (*closed)(void *arg), void *arg);
@@ -50,10 +53,15 @@ int kddm_raft_role(struct kddm_raft *kr, uint64_t id);
 const struct raft_configuration *kddm_raft_members(struct kddm_raft *kr);
 /* The engine gave up (disk, corrupt log): the text, or NULL. */
 const char *kddm_raft_failure(struct kddm_raft *kr);
+/* Are there writes that the disk has not taken yet? In *done how many it took. */
+bool kddm_raft_writes(const struct kddm_raft *kr, uint64_t *done);
+/* The engine gave up: its log must not be used again. */
+bool kddm_raft_damaged(const struct kddm_raft *kr);
 
 int kddm_raft_propose(struct kddm_raft *kr, const void *data, size_t len);
-/* Followers learn of a commit with the next message only: send one. False: the
- * last one is still under way. */
+/* The leader, each time round the loop: followers learn of commits at once. */
+void kddm_raft_tell(struct kddm_raft *kr);
+/* Commit what former terms left. False: it is under way already. */
 bool kddm_raft_kick(struct kddm_raft *kr);
 
 /* One change at a time: -EBUSY. `done` gets 0 or a negative errno. */

@@ -32,8 +32,7 @@ void kddm_set_clear(struct kddm_set *set);
 
 /* An object that is in no set yet; data copied. Never NULL: out of memory ends
  * the process, for a replica that lost one entry is worth nothing. */
-struct kddm_object *kddm_object_new(struct kddm_set *set, const void *key, size_t key_len, const void *value,
-				    size_t value_len);
+struct kddm_object *kddm_object_new(const void *key, size_t key_len, const void *value, size_t value_len);
 void kddm_object_free(struct kddm_object *obj);
 
 /* Put `obj` into the set; what stood under its key is taken out and returned,

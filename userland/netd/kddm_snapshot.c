@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The state machine's whole state as bytes: header, sets (objects in key
- * order), outcomes of requests. Read twice on restoring: the first time only
- * to check, so that a damaged snapshot changes nothing.
+ * order), outcomes of requests. A checksum covers what follows the header: the
+ * engine has none. Read twice on restoring: the first time only to check, so
+ * that a damaged snapshot changes nothing.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,7 +12,7 @@
 #include "kddm_fsm.h"
 #include "kddm_set.h"
 
-#define SNAPSHOT_MAGIC 0x504e534dd44b0001ull
+#define SNAPSHOT_MAGIC 0x504e534dd44b0002ull
 
 struct snap_header {
 	uint64_t magic;
@@ -20,6 +21,7 @@ struct snap_header {
 	uint64_t bytes; /* all, this header included */
 	uint32_t n_sets;
 	uint32_t n_nodes; /* with outcomes */
+	uint64_t sum;	  /* of all that follows */
 };
 
 struct snap_set {
@@ -50,6 +52,19 @@ struct snap_outcome {
 static size_t round8(size_t n)
 {
 	return (n + 7) & ~(size_t)7;
+}
+
+/* FNV-1a by words, each folded down: records are multiples of 8 bytes. */
+static uint64_t sum_of(const void *data, size_t len)
+{
+	const uint64_t *w = data;
+	uint64_t h = 14695981039346656037ull;
+
+	for (size_t i = 0; i < len / sizeof(*w); i++) {
+		h = (h ^ w[i]) * 1099511628211ull;
+		h ^= h >> 32;
+	}
+	return h;
 }
 
 /* ---- writing ---- */
@@ -117,18 +132,17 @@ void kddm_fsm_snapshot(struct kddm_fsm *f, struct kddm_buf *out)
 		h.n_nodes++;
 	}
 	h.bytes = out->len - start;
+	h.sum = sum_of(out->data + start + sizeof(h), h.bytes - sizeof(h));
 	memcpy(out->data + start, &h, sizeof(h));
 }
 
-/* FNV-1a, 64 bits. */
 uint64_t kddm_fsm_digest(struct kddm_fsm *f)
 {
 	struct kddm_buf b = {0};
-	uint64_t h = 14695981039346656037ull;
+	uint64_t h;
 
 	kddm_fsm_snapshot(f, &b);
-	for (size_t i = 0; i < b.len; i++)
-		h = (h ^ (unsigned char)b.data[i]) * 1099511628211ull;
+	h = sum_of(b.data, b.len);
 	kddm_buf_free(&b);
 	return h;
 }
@@ -163,7 +177,7 @@ static int read_object(struct reader *r, struct kddm_set *set, bool store)
 		return -EPROTO;
 	if (!store)
 		return 0;
-	obj = kddm_object_new(set, data, o->key_len, data + o->key_len, o->value_len);
+	obj = kddm_object_new(data, o->key_len, data + o->key_len, o->value_len);
 	obj->version = o->version;
 	obj->epoch = o->epoch;
 	obj->owner = o->owner;
@@ -214,14 +228,16 @@ static int read_outcome(struct reader *r, struct kddm_outcome *out, bool store)
 	return 0;
 }
 
-static int read_outcomes(struct kddm_fsm *f, struct reader *r, bool store)
+/* Nodes stand in the order of their numbers, each once: `next` is the lowest that may come. */
+static int read_outcomes(struct kddm_fsm *f, struct reader *r, uint32_t *next, bool store)
 {
 	const struct snap_node *s = take(r, sizeof(*s));
 	struct kddm_outcome unused;
 	struct kddm_outcomes *to;
 
-	if (!s || s->node > NODES_MAX || s->count > KDDM_WINDOW)
+	if (!s || s->node > NODES_MAX || s->node < *next || s->count > KDDM_WINDOW)
 		return -EPROTO;
+	*next = s->node + 1;
 	to = &f->outcomes[s->node];
 	if (store) {
 		to->incarnation = s->incarnation;
@@ -244,14 +260,16 @@ static int read_all(struct kddm_fsm *f, const void *data, size_t len, bool store
 {
 	struct reader r = {data, len};
 	const struct snap_header *h = take(&r, sizeof(*h));
+	uint32_t node = 0;
 	int rc = 0;
 
-	if (!h || (uintptr_t)data % 8 || h->magic != SNAPSHOT_MAGIC || h->bytes != len)
+	if (!h || (uintptr_t)data % 8 || h->magic != SNAPSHOT_MAGIC || h->bytes != len || len % 8 ||
+	    h->sum != sum_of(h + 1, len - sizeof(*h)))
 		return -EPROTO;
 	for (uint32_t i = 0; i < h->n_sets && !rc; i++)
 		rc = read_set(f, &r, store);
 	for (uint32_t i = 0; i < h->n_nodes && !rc; i++)
-		rc = read_outcomes(f, &r, store);
+		rc = read_outcomes(f, &r, &node, store);
 	if (!rc && r.left)
 		rc = -EPROTO;
 	if (!rc && store) {

@@ -89,7 +89,7 @@ static struct lease_node *node_of(struct lease_keeper *k, const struct node_info
 	n->basis_ns = now_ns;
 	n->incarnation = info->incarnation;
 	k->waiting -= n->arrived_ns != 0;
-	n->arrived_ns = n->long_until_ns = n->applied = 0;
+	n->arrived_ns = n->sent_ns = n->long_until_ns = n->applied = 0;
 	n->want_ms = 0;
 	/* Who led before us may have given a long lease until just now. */
 	if (info->lease_ms)
@@ -107,6 +107,8 @@ bool lease_keeper_renew(struct lease_keeper *k, const struct node_info *info, co
 	n = node_of(k, info, now_ns);
 	if (n->arrived_ns && r->sent_ns <= n->sent_ns)
 		return false;
+	if ((r->flags & LEASE_SETTLED) && !r->want_ms && r->sent_ns > n->sent_ns)
+		n->long_until_ns = 0;
 	k->waiting += !n->arrived_ns;
 	n->arrived_ns = now_ns;
 	n->sent_ns = r->sent_ns;
@@ -215,6 +217,15 @@ uint32_t lease_keeper_wanted(struct lease_keeper *k, const struct node_info *inf
 	if (n->want_ms > lease_ms)
 		return n->want_ms > info->lease_ms ? n->want_ms : info->lease_ms;
 	return now_ns > n->long_until_ns ? 0 : info->lease_ms;
+}
+
+int lease_keeper_away(const struct lease_keeper *k, const struct node_info *info)
+{
+	const struct lease_node *n = &k->node[info->number];
+
+	if (n->incarnation != info->incarnation || !n->sent_ns)
+		return -1;
+	return n->want_ms > 0;
 }
 
 uint64_t lease_keeper_left_ms(const struct lease_keeper *k, const struct node_info *info, uint32_t lease_ms,

@@ -35,8 +35,11 @@ struct lease_renew {
 	uint64_t applied; /* index, for display */
 	uint64_t term;
 	uint32_t want_ms; /* 0: the cluster's lease; else a longer one (restart) */
-	uint32_t pad;
+	uint32_t flags;	  /* LEASE_SETTLED */
 };
+
+/* The longer lease of an earlier netd is over: the tables have one of ours. */
+#define LEASE_SETTLED 0x01
 
 struct lease_grant {
 	uint64_t incarnation;
@@ -70,7 +73,7 @@ struct lease_node {
 	uint64_t incarnation;
 	uint64_t basis_ns;	/* nothing before this counts against it */
 	uint64_t arrived_ns;	/* of the renewal that waits, 0 none */
-	uint64_t sent_ns;	/* its sender's time */
+	uint64_t sent_ns;	/* its sender's time; 0: this life was not heard yet */
 	uint64_t long_until_ns; /* a lease longer than the cluster's may run so long */
 	uint64_t applied;
 	uint32_t want_ms;
@@ -116,6 +119,9 @@ bool lease_keeper_overdue(struct lease_keeper *k, const struct node_info *info, 
  * normal lease; equals info->lease_ms when nothing is to change. */
 uint32_t lease_keeper_wanted(struct lease_keeper *k, const struct node_info *info, uint32_t lease_ms,
 			     uint64_t now_ns);
+/* Did it ask for a longer lease to be away? Its netd is being stopped; else it runs. 1, 0,
+ * -1: not heard in this term. */
+int lease_keeper_away(const struct lease_keeper *k, const struct node_info *info);
 /* How long the node's lease may still run, ms. */
 uint64_t lease_keeper_left_ms(const struct lease_keeper *k, const struct node_info *info, uint32_t lease_ms,
 			      uint64_t now_ns);

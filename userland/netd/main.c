@@ -17,6 +17,7 @@
 
 #include "apps.h"
 #include "claims.h"
+#include "cleanup.h"
 #include "ctl.h"
 #include "ctl_cluster.h"
 #include "datapath.h"
@@ -38,17 +39,22 @@ static struct {
 	uv_loop_t loop;
 	uv_signal_t term, intr;
 	uv_timer_t ready_wait;
-	bool stopping;
+	bool stopping, again; /* after the end: the same program anew */
 } main_state;
 
-static const char usage[] = "Usage: netd [--conf FILE] [--insecure] [--debug]\n"
-			    "The daemon of a netssi node; started by netd.service. It is idle until\n"
-			    "`netctl init` or `netctl join`.\n"
-			    "\n"
-			    "  --conf FILE   instead of " CONF_PATH "\n"
-			    "  --insecure    talk to peers in clear text, for tests only\n"
-			    "  --debug       log more\n"
-			    "  --help, --version\n";
+static const char usage[] =
+	"Usage: netd [--conf FILE] [--insecure] [--debug]\n"
+	"       netd --cleanup\n"
+	"The daemon of a netssi node; started by netd.service. It is idle until\n"
+	"`netctl init` or `netctl join`.\n"
+	"\n"
+	"  --conf FILE   instead of " CONF_PATH "\n"
+	"  --insecure    talk to peers in clear text, for tests only\n"
+	"  --debug       log more\n"
+	"  --cleanup     take out of the kernel what an earlier netd left there, and end\n"
+	"  --help, --version\n";
+
+static void on_stopped(void *arg);
 
 /* ---- events of membership ------------------------------------------------------------ */
 
@@ -93,11 +99,22 @@ static void on_status(void *arg, enum member_status status)
 	}
 }
 
+static void on_restart(void *arg)
+{
+	struct netd *n = arg;
+
+	if (main_state.stopping)
+		return;
+	main_state.stopping = main_state.again = true;
+	member_stop(n->member, false, 0, on_stopped, n);
+}
+
 static const struct member_events member_events = {
 	.lease = on_lease,
 	.ready = on_ready,
 	.fenced = on_fenced,
 	.status = on_status,
+	.restart = on_restart,
 };
 
 static bool gate_member(void *arg)
@@ -170,13 +187,23 @@ static void on_ready_wait(uv_timer_t *t)
 	sd_notify(0, "READY=1");
 }
 
-/* The lease is renewed from this thread: a busy machine must not fence itself.
- * What netd starts does not inherit it. */
-static void run_ahead(void)
+static void nothing(uv_work_t *req)
 {
-	const struct sched_param param = {.sched_priority = 1};
+	(void)req;
+}
 
-	if (sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &param) < 0)
+/*
+ * The lease is renewed from this thread, and the loop's workers write what an entry waits for: a busy machine
+ * must neither fence itself nor make every claim of the cluster slow. What netd starts does not inherit it.
+ */
+static void run_ahead(uv_loop_t *loop)
+{
+	static uv_work_t first; /* makes all the workers, with this thread's priority */
+	const struct sched_param param = {.sched_priority = 1};
+	int r = sched_setscheduler(0, SCHED_RR, &param);
+
+	uv_queue_work(loop, &first, nothing, NULL);
+	if (r < 0 || sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &param) < 0)
 		log_warn("no real-time priority: %s; a busy machine may lose its lease", strerror(errno));
 }
 
@@ -227,13 +254,15 @@ static int start_parts(struct netd *n)
 		{"applications", apps_start},
 		{"moves", moves_start},
 		{"cluster commands", ctl_cluster_start},
+		{"key commands", ctl_key_start},
 	};
 
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
 		int err = parts[i].start(n);
 
 		if (err < 0) {
-			log_err("%s: %s", parts[i].name, strerror(-err));
+			if (err != -EADDRINUSE) /* told already */
+				log_err("%s: %s", parts[i].name, strerror(-err));
 			return err;
 		}
 	}
@@ -244,6 +273,7 @@ static int start_parts(struct netd *n)
 static int run(struct netd *n)
 {
 	uv_loop_init(&main_state.loop);
+	run_ahead(&main_state.loop);
 	n->loop = &main_state.loop;
 	uv_signal_init(n->loop, &main_state.term);
 	uv_signal_init(n->loop, &main_state.intr);
@@ -266,13 +296,17 @@ static int run(struct netd *n)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"conf", required_argument, NULL, 'c'}, {"insecure", no_argument, NULL, 'i'},
-		{"debug", no_argument, NULL, 'd'},	{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'v'},	{},
+		{"conf", required_argument, NULL, 'c'},
+		{"insecure", no_argument, NULL, 'i'},
+		{"debug", no_argument, NULL, 'd'},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'v'},
+		{"cleanup", no_argument, NULL, 'k'},
+		{},
 	};
 	struct netd *n = &main_state.netd;
 	const char *conf = CONF_PATH;
-	bool insecure = false;
+	bool insecure = false, cleanup = false;
 	int level = LOG_INFO, opt;
 
 	opterr = 0;
@@ -286,6 +320,9 @@ int main(int argc, char **argv)
 			break;
 		case 'd':
 			level = LOG_DEBUG;
+			break;
+		case 'k':
+			cleanup = true;
 			break;
 		case 'h':
 			fputs(usage, stdout);
@@ -307,10 +344,17 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	log_init("netd", level);
+	if (cleanup)
+		return cleanup_run();
 	if (conf_read(&n->conf, conf) < 0)
 		return 1;
 	n->conf.insecure = insecure;
 	signal(SIGPIPE, SIG_IGN);
-	run_ahead();
-	return run(n);
+	if (run(n) != 0)
+		return 1;
+	if (!main_state.again)
+		return 0;
+	execv("/proc/self/exe", argv);
+	log_err("cannot start anew: %s", strerror(errno));
+	return 1;
 }

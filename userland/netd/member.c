@@ -15,6 +15,8 @@
 #include "userland/lib/log.h"
 
 #define STOP_PATIENCE_MS 3000
+#define STOP_TOGETHER_MS 300
+#define STOP_ORPHAN_MS	 200
 #define STALL_MS	 500
 #define CATCH_UP_MS	 15000
 
@@ -145,8 +147,8 @@ static void on_message(void *arg, uint32_t from, uint8_t type, uint64_t id, cons
 		return;
 	if (type == PEER_KDDM_REQUESTS) {
 		if (m->leads && kddm_receive(m->kddm, from, data, len) < 0)
-			log_warn("%s sends requests that cannot be read; same version there?",
-				 member_name(m, from));
+			peers_complain(m->peers, from,
+				       "sends requests that cannot be read; same version there?");
 	} else if (type == PEER_ASK_APPLIED && word) {
 		kddm_asked_applied(m->kddm, from, *word, id);
 	} else if (type == PEER_TELL_APPLIED) {
@@ -170,11 +172,33 @@ static void on_link(void *arg, uint32_t node, bool up)
 		kddm_resend(m->kddm);
 }
 
+static void on_refused(void *arg, uint32_t node, json_t *reply)
+{
+	(void)node;
+	if (json_integer_value(json_object_get(reply, "code")) == 4)
+		member_leave_told(arg);
+	member_refused(arg, reply);
+}
+
 /* ---- this node's own life ---- */
 
 const struct node_info *member_own(struct member *m)
 {
 	return m->id.raft_id ? nodes_by_raft_id(m->nodes, m->id.raft_id) : NULL;
+}
+
+/* Until the data path is known, it is what it was when this netd began. */
+static uint8_t own_flags(struct member *m)
+{
+	const struct node_info *own = member_own(m);
+	bool serves = m->serving < 0 ? own && (own->flags & NODE_SERVES) : m->serving;
+
+	return (m->id.witness ? NODE_WITNESS : 0) | (serves ? NODE_SERVES : 0);
+}
+
+void member_set_serving(struct member *m, bool serving)
+{
+	m->serving = serving;
 }
 
 void member_fill_own(struct member *m, struct node_info *info)
@@ -189,6 +213,7 @@ void member_fill_own(struct member *m, struct node_info *info)
 	snprintf(info->name, sizeof(info->name), "%s", m->id.name);
 	snprintf(info->address, sizeof(info->address), "%s", m->id.address);
 	memcpy(info->mac, m->mac, sizeof(info->mac));
+	info->flags = own_flags(m);
 	snprintf(host, sizeof(host), "%s", m->id.tcp[0] == '[' ? m->id.tcp + 1 : m->id.tcp);
 	if (m->id.tcp[0] == '[') {
 		host[strcspn(host, "]")] = 0;
@@ -358,6 +383,7 @@ static void renew_lease(struct member *m)
 	r = lease_holder_renew(&m->holder, now);
 	r.applied = kddm_fsm_of(m->kddm)->index;
 	r.term = kddm_raft_term(m->raft);
+	r.flags = m->ready && (m->serving > 0 || m->id.witness) ? LEASE_SETTLED : 0;
 	if (m->leads)
 		member_lead_renew(m, m->self, &r);
 	else if (peers_send(m->peers, m->leader, PEER_LEASE_RENEW, 0, &r, sizeof(r)) < 0)
@@ -390,6 +416,8 @@ static void look_after_self(struct member *m)
 	kddm_identify(m->kddm, m->self, m->incarnation);
 	renew_lease(m);
 	look_whether_ready(m);
+	if (m->ready && m->serving >= 0 && m->serving != !!(own->flags & NODE_SERVES))
+		ask_to_come_up(m); /* says so */
 }
 
 /* ---- the loop ---- */
@@ -454,8 +482,11 @@ static void on_tick(uv_timer_t *t)
 	if (m->raft)
 		member_lead_tick(m);
 	note_slow_start(m);
+	member_rotate_tick(m);
 	update_status(m);
 	member_join_tick(m);
+	member_rejoin_tick(m);
+	member_disk_tick(m);
 	if (m->stopping)
 		stop_tick(m);
 }
@@ -466,6 +497,11 @@ static void nodes_update(void *arg, const struct kddm_object *old, const struct 
 	const struct node_info *was = old->value, *is = obj->value;
 	struct member *m = arg;
 
+	if (is->flags & ~was->flags & NODE_AWAY) {
+		m->away_ms = member_now_ms();
+		if (is->number == m->self)
+			m->holder.sent_ns = 0; /* the longer lease may be had now */
+	}
 	if (was->state == is->state && was->incarnation == is->incarnation)
 		return;
 	/* Before we are ready this is the past. */
@@ -516,6 +552,7 @@ static int start_raft(struct member *m, bool bootstrap)
 		.address = m->id.address,
 		.heartbeat_ms = MEMBER_HEARTBEAT_MS,
 		.election_ms = m->params.election_ms ? m->params.election_ms : MEMBER_ELECTION_MS,
+		.recover = m->id.recover,
 		.transport = &m->raft_transport,
 		.events = &raft_events,
 		.arg = m,
@@ -533,21 +570,37 @@ static void start_hooks(struct member *m)
 	uv_check_start(&m->check, on_check);
 }
 
+static int start_bearer(struct member *m)
+{
+	const struct bearer_params p = {.loop = m->params.loop,
+					.interface = m->id.bearer,
+					.run_dir = m->run_dir,
+					.secret = m->insecure ? NULL : m->keys.key};
+
+	return strcmp(m->id.transport, "tipc") ? 0 : bearer_start(&p, &m->bearer);
+}
+
 int member_run(struct member *m, bool bootstrap)
 {
 	struct secure_params sp = {.loop = m->params.loop,
 				   .insecure = m->insecure,
+				   .identity = member_identity,
 				   .find_key = member_find_key,
 				   .hello = member_hello,
 				   .arg = m};
-	int r = transport_prepare(m->id.transport, m->id.bearer);
+	int r = start_bearer(m);
 
 	if (r < 0)
 		return r;
 	r = secure_new(&sp, &m->secure);
-	if (r < 0)
+	if (r < 0) {
+		bearer_stop(m->bearer, true);
+		m->bearer = NULL;
 		return r;
+	}
 	m->in_cluster = m->running = true;
+	member_rotate_start(m);
+	member_suspect_start(m);
 	m->named = KDDM_LEADER_UNNUMBERED;
 	m->self = 0;
 	peers_start(m->peers, m->secure);
@@ -556,6 +609,11 @@ int member_run(struct member *m, bool bootstrap)
 	r = start_listening(m);
 	if (!r)
 		r = start_raft(m, bootstrap);
+	if (!r && m->id.recover) {
+		m->recovered = true;
+		m->id.recover = false;
+		r = member_state_save(m);
+	}
 	update_status(m);
 	return r;
 }
@@ -586,6 +644,8 @@ void member_halt(struct member *m, void (*halted)(struct member *m))
 	struct kddm_raft *raft = m->raft;
 
 	m->running = false;
+	member_rotate_stop(m);
+	member_suspect_stop(m);
 	m->halted = halted;
 	m->leads = false;
 	m->leader = 0;
@@ -604,6 +664,10 @@ void member_halt(struct member *m, void (*halted)(struct member *m))
 
 static void after_leaving(struct member *m)
 {
+	/* A leader that remembers this life by its last renewal must not take the next one for overdue. */
+	member_incarnation(m, true);
+	bearer_stop(m->bearer, true);
+	m->bearer = NULL;
 	member_state_wipe(m);
 	m->in_cluster = false;
 	m->self = 0;
@@ -634,6 +698,7 @@ int member_new(const struct member_params *p, struct member **out)
 					.hello = member_make_hello,
 					.message = on_message,
 					.link = on_link,
+					.refused = on_refused,
 					.arg = m};
 	int r;
 
@@ -641,8 +706,10 @@ int member_new(const struct member_params *p, struct member **out)
 		return -ENOMEM;
 	m->params = *p;
 	m->insecure = p->insecure;
+	m->serving = -1;
 	snprintf(m->state_dir, sizeof(m->state_dir), "%s", p->state_dir);
-	snprintf(m->key_path, sizeof(m->key_path), "%s", p->key_path);
+	snprintf(m->keys.path, sizeof(m->keys.path), "%s", p->key_path);
+	snprintf(m->keys.state_dir, sizeof(m->keys.state_dir), "%s", p->state_dir);
 	snprintf(m->run_dir, sizeof(m->run_dir), "%s", p->run_dir);
 	m->kddm = kddm_new(&env, m);
 	m->nodes = kddm_nodes(m->kddm);
@@ -653,6 +720,8 @@ int member_new(const struct member_params *p, struct member **out)
 	kddm_link(m->nodes, &nodes_linker, m);
 	peer_handle(m->peers, "member.up", handle_up, m);
 	member_join_handlers(m);
+	member_recover_handlers(m);
+	member_rotate_new(m);
 	uv_timer_init(p->loop, &m->tick);
 	uv_prepare_init(p->loop, &m->prepare);
 	uv_check_init(p->loop, &m->check);
@@ -693,17 +762,12 @@ int member_boot(struct member *m)
 	}
 	r = member_key_load(m);
 	if (r < 0 || (!r && !m->insecure)) {
-		log_err("the cluster's key %s is missing; copy it from another node", m->key_path);
+		log_err("the cluster's key %s is missing; copy it from another node", m->keys.path);
 		return r < 0 ? r : -ENOKEY;
 	}
-	r = member_raft_dir(m, false);
-	if (r == -ENODATA) {
-		log_err("the log in %s/raft is gone or damaged; remove %s/identity and join the cluster "
-			"again",
-			m->state_dir, m->state_dir);
-		return r;
-	}
-	return r < 0 ? r : member_run(m, false);
+	if (m->id.rejoin[0])
+		return 0; /* member_rejoin_tick() */
+	return member_disk_boot(m);
 }
 
 void member_set_link(struct member *m, const uint8_t mac[6])
@@ -740,9 +804,25 @@ static void on_transferred(void *arg, int status)
 	(void)status;
 }
 
-static bool hold_is_granted(struct member *m)
+/* Ours is granted, and whoever stops at the same time has had the time to get one. */
+static bool hold_is_granted(struct member *m, uint64_t now)
 {
-	return m->holder.lease_ms >= m->stop_hold_ms;
+	return m->holder.lease_ms >= m->stop_hold_ms && now - m->away_ms > STOP_TOGETHER_MS;
+}
+
+/* Nobody is left who could grant it: the sooner we are back, the better. */
+static bool hold_is_hopeless(struct member *m, uint64_t now)
+{
+	if (m->leads || m->leader)
+		m->orphan_ms = 0;
+	else if (!m->orphan_ms)
+		m->orphan_ms = now;
+	return m->orphan_ms && now - m->orphan_ms > STOP_ORPHAN_MS;
+}
+
+static long long own_lease_left_ms(const struct member *m)
+{
+	return ((long long)m->holder.expiry_ns - (long long)member_now_ns()) / 1000000;
 }
 
 /* Get the long lease, hand leadership on, go. Each step has its end by time. */
@@ -750,7 +830,9 @@ static void stop_tick(struct member *m)
 {
 	uint64_t now = member_now_ms();
 
-	if (m->stop_step == STOP_HOLD && (hold_is_granted(m) || now >= m->stop_deadline_ms)) {
+	if (m->stop_step == STOP_HOLD &&
+	    (hold_is_granted(m, now) || hold_is_hopeless(m, now) || now >= m->stop_deadline_ms)) {
+		log_info("the lease runs for %lld ms", own_lease_left_ms(m));
 		m->stop_step = STOP_TRANSFER;
 		m->stop_deadline_ms = now + STOP_PATIENCE_MS / 3;
 		if (m->raft && m->leads)

@@ -53,6 +53,8 @@ struct member_events {
 	void (*fenced)(void *arg);
 	/* status changed; for display and events */
 	void (*status)(void *arg, enum member_status status);
+	/* Start this program anew: what it is in the cluster has changed on disk. */
+	void (*restart)(void *arg);
 };
 
 struct member_params {
@@ -91,6 +93,7 @@ struct member_machine {
 	const char *transport; /* "tcp", "tipc", or NULL/"auto" (init only): tipc where
 				* a bearer is named and the kernel has TIPC, else tcp */
 	uint16_t port;	       /* TCP port, 0: 7946 */
+	bool witness;	       /* join only: votes, and nothing else */
 };
 /* A new cluster of this node. `nodes_min`: 0 or the number of nodes that must
  * be up before `status` calls the cluster healthy. */
@@ -103,8 +106,33 @@ void member_join(struct member *m, const struct member_machine *machine, const c
 /* Take a node (0: this one) out for good. With `force` also one that is up but
  * cannot be asked; without, another node must be dead or ask for itself. */
 void member_leave(struct member *m, uint32_t node, bool force, member_done_fn *done, void *arg);
+/*
+ * Rebuild the cluster from this node's copy when most voters are lost for good.
+ * Without `force` only an error that names the risk. `names`: those given up,
+ * those that answered and join anew; valid during the call. netd then restarts.
+ */
+typedef void member_recover_fn(void *arg, const struct member_error *error, json_t *given_up,
+			       json_t *rejoining);
+void member_recover(struct member *m, bool force, member_recover_fn *done, void *arg);
 /* A token for `netctl join`, one line without newline. 0, -ENOTCONN, -ENOTSUP (insecure). */
 int member_token(struct member *m, unsigned int ttl_s, char *out, size_t size);
+
+/*
+ * A new key for the cluster; for `overlap_s` seconds the present one is good, too, so
+ * that nodes that are away can come back. Success: every node that is up has it, but
+ * for those that member_key_info() names.
+ */
+void member_key_rotate(struct member *m, unsigned int overlap_s, member_done_fn *done, void *arg);
+
+struct member_key {
+	char name[17];		     /* says nothing about the key; "" clear text */
+	unsigned int generation;     /* rotations, the first key is 1; 0 unknown */
+	uint64_t old_until_ms;	     /* Unix time until when the one before is good; 0 none is */
+	uint32_t without[NODES_MAX]; /* members that are not known to have it */
+	size_t n_without;
+	const char *failure, *remedy; /* this node cannot take part because of its key; or NULL */
+};
+void member_key_info(struct member *m, struct member_key *out);
 
 /*
  * The end of this netd. `planned`: announce it and get a lease of `hold_ms`
@@ -125,6 +153,10 @@ const char *member_name(const struct member *m, uint32_t node);
 uint32_t member_find(const struct member *m, const char *name);
 bool member_alive(const struct member *m, uint32_t node); /* up, not declared dead */
 bool member_is_leader(const struct member *m);
+uint64_t member_lease_expiry_ns(const struct member *m);    /* CLOCK_MONOTONIC, 0 none */
+bool member_witness(const struct member *m, uint32_t node); /* votes only */
+/* This node's data path stands, or not: only then is it home for ports. */
+void member_set_serving(struct member *m, bool serving);
 
 struct member_node {
 	const struct node_info *info;
@@ -133,6 +165,7 @@ struct member_node {
 	uint64_t applied;	/* index, as last heard; 0 unknown (known on the leader) */
 	uint64_t lease_left_ms; /* known on the leader and for this node */
 	int64_t latency_us;	/* -1 unknown */
+	int suspect;		/* it is not heard; -1 unknown */
 };
 /* Every node that has not left, by number. */
 void member_each(struct member *m, void (*fn)(void *arg, const struct member_node *node), void *arg);
@@ -144,12 +177,13 @@ struct member_cluster {
 	uint32_t leader; /* 0 unknown */
 	uint64_t term, last_index, commit_index, applied_index;
 	unsigned int nodes, up, voters, voters_up, nodes_min;
-	unsigned int lease_ms;
+	unsigned int lease_ms, generation;
 	uint64_t lease_left_ms;
 	bool quorum;		  /* this node holds a lease */
 	bool one_death_from_loss; /* one more death of a voter loses the quorum */
 	bool ready;
 	const char *failure; /* of the log or disk, or NULL */
+	const char *failure_remedy;
 };
 void member_cluster(struct member *m, struct member_cluster *out);
 
@@ -157,8 +191,14 @@ void member_cluster(struct member *m, struct member_cluster *out);
 void member_set_link(struct member *m, const uint8_t mac[6]);
 
 /* ---- replicated settings: the set `conf` ---- */
-/* keys: lease_ms (100..60000), voters (1, 3, 5), nodes_min (0..64), and what
- * others add. Text to text. */
+/* Text to text; member_setting() lists those that people may set. */
+struct member_setting {
+	const char *key;
+	unsigned long min, max, fallback;
+	bool odd;
+	const char *help;
+};
+const struct member_setting *member_setting(size_t i); /* NULL at the end */
 const char *member_conf(struct member *m, const char *key, char *buf, size_t size);
 unsigned int member_conf_uint(struct member *m, const char *key, unsigned int absent);
 void member_conf_set(struct member *m, const char *key, const char *value, member_done_fn *done, void *arg);

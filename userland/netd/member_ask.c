@@ -45,17 +45,18 @@ unsigned int member_conf_uint(struct member *m, const char *key, unsigned int ab
 	return end == text || *end ? absent : (unsigned int)n;
 }
 
-struct setting {
-	const char *key;
-	unsigned long min, max;
-	bool odd;
+static const struct member_setting settings[] = {
+	{"lease_ms", LEASE_MS_MIN, LEASE_MS_MAX, LEASE_MS_DEFAULT, false,
+	 "how long a node that is cut off may still answer; after it its death is declared"},
+	{"voters", 1, 5, 3, true, "how many nodes vote: 1, 3 or 5"},
+	{"nodes_min", 0, NODES_MAX, 0, false, "status warns when fewer nodes are up"},
+	{"tolerance_ms", 50, 30000, 500, false, "silence after which TIPC gives up a link"},
 };
 
-static const struct setting settings[] = {
-	{"lease_ms", LEASE_MS_MIN, LEASE_MS_MAX, false},
-	{"voters", 1, 5, true},
-	{"nodes_min", 0, 64, false},
-};
+const struct member_setting *member_setting(size_t i)
+{
+	return i < sizeof(settings) / sizeof(settings[0]) ? &settings[i] : NULL;
+}
 
 /* NULL: fine; else what is wrong. */
 static const char *setting_check(const char *key, const char *value)
@@ -63,8 +64,10 @@ static const char *setting_check(const char *key, const char *value)
 	char *end;
 	unsigned long n;
 
+	if (!strcmp(key, "cluster_key"))
+		return "is changed by `netctl key rotate`, not by hand";
 	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
-		const struct setting *s = &settings[i];
+		const struct member_setting *s = &settings[i];
 
 		if (strcmp(s->key, key))
 			continue;
@@ -75,6 +78,57 @@ static const char *setting_check(const char *key, const char *value)
 	return NULL;
 }
 
+/* ---- the lease, and a longer one that may still be held ---- */
+
+#define HELD "lease_held_ms"
+
+static uint64_t version_of(struct member *m, const char *key)
+{
+	const struct kddm_object *obj = kddm_find(m->conf, key, strlen(key));
+
+	return obj ? obj->version : KDDM_ABSENT;
+}
+
+static int put_conf(struct member *m, struct kddm_batch *b, const char *key, const char *value)
+{
+	return kddm_put(b, m->conf, key, strlen(key), value, strlen(value), version_of(m, key));
+}
+
+/*
+ * Leases that were granted before the change run on. So the longer one is kept
+ * beside the new until the leader has seen it run out.
+ */
+static int put_lease(struct member *m, struct kddm_batch *b, const char *value)
+{
+	uint32_t held = member_lease_held_ms(m);
+	char text[16];
+	int r = put_conf(m, b, "lease_ms", value);
+
+	if (r < 0 || held <= strtoul(value, NULL, 10))
+		return r;
+	snprintf(text, sizeof(text), "%u", held);
+	return put_conf(m, b, HELD, text);
+}
+
+void member_lease_settle(struct member *m)
+{
+	uint32_t held = member_conf_uint(m, HELD, 0);
+	uint64_t now = member_now_ms();
+	struct kddm_batch *b;
+
+	if (!held || held != m->held_ms || m->held_since_ms < m->elected_ms) {
+		m->held_ms = held;
+		m->held_since_ms = now;
+		return;
+	}
+	if (now - m->held_since_ms < held + held / 32 + 100)
+		return;
+	m->held_since_ms = now; /* if it fails: the same again */
+	b = kddm_batch_new(m->kddm, false);
+	kddm_remove(b, m->conf, HELD, strlen(HELD), version_of(m, HELD));
+	kddm_submit(b, NULL, NULL);
+}
+
 struct conf_job {
 	member_done_fn *done;
 	void *arg;
@@ -83,10 +137,15 @@ struct conf_job {
 static void on_conf_set(void *arg, const struct kddm_result *result)
 {
 	struct conf_job *job = arg;
-	int r = result->status ? result->status : result->op[0];
+	int r = result->status;
 
+	for (size_t i = 0; !r && i < result->n_ops; i++)
+		r = result->op[i];
 	if (!r)
 		job->done(job->arg, NULL);
+	else if (r == -ESTALE || r == -EEXIST || r == -ENOENT || r == -ECANCELED)
+		member_fail(job->done, job->arg, 1, "look at it and try again",
+			    "somebody else changed it at the same moment");
 	else
 		member_fail(job->done, job->arg, r == -EAGAIN || r == -ETIMEDOUT ? 3 : 1,
 			    "look at netctl status", "the setting was not changed: %s", strerror(-r));
@@ -103,8 +162,8 @@ void member_conf_set(struct member *m, const char *key, const char *value, membe
 		member_fail(done, arg, 2, "see netctl(8), set", "%s %s: \"%s\"", key, wrong, value);
 		return;
 	}
-	b = kddm_batch_new(m->kddm, false);
-	if (kddm_put(b, m->conf, key, strlen(key), value, strlen(value), KDDM_ANY) < 0) {
+	b = kddm_batch_new(m->kddm, true);
+	if ((!strcmp(key, "lease_ms") ? put_lease(m, b, value) : put_conf(m, b, key, value)) < 0) {
 		kddm_batch_free(b);
 		member_fail(done, arg, 2, "see netctl(8), set", "bad key or value");
 		return;
@@ -124,6 +183,13 @@ uint32_t member_lease_ms(struct member *m)
 	return ms < LEASE_MS_MIN ? LEASE_MS_MIN : ms > LEASE_MS_MAX ? LEASE_MS_MAX : ms;
 }
 
+uint32_t member_lease_held_ms(struct member *m)
+{
+	uint32_t ms = member_lease_ms(m), held = member_conf_uint(m, HELD, 0);
+
+	return held > ms ? held : ms;
+}
+
 /* ---- who is who ---- */
 
 enum member_status member_status(const struct member *m)
@@ -133,7 +199,7 @@ enum member_status member_status(const struct member *m)
 
 const char *member_status_name(enum member_status s)
 {
-	static const char *const names[] = {"idle", "joining", "live", "fenced"};
+	static const char *const names[] = {"idle", "joining", "up", "fenced"};
 
 	return (size_t)s < sizeof(names) / sizeof(names[0]) ? names[s] : "?";
 }
@@ -167,6 +233,18 @@ bool member_alive(const struct member *m, uint32_t node)
 	const struct node_info *info = nodes_get(m->nodes, node);
 
 	return info && info->state == NODE_UP;
+}
+
+bool member_witness(const struct member *m, uint32_t node)
+{
+	const struct node_info *info = nodes_get(m->nodes, node);
+
+	return info ? info->flags & NODE_WITNESS : node == m->self && m->id.witness;
+}
+
+uint64_t member_lease_expiry_ns(const struct member *m)
+{
+	return m->holder.expiry_ns;
 }
 
 bool member_is_leader(const struct member *m)
@@ -206,11 +284,12 @@ void member_each(struct member *m, void (*fn)(void *arg, const struct member_nod
 			continue;
 		n.role = role_name(m, info);
 		n.leader = info->raft_id == m->leader_id;
+		n.suspect = member_suspected(m, info);
 		n.latency_us = peers_latency_us(m->peers, info->number);
 		if (m->leads) {
 			n.applied = m->keeper.node[info->number].applied;
-			n.lease_left_ms =
-				lease_keeper_left_ms(&m->keeper, info, member_lease_ms(m), member_now_ns());
+			n.lease_left_ms = lease_keeper_left_ms(&m->keeper, info, member_lease_held_ms(m),
+							       member_now_ns());
 		}
 		if (info->number == m->self) {
 			n.applied = kddm_fsm_of(m->kddm)->index;
@@ -250,6 +329,7 @@ void member_cluster(struct member *m, struct member_cluster *out)
 	snprintf(out->id, sizeof(out->id), "%s", m->id.cluster);
 	count_nodes(m, out);
 	out->leader = m->leader;
+	out->generation = m->id.generation;
 	out->nodes_min = member_conf_uint(m, "nodes_min", 0);
 	out->lease_ms = member_lease_ms(m);
 	out->lease_left_ms = own_lease_left_ms(m);
@@ -257,10 +337,10 @@ void member_cluster(struct member *m, struct member_cluster *out)
 	out->ready = m->ready;
 	out->one_death_from_loss = out->voters_up < 1 || (out->voters_up - 1) * 2 <= out->voters;
 	out->applied_index = kddm_fsm_of(m->kddm)->index;
+	out->failure = member_disk_failure(m, &out->failure_remedy);
 	if (!m->raft)
 		return;
 	out->term = kddm_raft_term(m->raft);
 	out->last_index = kddm_raft_last_index(m->raft);
 	out->commit_index = kddm_raft_commit_index(m->raft);
-	out->failure = kddm_raft_failure(m->raft);
 }

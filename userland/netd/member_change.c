@@ -26,6 +26,17 @@ static bool lives(const struct node_info *info)
 	return info && info->state == NODE_UP;
 }
 
+static bool is_witness(const struct node_info *info)
+{
+	return info && (info->flags & NODE_WITNESS);
+}
+
+/* A witness has nothing to do but vote. */
+static bool better(const struct node_info *info, const struct node_info *than)
+{
+	return !than || (is_witness(info) && !is_witness(than));
+}
+
 /* 1, 3 or 5: an even number only adds a way to fail. */
 static unsigned int voters_for(unsigned int members, unsigned int max)
 {
@@ -36,9 +47,9 @@ static unsigned int voters_for(unsigned int members, unsigned int max)
 
 struct survey {
 	unsigned int members, voters, live_voters;
-	const struct node_info *candidate;	 /* live standby, lowest number */
+	const struct node_info *candidate;	 /* live standby: a witness, or the lowest number */
 	const struct member_server *dead_voter;	 /* of a dead node */
-	const struct member_server *spare_voter; /* live, highest number, not `self` */
+	const struct member_server *spare_voter; /* live, not `self`, the last that is no witness */
 	const struct member_server *stranger;	 /* of no node that belongs */
 	const struct member_server *spare;	 /* added, not yet replicating */
 	const struct node_info *missing;	 /* in no role yet */
@@ -57,7 +68,7 @@ static void survey_nodes(struct survey *s, struct kddm_set *nodes, const struct 
 		s->members += info->state == NODE_UP || info->state == NODE_DEAD;
 		if (!server && belongs(info) && info->state != NODE_DEAD)
 			s->missing = s->missing ? s->missing : info;
-		if (server && server->role == MEMBER_STANDBY && lives(info) && !s->candidate)
+		if (server && server->role == MEMBER_STANDBY && lives(info) && better(info, s->candidate))
 			s->candidate = info;
 	}
 }
@@ -78,7 +89,7 @@ static void survey_servers(struct survey *s, struct kddm_set *nodes, const struc
 		s->voters++;
 		if (lives(info)) {
 			s->live_voters++;
-			if (server->raft_id != self)
+			if (server->raft_id != self && !is_witness(info))
 				s->spare_voter = server;
 		} else if (belongs(info)) {
 			s->dead_voter = server;
@@ -95,7 +106,8 @@ static struct member_change change_of(enum member_change_kind kind, uint64_t id,
  * One step towards: every node that belongs is at least a standby; as many
  * voters as the number of members allows, live ones first; nobody else. A dead
  * voter is replaced before it is demoted, and stays where nobody can replace it:
- * fewer voters would only move the danger to another node.
+ * fewer voters would only move the danger to another node. A witness votes
+ * before others do.
  */
 struct member_change member_next_change(struct kddm_set *nodes, const struct member_server *servers,
 					size_t n_servers, uint64_t self, unsigned int max_voters)
@@ -117,7 +129,7 @@ struct member_change member_next_change(struct kddm_set *nodes, const struct mem
 	}
 	if (s.spare)
 		return change_of(MEMBER_ASSIGN, s.spare->raft_id, MEMBER_STANDBY);
-	if (s.live_voters < want && s.candidate)
+	if ((s.live_voters < want || (want > 1 && is_witness(s.candidate) && s.spare_voter)) && s.candidate)
 		return change_of(MEMBER_ASSIGN, s.candidate->raft_id, MEMBER_VOTER);
 	if (s.stranger)
 		return change_of(MEMBER_REMOVE, s.stranger->raft_id, 0);

@@ -6,9 +6,14 @@
  *   member_lead.c   the leader's duties: leases of all, deaths, raft membership
  *   member_change.c which raft configuration the members need
  *   member_join.c   init, join, leave: the conversations
- *   member_state.c  what is on disk: identity, key, tokens, generation
+ *   member_key.c    the cluster's key and tokens as identities of connections
+ *   member_rotate.c a new key for all
+ *   member_state.c  what is on disk: identity, log directory, generation
  *   member_link.c   raft's transport and dispatch of what comes in
  *   member_ask.c    queries and settings
+ *   member_suspect.c  who is not heard, before its death is declared
+ *   member_recover.c  rebuilding from survivors, and what the others then do
+ *   member_disk.c   the disk fails, or the log on it is damaged
  */
 #ifndef SSI_MEMBER_INT_H
 #define SSI_MEMBER_INT_H
@@ -17,19 +22,23 @@
 
 #include "kddm_core.h"
 #include "kddm_raft.h"
+#include "keys.h"
 #include "lease.h"
 #include "member.h"
 #include "member_change.h"
+#include "member_version.h"
 #include "peer_int.h"
 #include "secure.h"
 #include "transport.h"
+#include "transport_topology.h"
+#include "transport_bearer.h"
 
 #define MEMBER_PORT	    7946
 #define MEMBER_TICK_MS	    50
-#define MEMBER_HEARTBEAT_MS 100 /* commits do not wait for it, see kddm_raft_kick() */
+#define MEMBER_HEARTBEAT_MS 100 /* commits do not wait for it, see kddm_tell.h */
 #define MEMBER_ELECTION_MS  500
 #define MEMBER_UP_RETRY_MS  300
-#define MEMBER_PROTOCOL	    1
+#define N_SAID		    8
 
 /* STATE_DIR/identity: which cluster, and how we take part. */
 struct member_identity {
@@ -40,13 +49,38 @@ struct member_identity {
 	char bearer[16];
 	char transport[8];
 	uint64_t raft_id; /* lives beside the log */
+	bool witness;	  /* votes only */
+	/* How often the cluster was rebuilt from survivors. Nodes of an earlier
+	 * generation are given up and join anew. */
+	uint32_t generation;
+	bool recover;			    /* the next start makes us the only voter */
+	char rejoin[TRANSPORT_ADDRESS_MAX]; /* the next start joins anew there */
+};
+
+struct member_rotation;
+
+/* Rotation of the cluster's key (member_rotate.c). */
+struct member_key_state {
+	struct member_rotation *rotation; /* asked for here */
+	unsigned int has[NODES_MAX + 1];  /* generation that a node has, as it said */
+	uint64_t unknown_ms;		  /* somebody used a key that we do not know; 0 never */
+	uint64_t alone_ms;		  /* the last time we had a lease, or the start */
+	struct secure_conn *asking;	  /* another node for the key of now */
+	uint64_t asked_ms, retry_ms, told_ms;
+	size_t next;  /* whom */
+	bool refused; /* our key is good no more */
+	bool nodes_changed;
+	char peers[NODES_MAX][TRANSPORT_ADDRESS_MAX]; /* TCP addresses of the other members */
+	size_t n_peers;
+	uint8_t ended[SECURE_KEY_BYTES]; /* connections made with it are to end */
+	uint64_t ended_ms;		 /* 0: none */
 };
 
 struct member_job; /* init, join or leave under way (member_join.c) */
 
 struct member {
 	struct member_params params;
-	char state_dir[200], key_path[200], run_dir[200];
+	char state_dir[200], run_dir[200];
 	struct kddm *kddm;
 	struct kddm_set *nodes, *conf;
 	struct peers *peers;
@@ -62,8 +96,9 @@ struct member {
 
 	bool in_cluster, running, stopping, insecure;
 	struct member_identity id;
-	uint8_t key[SECURE_KEY_BYTES];
-	bool has_key;
+	struct keyring keys;
+	struct bearer *bearer; /* over TIPC */
+	struct member_key_state key_state;
 	uint8_t mac[6];
 	bool has_mac;
 
@@ -79,18 +114,38 @@ struct member {
 	uint64_t up_asked_ms, ticked_ms, waiting_ms;
 	uint64_t leaving_ms, leave_asked_ms; /* since when we are out, 0 not */
 	bool drop[NODES_MAX + 1], drops;     /* links to be ended */
+	struct topology *topology;	     /* with TIPC */
+	bool gone[NODES_MAX + 1];	     /* it says so */
+	int serving;			     /* the data path: 1 stands, 0 not, -1 not known yet */
 
 	/* leadership, as seen from here */
 	uint64_t leader_id; /* raft id */
 	uint32_t leader;    /* number */
 	bool leads;
-	uint64_t kicked_index;
 	uint64_t lead_index; /* end of the log at our election */
+	uint64_t elected_ms;
 	struct lease_keeper keeper;
 	bool changing; /* one raft membership change at a time */
 	uint64_t deaths_asked_ms[NODES_MAX + 1];
 	uint64_t joining_ms[NODES_MAX + 1], joining_id[NODES_MAX + 1];
 	uint64_t lease_asked_ms;
+	uint32_t held_ms; /* a former, longer lease that may still run */
+	uint64_t held_since_ms;
+	uint64_t handed_ms;	      /* a witness gives leadership away */
+	bool recovered;		      /* this start: all others are given up first */
+	uint64_t rejoin_ms;	      /* last attempt */
+	struct member_identity again; /* when it fails */
+	char superseded_by[TRANSPORT_ADDRESS_MAX];
+	uint64_t said[N_SAID]; /* refusals that stand in the log already */
+	unsigned int said_next;
+
+	struct { /* member_disk.c */
+		bool damaged, rejoining, asking, stalled;
+		uint64_t writes, progress_ms;
+		uint64_t retry_ms, restart_ms, asked_ms, reminded_ms, noted_ms;
+		size_t next; /* whom to ask */
+		char why[320], failure[512], remedy[160];
+	} disk;
 
 	struct member_job *job;
 	void (*halted)(struct member *m);
@@ -100,6 +155,8 @@ struct member {
 	uint64_t stop_deadline_ms;
 	uint32_t stop_hold_ms;
 	int stop_step;
+	uint64_t away_ms;   /* somebody was last seen to be about to stop */
+	uint64_t orphan_ms; /* since when nobody leads, 0 */
 };
 
 static inline uint64_t member_now_ns(void)
@@ -120,8 +177,10 @@ int member_run(struct member *m, bool bootstrap);		      /* identity is set: sta
 void member_halt(struct member *m, void (*halted)(struct member *m)); /* stop them */
 const struct node_info *member_own(struct member *m);
 void member_fill_own(struct member *m, struct node_info *info);
-uint32_t member_lease_ms(struct member *m);
-void member_leave_now(struct member *m); /* stop, wipe, be idle */
+uint32_t member_lease_ms(struct member *m);	 /* that is granted */
+uint32_t member_lease_held_ms(struct member *m); /* that somebody may still hold */
+void member_lease_settle(struct member *m);	 /* leader: a former lease has run out */
+void member_leave_now(struct member *m);	 /* stop, wipe, be idle */
 void member_take_grant(struct member *m, const struct lease_grant *g);
 
 /* member_lead.c */
@@ -135,32 +194,74 @@ void member_join_handlers(struct member *m);
 void member_join_tick(struct member *m);
 void member_join_left(struct member *m);	 /* this machine is out of the cluster */
 bool member_join_undone(const struct member *m); /* leaving because a join or init failed */
+void member_leave_told(struct member *m);	 /* another node says that we are out */
 void member_leave_progress(struct member *m);	 /* we are LEFT: see to it that we may go */
 void member_hello_query(struct member *m, struct secure_conn *c, const char *identity, json_t *hello);
 void member_hello_join(struct member *m, struct secure_conn *c, json_t *hello);
 void member_fail(member_done_fn *done, void *arg, int code, const char *remedy, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
 
+/* member_suspect.c */
+void member_suspect_start(struct member *m);
+void member_suspect_stop(struct member *m);
+int member_suspected(struct member *m, const struct node_info *info); /* 1, 0, -1 not known here */
+
+/* member_recover.c */
+void member_recover_handlers(struct member *m);
+/* The leader after a recovery: false while others still count as up. */
+bool member_recover_settled(struct member *m);
+/* A node of another generation: true, the older one was told to join anew. */
+bool member_generation_differs(struct member *m, struct secure_conn *c, json_t *hello);
+/* Refuse a hello that comes again and again: logged once. */
+void member_refuse(struct member *m, struct secure_conn *c, const char *remedy, const char *text);
+bool member_says_anew(struct member *m, const char *text);
+/* A connection of ours was refused. */
+void member_refused(struct member *m, json_t *reply);
+void member_rejoin_tick(struct member *m);
+/* member_key.c */
+int member_key_load(struct member *m); /* 1, 0 none, negative */
+int member_key_create(struct member *m);
+int member_key_store(struct member *m, const uint8_t key[SECURE_KEY_BYTES], unsigned int generation);
+void member_identity(void *arg, char identity[SECURE_IDENTITY_MAX]);
+int member_find_key(void *arg, const char *identity, uint8_t key[SECURE_KEY_BYTES]);
+bool member_is_token(const char *identity);
+/* Content of a token or key file -> identity and secret, and the address hint if any. */
+int member_secret_parse(const char *text, char identity[SECURE_IDENTITY_MAX], uint8_t key[SECURE_KEY_BYTES],
+			char hint[TRANSPORT_ADDRESS_MAX]);
+
+/* member_rotate.c */
+void member_rotate_new(struct member *m);
+void member_rotate_start(struct member *m);
+void member_rotate_tick(struct member *m);
+void member_rotate_stop(struct member *m);
+void member_rotate_unknown(struct member *m); /* somebody used a key that we do not know */
+void member_hello_key(struct member *m, struct secure_conn *c);
+
 /* member_state.c */
 int member_state_load(struct member *m); /* 1 loaded, 0 none, negative */
 int member_state_save(struct member *m);
 void member_state_wipe(struct member *m);
 int member_raft_dir(struct member *m, bool fresh); /* make it, read or choose the raft id */
-int member_key_load(struct member *m);		   /* 1, 0 none, negative */
-int member_key_create(struct member *m);
-int member_key_store(struct member *m, const uint8_t key[SECURE_KEY_BYTES]);
+bool member_disk_full(struct member *m);
+void member_log_set_aside(struct member *m);
+void member_log_forget_aside(struct member *m);
 uint64_t member_incarnation(struct member *m, bool next);
-int member_find_key(void *arg, const char *identity, uint8_t key[SECURE_KEY_BYTES]);
-/* Content of a token or key file -> identity and secret, and the address hint if any. */
-int member_secret_parse(const char *text, char identity[SECURE_IDENTITY_MAX], uint8_t key[SECURE_KEY_BYTES],
-			char hint[TRANSPORT_ADDRESS_MAX]);
 void member_hex(const void *data, size_t len, char *out);
 int member_unhex(const char *text, void *out, size_t len);
+
+/* member_disk.c */
+int member_disk_boot(struct member *m); /* this machine belongs to a cluster: go on */
+/* member_run() or what comes before it failed. 0: taken care of. */
+int member_disk_failed(struct member *m, int r);
+void member_disk_tick(struct member *m);
+const char *member_disk_failure(const struct member *m, const char **remedy);
 
 /* member_link.c */
 int member_link_init(struct member *m);
 void member_hello(void *arg, struct secure_conn *c, const char *identity, json_t *hello);
 json_t *member_make_hello(void *arg, const char *purpose);
+/* "" or why no protocol is common. */
+const char *member_version_differs(json_t *hello);
 extern const struct kddm_type member_conf_type;
 
 #endif

@@ -45,6 +45,7 @@ struct member_job {
 	/* leave */
 	uint32_t node;
 	bool force;
+	bool told;		     /* a member refuses us as one that has left */
 	struct member_error failure; /* told when the engine is down */
 	bool failed;
 };
@@ -250,7 +251,7 @@ static int set_address(struct member *m, const struct member_machine *machine, c
 	if (!m->id.bearer[0])
 		find_interface(ip, m->id.bearer);
 	if (!transport_is_local(m->id.tcp)) {
-		job_fail(m, 2, "give one of `ip addr`", "%s is not an address of this machine", ip);
+		job_fail(m, 1, "give one of `ip addr`", "%s is not an address of this machine", ip);
 		return -EADDRNOTAVAIL;
 	}
 	return 0;
@@ -285,7 +286,7 @@ static int make_place(struct member *m)
 			job_fail(m, 1, "modprobe tipc", "the kernel has no TIPC, which this cluster uses");
 			return -EAFNOSUPPORT;
 		}
-		transport_tipc_address((uint32_t)(m->id.raft_id & 0x7fffffff), m->id.address);
+		transport_tipc_address(transport_tipc_instance(m->id.raft_id), m->id.address);
 	} else {
 		snprintf(m->id.address, sizeof(m->id.address), "%s", m->id.tcp);
 	}
@@ -315,7 +316,7 @@ static int prepare_key(struct member *m)
 	if (!r && !m->insecure)
 		r = member_key_create(m);
 	if (r < 0)
-		job_fail(m, 1, "repair or remove it", "the key file %s: %s", m->key_path, strerror(-r));
+		job_fail(m, 1, "repair or remove it", "the key file %s: %s", m->keys.path, strerror(-r));
 	return r;
 }
 
@@ -360,7 +361,7 @@ void member_init(struct member *m, const struct member_machine *machine, unsigne
 		return;
 	}
 	if (m->in_cluster && !m->job) {
-		member_fail(done, arg, 1, "netctl leave first",
+		member_fail(done, arg, 1, "`netctl leave` first",
 			    "this machine is already in a cluster, as %s at %s", m->id.name, m->id.tcp);
 		return;
 	}
@@ -421,6 +422,7 @@ static void ask_for_name(struct member *m)
 static int take_key(struct member *m, json_t *reply)
 {
 	const char *text = json_string_value(json_object_get(reply, "key"));
+	json_t *generation = json_object_get(reply, "key_generation"); /* none: never rotated */
 	uint8_t key[SECURE_KEY_BYTES];
 	int r;
 
@@ -428,7 +430,7 @@ static int take_key(struct member *m, json_t *reply)
 		return 0;
 	if (!text || strlen(text) != 2 * sizeof(key) || member_unhex(text, key, sizeof(key)) < 0)
 		return -EPROTO;
-	r = member_key_store(m, key);
+	r = member_key_store(m, key, generation ? (unsigned int)json_integer_value(generation) : 1);
 	explicit_bzero(key, sizeof(key));
 	return r;
 }
@@ -447,6 +449,7 @@ static void enter(struct member *m, json_t *reply)
 
 	copy_text(reply, "cluster", m->id.cluster, sizeof(m->id.cluster));
 	copy_text(reply, "transport", transport, sizeof(transport));
+	m->id.generation = (uint32_t)json_integer_value(json_object_get(reply, "generation"));
 	none.transport = transport;
 	if (strlen(m->id.cluster) != 32) {
 		job_fail(m, 1, "run the same version on all nodes", "%s gives no cluster", m->job->peer);
@@ -455,7 +458,7 @@ static void enter(struct member *m, json_t *reply)
 	if (choose_transport(m, &none) < 0 || make_place(m) < 0)
 		return;
 	if (take_key(m, reply) < 0) {
-		job_fail(m, 1, "make its directory writable", "the key cannot be stored in %s", m->key_path);
+		job_fail(m, 1, "make its directory writable", "the key cannot be stored in %s", m->keys.path);
 		return;
 	}
 	if (!start_engine(m, false))
@@ -511,6 +514,7 @@ static void start_join(struct member *m, const struct member_machine *machine)
 {
 	struct secure_params sp = {.loop = m->params.loop,
 				   .insecure = m->insecure,
+				   .identity = member_identity,
 				   .find_key = member_find_key,
 				   .hello = unexpected_hello,
 				   .arg = m};
@@ -519,13 +523,15 @@ static void start_join(struct member *m, const struct member_machine *machine)
 		.address = j->peer, .identity = j->identity, .key = j->secret, .done = on_query, .arg = m};
 
 	memset(&m->id, 0, sizeof(m->id));
+	m->id.witness = machine->witness;
 	if (set_name(m, machine->name) < 0 || set_address(m, machine, j->peer) < 0)
 		return;
 	if (secure_new(&sp, &m->secure) < 0) {
 		job_fail(m, 1, "try again", "out of memory");
 		return;
 	}
-	c.hello = json_pack("{si ss ss}", "v", MEMBER_PROTOCOL, "purpose", "query", "name", m->id.name);
+	c.hello = json_pack("{si si ss ss}", "v", (int)member_protocol, "vmin", (int)member_protocol_min,
+			    "purpose", "query", "name", m->id.name);
 	if (!secure_connect(m->secure, &c))
 		job_fail(m, 1, "try again", "out of memory");
 	json_decref(c.hello);
@@ -538,8 +544,8 @@ void member_join(struct member *m, const struct member_machine *machine, const c
 	struct member_job *j;
 
 	if (m->in_cluster && !m->job) {
-		member_fail(done, arg, 1, "netctl leave first", "this machine is already in a cluster, as %s",
-			    m->id.name);
+		member_fail(done, arg, 1, "`netctl leave` first",
+			    "this machine is already in a cluster, as %s", m->id.name);
 		return;
 	}
 	if (transport_tcp_address(peer, MEMBER_PORT, address) < 0) {
@@ -569,9 +575,10 @@ void member_hello_query(struct member *m, struct secure_conn *c, const char *ide
 	(void)identity;
 	(void)hello;
 	if (!m->insecure)
-		member_hex(m->key, sizeof(m->key), key);
-	secure_answer(c, json_pack("{ss ss ss}", "cluster", m->id.cluster, "transport", m->id.transport,
-				   "key", key));
+		member_hex(m->keys.key, sizeof(m->keys.key), key);
+	secure_answer(c, json_pack("{ss ss ss si si}", "cluster", m->id.cluster, "transport", m->id.transport,
+				   "key", key, "generation", (int)m->id.generation, "key_generation",
+				   (int)m->keys.generation));
 	explicit_bzero(key, sizeof(key));
 }
 
@@ -755,7 +762,7 @@ void member_leave(struct member *m, uint32_t node, bool force, member_done_fn *d
 	struct member_job *j;
 
 	if (!m->in_cluster) {
-		member_fail(done, arg, 4, "netctl init or join", "this machine is in no cluster");
+		member_fail(done, arg, 4, "`netctl init` or `netctl join`", "this machine is in no cluster");
 		return;
 	}
 	j = job_new(m, JOB_LEAVE, LEAVE_MS, done, arg);
@@ -851,6 +858,10 @@ void member_join_tick(struct member *m)
 		job_end(m, NULL);
 		return;
 	}
+	if (j->told && m->running) {
+		member_leave_now(m);
+		return;
+	}
 	if (j->kind == JOB_LEAVE && m->running && !m->leaving_ms)
 		ask_to_leave(m);
 	if (m->job != j || member_now_ms() < j->deadline_ms)
@@ -865,6 +876,13 @@ void member_join_tick(struct member *m)
 	else
 		job_fail(m, 3, "look at netctl status; --force if the others are lost",
 			 "nobody confirms that this node has left");
+}
+
+/* The entry that says that we left may never reach us: we are out of the raft configuration. */
+void member_leave_told(struct member *m)
+{
+	if (m->job && m->job->kind == JOB_LEAVE && m->job->node == m->self)
+		m->job->told = true;
 }
 
 void member_join_handlers(struct member *m)

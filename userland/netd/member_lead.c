@@ -14,6 +14,7 @@
 #define DEATH_RETRY_MS 500
 #define LEASE_RETRY_MS 200
 #define JOIN_LIMIT_MS  60000
+#define HAND_OVER_MS   2000
 
 /* ---- leadership itself ---- */
 
@@ -51,6 +52,7 @@ static void note_leadership(struct member *m)
 	memset(m->deaths_asked_ms, 0, sizeof(m->deaths_asked_ms));
 	memset(m->joining_id, 0, sizeof(m->joining_id));
 	m->lead_index = kddm_raft_last_index(m->raft);
+	m->elected_ms = member_now_ms();
 	kddm_resend(m->kddm);
 	/* What former terms left behind is committed by an entry of ours. */
 	kddm_raft_kick(m->raft);
@@ -121,14 +123,21 @@ static void adjust_lease(struct member *m, const struct node_info *info, uint64_
 {
 	struct node_info change = *info;
 	uint32_t wanted;
+	int away;
 
 	if (info->state != NODE_UP)
 		return;
 	wanted = lease_keeper_wanted(&m->keeper, info, member_lease_ms(m), now_ns);
-	if (wanted == info->lease_ms || now_ns / 1000000 - m->lease_asked_ms < LEASE_RETRY_MS)
+	away = lease_keeper_away(&m->keeper, info);
+	if (away < 0)
+		away = !!(info->flags & NODE_AWAY);
+	if (wanted == info->lease_ms && away == !!(info->flags & NODE_AWAY))
+		return;
+	if (now_ns / 1000000 - m->lease_asked_ms < LEASE_RETRY_MS)
 		return;
 	m->lease_asked_ms = now_ns / 1000000;
 	change.lease_ms = wanted;
+	change.flags = (info->flags & ~NODE_AWAY) | (away ? NODE_AWAY : 0);
 	kddm_submit_node_op(m->kddm, KDDM_OP_NODE_LEASE, &change, NULL, NULL);
 }
 
@@ -170,6 +179,9 @@ static void look_after_nodes(struct member *m)
 	const struct kddm_object *obj;
 
 	lease_keeper_tick(&m->keeper, now);
+	/* What former terms left may still lengthen a lease. */
+	if (kddm_raft_applied(m->raft) < m->lead_index)
+		return;
 	kddm_for_each(m->nodes, obj)
 	{
 		const struct node_info *info = obj->value;
@@ -178,7 +190,7 @@ static void look_after_nodes(struct member *m)
 			expire_join(m, info, now / 1000000);
 		if (info->state != NODE_UP || info->number == m->self)
 			continue;
-		if (lease_keeper_overdue(&m->keeper, info, member_lease_ms(m), now))
+		if (lease_keeper_overdue(&m->keeper, info, member_lease_held_ms(m), now))
 			declare_dead(m, info, now / 1000000);
 	}
 	kddm_for_each(m->nodes, obj) adjust_lease(m, obj->value, now);
@@ -241,19 +253,44 @@ static void change_configuration(struct member *m)
 		m->changing = false;
 }
 
+/* A witness keeps the cluster going while nobody else leads, and no longer. */
+static void hand_over(void *arg, int status)
+{
+	(void)arg;
+	(void)status;
+}
+
+static void witness_lead(struct member *m)
+{
+	const struct kddm_object *obj;
+	uint64_t now = member_now_ms();
+	bool other = false;
+
+	if (!m->id.witness || m->changing || now - m->handed_ms < HAND_OVER_MS)
+		return;
+	kddm_for_each(m->nodes, obj)
+	{
+		const struct node_info *info = obj->value;
+
+		other |= info->state == NODE_UP && !(info->flags & (NODE_WITNESS | NODE_AWAY)) &&
+			 kddm_raft_role(m->raft, info->raft_id) == RAFT_VOTER &&
+			 m->keeper.node[info->number].sent_ns;
+	}
+	m->handed_ms = now;
+	if (other)
+		kddm_raft_transfer(m->raft, hand_over, m);
+}
+
 /* ---- when ---- */
 
 void member_lead_check(struct member *m)
 {
-	uint64_t index = kddm_fsm_of(m->kddm)->index;
-
 	note_leadership(m);
 	note_leader(m);
 	if (!m->leads)
 		return;
 	run_round(m);
-	if (index > m->kicked_index && kddm_idle(m->kddm) && kddm_raft_kick(m->raft))
-		m->kicked_index = index;
+	kddm_raft_tell(m->raft);
 }
 
 /* The first node of all names itself; later ones are named by member_join.c. */
@@ -273,5 +310,8 @@ void member_lead_tick(struct member *m)
 		return;
 	name_first_node(m);
 	look_after_nodes(m);
-	change_configuration(m);
+	member_lease_settle(m);
+	if (member_recover_settled(m))
+		change_configuration(m);
+	witness_lead(m);
 }

@@ -29,8 +29,23 @@ json_t *member_make_hello(void *arg, const char *purpose)
 	char raft_id[17];
 
 	snprintf(raft_id, sizeof(raft_id), "%016llx", (unsigned long long)m->id.raft_id);
-	return json_pack("{si ss ss ss ss si}", "v", MEMBER_PROTOCOL, "cluster", m->id.cluster, "purpose",
-			 purpose, "raft_id", raft_id, "address", m->id.address, "node", (int)m->self);
+	return json_pack("{si si ss ss ss ss si si ss}", "v", (int)member_protocol, "vmin",
+			 (int)member_protocol_min, "cluster", m->id.cluster, "purpose", purpose, "raft_id",
+			 raft_id, "address", m->id.address, "node", (int)m->self, "generation",
+			 (int)m->id.generation, "tcp", m->id.tcp);
+}
+
+const char *member_version_differs(json_t *hello)
+{
+	static char text[128];
+	json_int_t v = json_integer_value(json_object_get(hello, "v"));
+
+	if (member_version_common(hello))
+		return "";
+	snprintf(text, sizeof(text), "this node speaks protocol %u to %u, the other %lld to %lld",
+		 member_protocol_min, member_protocol,
+		 (long long)(json_integer_value(json_object_get(hello, "vmin")) ?: v), (long long)v);
+	return text;
 }
 
 static uint64_t hex_field(json_t *obj, const char *name)
@@ -99,7 +114,9 @@ static void hello_member(struct member *m, struct secure_conn *c, const char *pu
 		secure_refuse(c, 4, "join the cluster again", "this node is not a member any more");
 		return;
 	}
-	if (!strcmp(purpose, "peer"))
+	if (!strcmp(purpose, "key"))
+		member_hello_key(m, c);
+	else if (!strcmp(purpose, "peer"))
 		peers_hello_link(m->peers, c, from);
 	else if (!strcmp(purpose, "stream"))
 		peers_hello_stream(m->peers, c, from, hello);
@@ -113,8 +130,9 @@ void member_hello(void *arg, struct secure_conn *c, const char *identity, json_t
 	const char *cluster = json_string_value(json_object_get(hello, "cluster"));
 	struct member *m = arg;
 
-	if (!purpose || json_integer_value(json_object_get(hello, "v")) != MEMBER_PROTOCOL) {
-		secure_refuse(c, 1, "run neighbouring versions on all nodes", "unknown protocol version");
+	if (!purpose || *member_version_differs(hello)) {
+		member_refuse(m, c, "run neighbouring versions of netssi on all nodes",
+			      purpose ? member_version_differs(hello) : "a hello without purpose");
 		return;
 	}
 	if (m->stopping || !m->running) {
@@ -132,9 +150,9 @@ void member_hello(void *arg, struct secure_conn *c, const char *identity, json_t
 	/* A token lets in; it does not make a member. */
 	if (!strcmp(purpose, "join"))
 		member_hello_join(m, c, hello);
-	else if (strcmp(identity, "key") && !m->insecure)
+	else if (member_is_token(identity) && !m->insecure)
 		secure_refuse(c, 1, "use the cluster's key", "a token only serves to join");
-	else
+	else if (!member_generation_differs(m, c, hello))
 		hello_member(m, c, purpose, hello);
 }
 
@@ -171,7 +189,8 @@ static void on_raft_connected(void *arg, int status, json_t *reply, int fd)
 	struct raft_link *l = arg;
 	struct uv_stream_s *stream = !status && fd >= 0 ? open_pipe(l->m, fd) : NULL;
 
-	(void)reply;
+	if (status == -EREMOTEIO)
+		member_refused(l->m, reply);
 	l->cb(l->req, stream, stream ? 0 : RAFT_NOCONNECTION);
 	raft_link_free(l);
 }

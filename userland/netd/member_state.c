@@ -2,22 +2,22 @@
 /*
  * What membership keeps on disk:
  *   STATE_DIR/identity    which cluster and how this machine takes part (JSON)
- *   STATE_DIR/raft/       log and snapshots, and `id`: a log that is lost takes
- *                         its raft id with it
- *   key file              the cluster's secret, 64 hex digits, mode 0600
+ *   STATE_DIR/raft/       log and snapshots, `mark` (kddm_mark.h), and `id`: a log
+ *                         that is lost takes its raft id with it
+ *   STATE_DIR/peers       addresses of the others (member_rotate.c), also for when the log is lost
  *   RUN_DIR/generation    how often this boot was declared dead
- * Files are written beside their place, fsynced and renamed.
+ * Files are written beside their place, fsynced and renamed. The keys have files of
+ * their own (keys.h).
  */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/crypto.h>
-#include <openssl/hmac.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,7 +25,6 @@
 #include "userland/lib/cleanup.h"
 #include "userland/lib/log.h"
 
-#define TOKEN_PREFIX   "t1-"
 #define METADATA_BYTES 32
 
 uint64_t member_unix_ms(void)
@@ -61,53 +60,6 @@ int member_unhex(const char *text, void *out, size_t len)
 }
 
 /* ---- files ---- */
-
-static int write_all(int fd, const char *data, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0)
-			return -errno;
-		data += n;
-		len -= (size_t)n;
-	}
-	return fsync(fd) < 0 ? -errno : 0;
-}
-
-static int sync_dir_of(const char *path)
-{
-	char dir[256];
-	char *slash;
-	_close_ int fd = -1;
-
-	snprintf(dir, sizeof(dir), "%s", path);
-	slash = strrchr(dir, '/');
-	if (!slash)
-		return 0;
-	*slash = 0;
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
-}
-
-static int file_write(const char *path, const char *text)
-{
-	char tmp[272];
-	_close_ int fd = -1;
-	int r;
-
-	snprintf(tmp, sizeof(tmp), "%s.new", path);
-	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return -errno;
-	fchmod(fd, 0600);
-	r = write_all(fd, text, strlen(text));
-	if (!r && rename(tmp, path) < 0)
-		r = -errno;
-	if (r < 0)
-		unlink(tmp);
-	return r ? r : sync_dir_of(path);
-}
 
 /* Length, or negative errno; NUL-terminated, trailing white space removed. */
 static int file_read(const char *path, char *buf, size_t size)
@@ -159,7 +111,11 @@ int member_state_load(struct member *m)
 	copy_field(obj, "address", id->address, sizeof(id->address));
 	copy_field(obj, "bearer", id->bearer, sizeof(id->bearer));
 	copy_field(obj, "transport", id->transport, sizeof(id->transport));
+	copy_field(obj, "rejoin", id->rejoin, sizeof(id->rejoin));
 	m->insecure = json_is_true(json_object_get(obj, "insecure"));
+	id->witness = json_is_true(json_object_get(obj, "witness"));
+	id->recover = json_is_true(json_object_get(obj, "recover"));
+	id->generation = (uint32_t)json_integer_value(json_object_get(obj, "generation"));
 	json_decref(obj);
 	if (strlen(id->cluster) != 32 || !nodes_name_valid(id->name) || !id->address[0]) {
 		log_err("%s is damaged; remove it and join the cluster again", path);
@@ -178,10 +134,17 @@ int member_state_save(struct member *m)
 	obj = json_pack("{si ss ss ss ss ss ss sb}", "version", 1, "cluster", id->cluster, "name", id->name,
 			"tcp", id->tcp, "address", id->address, "bearer", id->bearer, "transport",
 			id->transport, "insecure", m->insecure);
+	json_object_set_new(obj, "generation", json_integer(id->generation));
+	if (id->witness)
+		json_object_set_new(obj, "witness", json_true());
+	if (id->recover)
+		json_object_set_new(obj, "recover", json_true());
+	if (id->rejoin[0])
+		json_object_set_new(obj, "rejoin", json_string(id->rejoin));
 	text = json_dumps(obj, JSON_INDENT(2));
 	json_decref(obj);
 	path_of(m->state_dir, "identity", path);
-	return text ? file_write(path, text) : -ENOMEM;
+	return text ? keys_file_write(path, text) : -ENOMEM;
 }
 
 static void remove_files(const char *dir)
@@ -203,8 +166,11 @@ void member_state_wipe(struct member *m)
 
 	path_of(m->state_dir, "identity", path);
 	unlink(path);
+	path_of(m->state_dir, "peers", path);
+	unlink(path);
 	path_of(m->state_dir, "raft", path);
 	remove_files(path);
+	member_log_forget_aside(m);
 }
 
 /*
@@ -236,6 +202,8 @@ int member_raft_dir(struct member *m, bool fresh)
 	snprintf(path, sizeof(path), "%s/id", dir);
 	if (!fresh) {
 		r = file_read(path, text, sizeof(text));
+		if (r < 0 && r != -ENOENT)
+			return r;
 		if (r == 16 && log_is_there(dir)) {
 			m->id.raft_id = strtoull(text, NULL, 16);
 			return m->id.raft_id ? 0 : -EILSEQ;
@@ -249,147 +217,37 @@ int member_raft_dir(struct member *m, bool fresh)
 		m->id.raft_id &= INT64_MAX;
 	} while (!m->id.raft_id);
 	snprintf(text, sizeof(text), "%016llx", (unsigned long long)m->id.raft_id);
-	return file_write(path, text);
+	return keys_file_write(path, text);
 }
 
-/* ---- key and tokens ---- */
+/* ---- a log that cannot be used ---- */
 
-int member_key_load(struct member *m)
+bool member_disk_full(struct member *m)
 {
-	char text[256];
-	struct stat st;
-	int r;
+	struct statvfs s;
 
-	m->has_key = false;
-	if (m->insecure)
-		return 0;
-	r = file_read(m->key_path, text, sizeof(text));
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	if (!stat(m->key_path, &st) && (st.st_mode & 077))
-		log_warn("%s can be read by others; chmod 600 it", m->key_path);
-	if (r != 2 * SECURE_KEY_BYTES || member_unhex(text, m->key, sizeof(m->key)) < 0) {
-		log_err("%s is no key: it must hold %d hex digits", m->key_path, 2 * SECURE_KEY_BYTES);
-		return -EINVAL;
-	}
-	m->has_key = true;
-	return 1;
+	return !statvfs(m->state_dir, &s) &&
+	       (s.f_bavail * s.f_frsize < 1u << 20 || (s.f_files && !s.f_favail));
 }
 
-int member_key_store(struct member *m, const uint8_t key[SECURE_KEY_BYTES])
+/* An older one that is there already is worth more than what came after it. */
+void member_log_set_aside(struct member *m)
 {
-	char text[2 * SECURE_KEY_BYTES + 2];
-	int r;
+	char dir[256], aside[256];
 
-	member_hex(key, SECURE_KEY_BYTES, text);
-	strcat(text, "\n");
-	r = file_write(m->key_path, text);
-	OPENSSL_cleanse(text, sizeof(text));
-	if (r < 0)
-		return r;
-	memcpy(m->key, key, sizeof(m->key));
-	m->has_key = true;
-	return 0;
+	path_of(m->state_dir, "raft", dir);
+	path_of(m->state_dir, "raft.damaged", aside);
+	if (rename(dir, aside) < 0 && errno != ENOENT && errno != ENOTEMPTY && errno != EEXIST)
+		log_warn("%s cannot be set aside: %s", dir, strerror(errno));
 }
 
-int member_key_create(struct member *m)
+void member_log_forget_aside(struct member *m)
 {
-	uint8_t key[SECURE_KEY_BYTES];
+	char aside[256];
 
-	if (getrandom(key, sizeof(key), 0) != sizeof(key))
-		return -errno;
-	return member_key_store(m, key);
-}
-
-/*
- * A token is not stored anywhere: its name says when it ends, and its secret
- * is a MAC of the name under the cluster's key, so any member can check it.
- */
-static void token_secret(struct member *m, const char *name, uint8_t out[SECURE_KEY_BYTES])
-{
-	unsigned int len = SECURE_KEY_BYTES;
-
-	HMAC(EVP_sha256(), m->key, SECURE_KEY_BYTES, (const unsigned char *)name, strlen(name), out, &len);
-}
-
-static int token_key(struct member *m, const char *name, uint8_t key[SECURE_KEY_BYTES])
-{
-	unsigned long long expiry;
-
-	if (sscanf(name, TOKEN_PREFIX "%llx-", &expiry) != 1)
-		return -EINVAL;
-	if (member_unix_ms() / 1000 >= expiry) {
-		log_warn("a token that has expired was shown: %s", name);
-		return -EKEYEXPIRED;
-	}
-	token_secret(m, name, key);
-	return 0;
-}
-
-int member_find_key(void *arg, const char *identity, uint8_t key[SECURE_KEY_BYTES])
-{
-	struct member *m = arg;
-
-	if (!m->has_key)
-		return -ENOKEY;
-	if (!strncmp(identity, TOKEN_PREFIX, strlen(TOKEN_PREFIX)))
-		return token_key(m, identity, key);
-	if (strcmp(identity, "key"))
-		return -ENOKEY;
-	memcpy(key, m->key, SECURE_KEY_BYTES);
-	return 0;
-}
-
-int member_token(struct member *m, unsigned int ttl_s, char *out, size_t size)
-{
-	uint8_t secret[SECURE_KEY_BYTES], nonce[8];
-	char name[64], hex[2 * SECURE_KEY_BYTES + 1], nonce_hex[17];
-
-	if (!m->in_cluster)
-		return -ENOTCONN;
-	if (m->insecure || !m->has_key)
-		return -ENOTSUP;
-	if (getrandom(nonce, sizeof(nonce), 0) != sizeof(nonce))
-		return -errno;
-	member_hex(nonce, sizeof(nonce), nonce_hex);
-	snprintf(name, sizeof(name), TOKEN_PREFIX "%llx-%s",
-		 (unsigned long long)(member_unix_ms() / 1000 + ttl_s), nonce_hex);
-	token_secret(m, name, secret);
-	member_hex(secret, sizeof(secret), hex);
-	if ((size_t)snprintf(out, size, "%s:%s@%s", name, hex, m->id.tcp) >= size)
-		return -ENOSPC;
-	return 0;
-}
-
-int member_secret_parse(const char *text, char identity[SECURE_IDENTITY_MAX], uint8_t key[SECURE_KEY_BYTES],
-			char hint[TRANSPORT_ADDRESS_MAX])
-{
-	char copy[512], *secret, *at;
-
-	if ((size_t)snprintf(copy, sizeof(copy), "%s", text) >= sizeof(copy))
-		return -EINVAL;
-	copy[strcspn(copy, " \t\r\n")] = 0;
-	hint[0] = 0;
-	at = strchr(copy, '@');
-	if (at) {
-		*at++ = 0;
-		snprintf(hint, TRANSPORT_ADDRESS_MAX, "%s", at);
-	}
-	secret = strchr(copy, ':');
-	if (secret)
-		*secret++ = 0;
-	else
-		secret = copy;
-	if (strlen(secret) != 2 * SECURE_KEY_BYTES || member_unhex(secret, key, SECURE_KEY_BYTES) < 0)
-		return -EINVAL;
-	if (secret == copy) {
-		strcpy(identity, "key");
-		return 0;
-	}
-	if (strncmp(copy, TOKEN_PREFIX, strlen(TOKEN_PREFIX)) ||
-	    (size_t)snprintf(identity, SECURE_IDENTITY_MAX, "%s", copy) >= SECURE_IDENTITY_MAX)
-		return -EINVAL;
-	return 0;
+	path_of(m->state_dir, "raft.damaged", aside);
+	remove_files(aside);
+	rmdir(aside);
 }
 
 /* ---- the life we are in ---- */
@@ -418,7 +276,7 @@ uint64_t member_incarnation(struct member *m, bool next)
 	if (next)
 		generation = (generation + 1) & 0xffff;
 	snprintf(text, sizeof(text), "%u\n", generation);
-	if (next && file_write(path, text) < 0)
+	if (next && keys_file_write(path, text) < 0)
 		log_err("%s cannot be written: %s", path, strerror(errno));
 	return boot | generation;
 }

@@ -41,28 +41,46 @@ struct move_source {
 
 /* ---- life of the object ------------------------------------------------------------ */
 
+/* One that ended is only waiting for answers that do not matter any more. */
 static struct move_source *source_find(struct netd *n, const char *app)
 {
 	for (struct move_source *s = n->moves->sources; s; s = s->next)
-		if (strcmp(s->app, app) == 0)
+		if (strcmp(s->app, app) == 0 && !s->ended)
 			return s;
 	return NULL;
+}
+
+/*
+ * A record of this node that nobody stands behind: written after all, when its outcome had been
+ * unknown for so long that the move was given up.
+ */
+static void source_orphan(struct netd *n, const char *app)
+{
+	struct move_value m;
+
+	if (n->moves && n->moves->settled && !source_find(n, app) && move_read(n, app, &m, NULL) &&
+	    m.src == member_self(n->member) && m.step < MOVE_FLIPPED)
+		move_source_reconcile(n, app, &m);
 }
 
 /* A callback is done with its pointer. */
 static void source_unref(struct move_source *s)
 {
 	struct move_source **p = &s->netd->moves->sources;
+	struct netd *n = s->netd;
+	char app[APP_NAME_MAX];
 
 	if (--s->pending || !s->ended)
 		return;
 	while (*p != s)
 		p = &(*p)->next;
 	*p = s->next;
+	strcpy(app, s->app);
 	close_fd(&s->stream);
 	json_decref(s->dumped);
 	json_decref(s->resumed);
 	free(s);
+	source_orphan(n, app);
 }
 
 static void source_answer(struct move_source *s, json_t *answer)
@@ -157,6 +175,8 @@ static void source_abort_committed(void *arg, const struct kddm_result *result)
 		uv_timer_start(t, source_abort_again, ABORT_RETRY_MS, 0);
 		return;
 	}
+	if (!s->ended && (!move_read(s->netd, s->app, &m, NULL) || m.id != s->id))
+		source_end(s, move_error(NULL, "%s", s->why)); /* went with a node that died */
 	source_unref(s);
 }
 
@@ -229,7 +249,7 @@ static void source_discarded(void *arg, int status, json_t *ok, json_t *error)
 	if (s->resumed)
 		source_end(s, source_summary(s));
 	else
-		source_end(s, move_error("netctl apps tells how it is",
+		source_end(s, move_error("`netctl apps` tells how it is",
 					 "the application belongs to %s now, which has not said "
 					 "that it runs",
 					 member_name(s->netd->member, s->dst)));
@@ -286,7 +306,9 @@ void move_source_record(struct netd *n, const char *app, const struct move_value
 {
 	struct move_source *s = source_find(n, app);
 
-	if (!s || s->ended || s->id != m->id)
+	if (!s)
+		source_orphan(n, app);
+	if (!s || s->id != m->id)
 		return;
 	if (m->step == MOVE_ABORTED)
 		source_aborted(s, m);
@@ -544,15 +566,15 @@ static json_t *source_refuse(struct netd *n, const char *app, uint32_t dst)
 	struct app_value v;
 
 	if (!apps_find(n, app, &v, NULL) || v.node != self)
-		return move_error("netctl apps tells where it is", "it does not run here any more");
+		return move_error("`netctl apps` tells where it is", "it does not run here any more");
 	if (dst == self)
-		return move_error("netctl nodes lists the others", "it runs on %s already",
+		return move_error("`netctl nodes` lists the others", "it runs on %s already",
 				  member_name(n->member, dst));
 	if (!member_alive(n->member, dst))
-		return move_error("netctl nodes lists those that are up", "%s is not up",
+		return move_error("`netctl nodes` lists those that are up", "%s is not up",
 				  member_name(n->member, dst));
 	if (source_find(n, app) || kddm_find(n->sets.moves, app, strlen(app)))
-		return move_error("netctl moves tells how far it is", "it is being moved already");
+		return move_error("`netctl moves` tells how far it is", "it is being moved already");
 	if (v.state != APP_RUNNING)
 		return move_error("try again when it runs", "it is still starting");
 	return NULL;
@@ -603,13 +625,14 @@ void move_source_reconcile(struct netd *n, const char *app, const struct move_va
 	if (m->step >= MOVE_FLIPPED)
 		move_source_record(n, app, m);
 	else
-		source_fail(s, "netd was restarted in the middle of it");
+		source_fail(s, "nobody was behind it any more: netd was restarted, or the cluster without a "
+			       "quorum for long");
 }
 
 void move_source_keeper_gone(struct netd *n, const char *app)
 {
 	struct move_source *s = source_find(n, app);
 
-	if (s && !s->ended && s->recorded && !s->dumped)
+	if (s && s->recorded && !s->dumped)
 		source_fail(s, "its supervisor went away");
 }

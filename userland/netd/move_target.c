@@ -353,10 +353,10 @@ static json_t *prepare_refuse(struct netd *n, const char *app)
 	if (target_find(n, app))
 		return move_error("try again in a moment", "an earlier move is being cleaned up");
 	if (k && strcmp(keeper_state(k), "moved") != 0)
-		return move_error("netctl apps tells where it is", "a supervisor of that name is here, %s",
+		return move_error("`netctl apps` tells where it is", "a supervisor of that name is here, %s",
 				  keeper_state(k));
 	if (datapath_error(n->datapath))
-		return move_error("netctl status there tells more", "%s", datapath_error(n->datapath));
+		return move_error("`netctl status` there tells more", "%s", datapath_error(n->datapath));
 	if (!datapath_serves(n->datapath, app))
 		return move_error("try again in a moment", "the cluster address is not exposed there yet");
 	return NULL;

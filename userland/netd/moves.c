@@ -320,7 +320,7 @@ static bool app_resolve(struct netd *n, json_t *args, char *app, bool *bad)
 	int64_t port = ctl_arg_int(args, "port", 0, 1, 65535, bad);
 	int64_t pid = ctl_arg_int(args, "pid", 0, 1, INT32_MAX, bad);
 
-	if (*bad || (!name && !port && !pid))
+	if (*bad || (!name && !port && !pid) || (name && strlen(name) >= APP_NAME_MAX))
 		*bad = true;
 	else if (name)
 		snprintf(app, APP_NAME_MAX, "%s", name);
@@ -343,7 +343,7 @@ static void migrate_done(void *arg, int status, json_t *answer)
 		p = &(*p)->next;
 	*p = w->next;
 	if (status < 0)
-		ctl_fail(w->request, CTL_FAILED, "netctl moves and netctl apps tell where it is",
+		ctl_fail(w->request, CTL_FAILED, "`netctl moves` and `netctl apps` tell where it is",
 			 "%s: the node that runs it did not answer: %s", w->app, move_why(status, NULL));
 	else if (error)
 		ctl_fail(w->request, CTL_FAILED,
@@ -367,7 +367,7 @@ static void ctl_migrate(void *arg, struct ctl_request *r, json_t *args)
 	json_t *request;
 
 	if (bad || !node) {
-		ctl_fail(r, CTL_USAGE, "netctl migrate APP NODE", "what is to go where?");
+		ctl_fail(r, CTL_USAGE, "usage: netctl migrate APP NODE", "what is to go where?");
 		return;
 	}
 	if (!found || !apps_find(n, app, &v, NULL)) {
@@ -380,6 +380,10 @@ static void ctl_migrate(void *arg, struct ctl_request *r, json_t *args)
 	}
 	if (!member_find(n->member, node)) {
 		ctl_fail(r, CTL_FAILED, "`netctl nodes` lists them", "%s: no such node", node);
+		return;
+	}
+	if (member_witness(n->member, member_find(n->member, node))) {
+		ctl_fail(r, CTL_FAILED, "name another node", "%s is a witness: it only votes", node);
 		return;
 	}
 	if (v.node == member_find(n->member, node) && v.state == APP_RUNNING) {

@@ -60,6 +60,11 @@ const char *nodes_state_name(uint8_t state)
 	return state < sizeof(names) / sizeof(names[0]) ? names[state] : names[0];
 }
 
+bool nodes_in_datapath(const struct node_info *info)
+{
+	return info->state == NODE_UP && !(info->flags & NODE_WITNESS);
+}
+
 int nodes_name_valid(const char *name)
 {
 	size_t len = strlen(name);
@@ -102,12 +107,13 @@ static int apply_join(struct kddm_fsm *f, const struct node_info *info)
 	if (old)
 		kddm_fsm_purge(f, old->number);
 	new.state = NODE_JOINING;
+	new.flags &= NODE_WITNESS;
 	new.lease_ms = 0;
 	store(f, &new);
 	return 0;
 }
 
-/* A life begins (or a netd of the same life returns, then nothing changes). */
+/* A life begins, or a netd of the same life returns or says whether it serves. */
 static int apply_up(struct kddm_fsm *f, const struct node_info *info)
 {
 	const struct node_info *old = nodes_get(f->nodes, info->number);
@@ -125,6 +131,9 @@ static int apply_up(struct kddm_fsm *f, const struct node_info *info)
 	new.changed_ms = old->state == NODE_UP && old->incarnation == info->incarnation ? old->changed_ms
 											: info->changed_ms;
 	new.state = NODE_UP;
+	new.flags &= NODE_WITNESS;
+	if (old->state == NODE_UP && old->incarnation == info->incarnation)
+		new.flags = (old->flags & ~NODE_SERVES) | (info->flags & NODE_SERVES);
 	new.incarnation = info->incarnation;
 	memcpy(new.mac, info->mac, sizeof(new.mac));
 	memcpy(new.ipv6, info->ipv6, sizeof(new.ipv6));
@@ -143,6 +152,7 @@ static int apply_dead(struct kddm_fsm *f, const struct node_info *info)
 		return -ESTALE;
 	new = *old;
 	new.state = NODE_DEAD;
+	new.flags &= NODE_WITNESS;
 	new.lease_ms = 0;
 	new.changed_ms = info->changed_ms;
 	store(f, &new);
@@ -161,6 +171,7 @@ static int apply_leave(struct kddm_fsm *f, const struct node_info *info)
 		return 0;
 	new = *old;
 	new.state = NODE_LEFT;
+	new.flags = 0;
 	new.lease_ms = 0;
 	new.changed_ms = info->changed_ms;
 	store(f, &new);
@@ -175,10 +186,11 @@ static int apply_lease(struct kddm_fsm *f, const struct node_info *info)
 
 	if (!old || old->state != NODE_UP || old->incarnation != info->incarnation)
 		return -ESTALE;
-	if (old->lease_ms == info->lease_ms)
+	if (old->lease_ms == info->lease_ms && !((old->flags ^ info->flags) & NODE_AWAY))
 		return 0;
 	new = *old;
 	new.lease_ms = info->lease_ms;
+	new.flags = (old->flags & ~NODE_AWAY) | (info->flags & NODE_AWAY);
 	store(f, &new);
 	return 0;
 }

@@ -11,6 +11,7 @@
 #ifndef SSI_NODES_H
 #define SSI_NODES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "kddm.h"
@@ -21,10 +22,14 @@
 
 enum node_state { NODE_JOINING = 1, NODE_UP, NODE_DEAD, NODE_LEFT };
 
+#define NODE_WITNESS 0x01 /* votes only: no data path, no applications */
+#define NODE_SERVES  0x02 /* its data path stands: it may be home for ports */
+#define NODE_AWAY    0x04 /* its netd was stopped on purpose, under a longer lease */
+
 struct node_info {
 	uint32_t number;
-	uint8_t state; /* enum node_state */
-	uint8_t pad;
+	uint8_t state;	/* enum node_state */
+	uint8_t flags;	/* NODE_* */
 	uint8_t mac[6]; /* of the cluster interface */
 	uint64_t raft_id;
 	uint64_t incarnation;
@@ -44,6 +49,8 @@ const struct node_info *nodes_get(struct kddm_set *nodes, uint32_t number);
 const struct node_info *nodes_by_name(struct kddm_set *nodes, const char *name);
 const struct node_info *nodes_by_raft_id(struct kddm_set *nodes, uint64_t raft_id);
 const char *nodes_state_name(uint8_t state);
+/* Takes part in the data path: up, no witness. */
+bool nodes_in_datapath(const struct node_info *info);
 /* A letter or digit, then letters, digits, '-', '.', '_'; at most 63. */
 int nodes_name_valid(const char *name);
 

@@ -17,6 +17,7 @@
 #include "kddm_op.h"
 #include "nodes.h"
 #include "peer_int.h"
+#include "secure_log.h"
 #include "userland/lib/log.h"
 
 #define BACKOFF_MS 150
@@ -30,6 +31,7 @@ struct link {
 	uv_pipe_t pipe;
 	struct kddm_buf in;
 	uint64_t heard_ms;
+	uint64_t partial_ms; /* since when a frame is incomplete, 0 none is */
 	bool closing;
 };
 
@@ -102,6 +104,7 @@ struct peers {
 	struct peer *dirty;
 	size_t n_links;
 	uint64_t pinged_ms;
+	struct secure_log log;
 };
 
 static void *must(void *p)
@@ -175,6 +178,14 @@ static void calls_end_of(struct peers *p, uint32_t node, int status)
 	}
 }
 
+void peers_complain(struct peers *p, uint32_t node, const char *what)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "node %u", node);
+	secure_log_say(&p->log, now_ms(), name, what, NULL);
+}
+
 static void mark_dirty(struct peer *peer)
 {
 	if (peer->dirty)
@@ -227,7 +238,7 @@ static void take_frames(struct link *l)
 		size_t whole = sizeof(*f) + ((f->len + 7ul) & ~7ul);
 
 		if (f->len > PEER_FRAME_MAX || f->version != 1 || f->pad) {
-			log_warn("node %u sends what is no message; connection closed", l->node);
+			peers_complain(l->peers, l->node, "sends what is no message; connection closed");
 			link_close(l);
 			return;
 		}
@@ -238,6 +249,10 @@ static void take_frames(struct link *l)
 	}
 	memmove(l->in.data, l->in.data + at, l->in.len - at);
 	l->in.len -= at;
+	if (!l->in.len)
+		l->partial_ms = 0;
+	else if (at || !l->partial_ms)
+		l->partial_ms = l->heard_ms;
 }
 
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
@@ -245,8 +260,10 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
 	struct link *l = h->data;
 
 	(void)suggested;
-	kddm_buf_add(&l->in, READ_CHUNK);
-	l->in.len -= READ_CHUNK;
+	if (l->in.size - l->in.len < READ_CHUNK) { /* else there is room, and no need to clear it */
+		kddm_buf_add(&l->in, READ_CHUNK);
+		l->in.len -= READ_CHUNK;
+	}
 	*buf = uv_buf_init(l->in.data + l->in.len, READ_CHUNK);
 }
 
@@ -300,9 +317,12 @@ static void on_connected(void *arg, int status, json_t *reply, int fd)
 {
 	struct peer *peer = arg;
 
-	(void)reply;
 	peer->connecting = NULL;
+	if (status == -EREMOTEIO && peer->peers->params.refused)
+		peer->peers->params.refused(peer->peers->params.arg, peer->node, reply);
 	if (status || fd < 0) {
+		log_debug("no connection to node %u: %s", peer->node,
+			  json_string_value(json_object_get(reply, "error")) ?: strerror(-status));
 		peer->retry_ms = now_ms() + BACKOFF_MS;
 		if (!peer->links) {
 			peer->out.len = 0;
@@ -394,6 +414,13 @@ void peers_hello_link(struct peers *p, struct secure_conn *c, uint32_t from)
 	}
 	if (secure_accept(c, NULL, false, &fd) == 0)
 		link_new(p, from, fd);
+}
+
+void peers_renew(struct peers *p)
+{
+	for (uint32_t i = 1; i <= NODES_MAX; i++)
+		if (p->peer[i].links && !p->peer[i].connecting)
+			connect_to(&p->peer[i]);
 }
 
 void peers_drop(struct peers *p, uint32_t node)
@@ -690,12 +717,19 @@ void peers_flush(struct peers *p)
  */
 static void tick_links(struct peers *p, struct peer *peer, uint64_t now, bool ping)
 {
+	struct link *slow = NULL;
 	uint64_t heard = 0;
 
-	for (struct link *l = peer->links; l; l = l->next)
+	for (struct link *l = peer->links; l; l = l->next) {
 		if (l->heard_ms > heard)
 			heard = l->heard_ms;
-	if (now - heard > PEER_SILENCE_MS)
+		if (l->partial_ms && now - l->partial_ms > PEER_PARTIAL_MS)
+			slow = l;
+	}
+	if (slow) {
+		peers_complain(p, peer->node, "does not finish what it began to say; connection closed");
+		link_close(slow);
+	} else if (now - heard > PEER_SILENCE_MS)
 		link_close(peer->links);
 	if (ping && peer->links)
 		peers_send(p, peer->node, PEER_PING, clock_ns(), NULL, 0);
@@ -709,6 +743,7 @@ void peers_tick(struct peers *p)
 
 	if (ping)
 		p->pinged_ms = now;
+	secure_log_tick(&p->log, now);
 	for (uint32_t i = 1; i <= NODES_MAX; i++)
 		if (p->peer[i].links)
 			tick_links(p, &p->peer[i], now, ping);

@@ -19,6 +19,7 @@
 #define PEER_QUEUE_MAX	(64u << 20)
 #define PEER_PING_MS	1000
 #define PEER_SILENCE_MS 4000
+#define PEER_PARTIAL_MS 10000 /* for the rest of a frame */
 
 enum peer_type {
 	PEER_CALL = 1,
@@ -54,6 +55,8 @@ struct peers_params {
 	void (*message)(void *arg, uint32_t from, uint8_t type, uint64_t id, const void *data, size_t len);
 	/* The first link to the node is there, or the last one is gone. */
 	void (*link)(void *arg, uint32_t node, bool up);
+	/* A connection of ours was refused; `reply` says why, or is NULL. */
+	void (*refused)(void *arg, uint32_t node, json_t *reply);
 	void *arg;
 };
 
@@ -71,8 +74,13 @@ int peers_send(struct peers *p, uint32_t node, uint8_t type, uint64_t id, const 
 void peers_hello_link(struct peers *p, struct secure_conn *c, uint32_t from);
 void peers_hello_stream(struct peers *p, struct secure_conn *c, uint32_t from, json_t *hello);
 
+/* A log line about a node that does not keep to the rules; `what` is static. */
+void peers_complain(struct peers *p, uint32_t node, const char *what);
+
 void peers_flush(struct peers *p); /* before the loop sleeps */
 void peers_tick(struct peers *p);
+/* A new link beside the one there is, to whom we are linked: it is authenticated anew. */
+void peers_renew(struct peers *p);
 void peers_drop(struct peers *p, uint32_t node);	  /* declared dead: links and calls end */
 int64_t peers_latency_us(struct peers *p, uint32_t node); /* -1 unknown */
 

@@ -14,6 +14,7 @@
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,6 +111,7 @@ static void take_kind(struct rtnl_link *l, const struct nlattr *linkinfo)
 
 		if (mnl_attr_get_type(a) != IFLA_INFO_KIND)
 			continue;
+		snprintf(l->kind, sizeof(l->kind), "%s", kind);
 		l->bridge = !strcmp(kind, "bridge");
 		l->shares = !strcmp(kind, "macvlan") || !strcmp(kind, "ipvlan");
 	}
@@ -182,6 +184,30 @@ static int link_flags(struct rtnl *r, int index, unsigned int flags, unsigned in
 int rtnl_link_up(struct rtnl *r, int index)
 {
 	return link_flags(r, index, IFF_UP, IFF_UP);
+}
+
+int rtnl_link_add(struct rtnl *r, const char *name, const char *kind)
+{
+	char buf[MNL_NLMSG_HDRLEN + 256];
+	struct nlmsghdr *nlh = request(r, buf, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
+	struct nlattr *info;
+
+	mnl_nlmsg_put_extra_header(nlh, sizeof(struct ifinfomsg));
+	mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
+	info = mnl_attr_nest_start(nlh, IFLA_LINKINFO);
+	mnl_attr_put_strz(nlh, IFLA_INFO_KIND, kind);
+	mnl_attr_nest_end(nlh, info);
+	return change(r, nlh, true);
+}
+
+int rtnl_link_del(struct rtnl *r, int index)
+{
+	char buf[MNL_NLMSG_HDRLEN + 64];
+	struct nlmsghdr *nlh = request(r, buf, RTM_DELLINK, 0);
+	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+
+	ifi->ifi_index = index;
+	return change(r, nlh, false);
 }
 
 int rtnl_promisc(struct rtnl *r, bool on, int index)
@@ -263,6 +289,39 @@ int rtnl_addr_exists(struct rtnl *r, __be32 addr)
 	int err = addr_search(r, &s);
 
 	return err ? err : s.exact;
+}
+
+static int dump(struct rtnl *r, uint16_t type, mnl_cb_t cb, void *arg)
+{
+	char buf[MNL_NLMSG_HDRLEN + 64];
+	struct nlmsghdr *nlh = request(r, buf, type, NLM_F_DUMP);
+	struct rtmsg *rtm = mnl_nlmsg_put_extra_header(nlh, sizeof(*rtm));
+
+	rtm->rtm_family = AF_INET;
+	return talk(r, nlh, cb, arg);
+}
+
+struct gateway_search {
+	__be32 addr;
+	bool found;
+};
+
+static int gateway_cb(const struct nlmsghdr *nlh, void *arg)
+{
+	struct gateway_search *s = arg;
+	const struct nlattr *a;
+
+	mnl_attr_for_each(a, nlh, sizeof(struct rtmsg)) if (mnl_attr_get_type(a) == RTA_GATEWAY &&
+							    mnl_attr_get_u32(a) == s->addr) s->found = true;
+	return MNL_CB_OK;
+}
+
+int rtnl_is_gateway(struct rtnl *r, __be32 addr)
+{
+	struct gateway_search s = {.addr = addr};
+	int err = dump(r, RTM_GETROUTE, gateway_cb, &s);
+
+	return err ? err : s.found;
 }
 
 static int route(struct rtnl *r, bool add, __be32 addr, unsigned char type, uint32_t table, int index)
@@ -400,15 +459,16 @@ struct purge {
 	void *arg;
 	struct found {
 		__be32 addr;
-		uint32_t table; /* RTNL_TABLE, RT_TABLE_LOCAL; 0: a rule */
-	} found[64];
+		uint32_t table; /* RTNL_TABLE, RT_TABLE_LOCAL; 0: a rule, or a neighbour */
+		int neigh;	/* on this interface */
+	} found[128];
 	size_t n;
 };
 
-static void purge_note(struct purge *p, __be32 addr, uint32_t table)
+static void purge_note(struct purge *p, __be32 addr, uint32_t table, int neigh)
 {
-	if (addr && !p->keep(p->arg, addr) && p->n < sizeof(p->found) / sizeof(p->found[0]))
-		p->found[p->n++] = (struct found){addr, table};
+	if (addr && !(p->keep && p->keep(p->arg, addr)) && p->n < sizeof(p->found) / sizeof(p->found[0]))
+		p->found[p->n++] = (struct found){addr, table, neigh};
 }
 
 static int purge_route_cb(const struct nlmsghdr *nlh, void *arg)
@@ -427,7 +487,7 @@ static int purge_route_cb(const struct nlmsghdr *nlh, void *arg)
 		else if (mnl_attr_get_type(a) == RTA_TABLE)
 			table = mnl_attr_get_u32(a);
 	}
-	purge_note(arg, dst, table);
+	purge_note(arg, dst, table, 0);
 	return MNL_CB_OK;
 }
 
@@ -446,18 +506,27 @@ static int purge_rule_cb(const struct nlmsghdr *nlh, void *arg)
 			proto = mnl_attr_get_u8(a);
 	}
 	if (proto == RTNL_PROTO)
-		purge_note(arg, dst, 0);
+		purge_note(arg, dst, 0, 0);
 	return MNL_CB_OK;
 }
 
-static int dump(struct rtnl *r, uint16_t type, mnl_cb_t cb, void *arg)
+static int purge_neigh_cb(const struct nlmsghdr *nlh, void *arg)
 {
-	char buf[MNL_NLMSG_HDRLEN + 64];
-	struct nlmsghdr *nlh = request(r, buf, type, NLM_F_DUMP);
-	struct rtmsg *rtm = mnl_nlmsg_put_extra_header(nlh, sizeof(*rtm));
+	const struct ndmsg *ndm = mnl_nlmsg_get_payload(nlh);
+	const struct nlattr *a;
+	uint8_t proto = 0;
+	__be32 dst = 0;
 
-	rtm->rtm_family = AF_INET;
-	return talk(r, nlh, cb, arg);
+	mnl_attr_for_each(a, nlh, sizeof(*ndm))
+	{
+		if (mnl_attr_get_type(a) == NDA_DST && mnl_attr_get_payload_len(a) == sizeof(dst))
+			dst = mnl_attr_get_u32(a);
+		else if (mnl_attr_get_type(a) == NDA_PROTOCOL)
+			proto = mnl_attr_get_u8(a);
+	}
+	if (proto == RTNL_PROTO)
+		purge_note(arg, dst, 0, ndm->ndm_ifindex);
+	return MNL_CB_OK;
 }
 
 int rtnl_purge(struct rtnl *r, bool (*keep)(void *arg, __be32 addr), void *arg)
@@ -467,15 +536,19 @@ int rtnl_purge(struct rtnl *r, bool (*keep)(void *arg, __be32 addr), void *arg)
 
 	if (!err)
 		err = dump(r, RTM_GETRULE, purge_rule_cb, &p);
+	if (!err)
+		err = dump(r, RTM_GETNEIGH, purge_neigh_cb, &p);
 	for (size_t i = 0; i < p.n && !err; i++) {
 		if (p.found[i].table == RT_TABLE_LOCAL)
 			err = rtnl_route_local(r, false, p.found[i].addr);
 		else if (p.found[i].table == RTNL_TABLE)
 			err = rtnl_route_dev(r, false, p.found[i].addr, 0);
+		else if (p.found[i].neigh)
+			err = rtnl_neigh(r, false, p.found[i].neigh, p.found[i].addr, NULL);
 		else
 			err = rtnl_rule_vip(r, false, p.found[i].addr);
 	}
-	return err;
+	return err ? err : (int)p.n;
 }
 
 /* ---- watching ------------------------------------------------------------ */

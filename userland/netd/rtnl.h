@@ -26,6 +26,7 @@ struct rtnl_link {
 	char name[IFNAMSIZ];
 	uint8_t mac[6];
 	bool ethernet, up, loopback, bridge, promisc;
+	char kind[16];
 	bool shares; /* macvlan or ipvlan: hears only what is its own or for all */
 	uint32_t mtu;
 };
@@ -36,6 +37,9 @@ void rtnl_close(struct rtnl *r);
 /* By index, or by name when index is 0. -ENODEV. */
 int rtnl_link_get(struct rtnl *r, int index, const char *name, struct rtnl_link *out);
 int rtnl_link_up(struct rtnl *r, int index);
+/* A device of this kind; -EOPNOTSUPP: the kernel does not know the kind. */
+int rtnl_link_add(struct rtnl *r, const char *name, const char *kind);
+int rtnl_link_del(struct rtnl *r, int index);
 
 /*
  * IPv4 addresses are in network order. rtnl_addr_network: the interface
@@ -47,6 +51,8 @@ int rtnl_addr_network(struct rtnl *r, int index, __be32 addr, int *out_index, ui
 		      __be32 *own);
 /* Is `addr` configured on an interface? 1, 0, -errno. */
 int rtnl_addr_exists(struct rtnl *r, __be32 addr);
+/* Is `addr` the next hop of a route? 1, 0, -errno. */
+int rtnl_is_gateway(struct rtnl *r, __be32 addr);
 
 int rtnl_route_local(struct rtnl *r, bool add, __be32 addr);
 int rtnl_route_dev(struct rtnl *r, bool add, __be32 addr, int index);
@@ -64,7 +70,8 @@ int rtnl_promisc(struct rtnl *r, bool on, int index);
 /* The interface through which packets to `addr` leave. */
 int rtnl_route_get(struct rtnl *r, __be32 addr, int *index);
 
-/* Removes the routes and rules of RTNL_PROTO whose address `keep` refuses. */
+/* Removes the routes, rules and neighbours of RTNL_PROTO whose address `keep`
+ * refuses, or all (NULL). How many, or -errno. */
 int rtnl_purge(struct rtnl *r, bool (*keep)(void *arg, __be32 addr), void *arg);
 
 /* Tells when the kernel's network configuration changes: a readable fd, and

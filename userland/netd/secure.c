@@ -18,7 +18,7 @@
 #include "transport.h"
 #include "userland/lib/log.h"
 
-#define ACCEPT_BATCH 16
+#define ACCEPT_BATCH 64
 
 struct secure_listener {
 	struct secure *secure;
@@ -32,12 +32,51 @@ struct secure_listener {
 
 static void secure_maybe_closed(struct secure *s)
 {
-	if (!s->closing || s->conns || s->listeners)
+	if (!s->closing || s->conns || s->listeners || !s->tick_closed)
 		return;
 	secure_tls_exit(s);
 	if (s->closed)
 		s->closed(s->closed_arg);
 	free(s);
+}
+
+static struct secure_host *host_find(const struct secure *s, const char *peer)
+{
+	struct secure_host *h = s->hosts;
+	char name[64];
+
+	secure_log_host(peer, name);
+	while (h && strcmp(h->name, name))
+		h = h->next;
+	return h;
+}
+
+static struct secure_host *host_get(struct secure *s, const char *peer)
+{
+	struct secure_host *h = host_find(s, peer);
+
+	if (!h) {
+		h = calloc(1, sizeof(*h));
+		if (!h)
+			abort();
+		secure_log_host(peer, h->name);
+		h->next = s->hosts;
+		s->hosts = h;
+	}
+	h->n_conns++;
+	return h;
+}
+
+static void host_put(struct secure *s, struct secure_host *h)
+{
+	struct secure_host **at = &s->hosts;
+
+	if (--h->n_conns)
+		return;
+	while (*at != h)
+		at = &(*at)->next;
+	*at = h->next;
+	free(h);
 }
 
 void secure_conn_unlink(struct secure_conn *c)
@@ -48,6 +87,7 @@ void secure_conn_unlink(struct secure_conn *c)
 		p = &(*p)->next;
 	if (*p)
 		*p = c->next;
+	host_put(c->secure, c->host);
 	secure_maybe_closed(c->secure);
 }
 
@@ -91,6 +131,7 @@ static void leave_pending(struct secure_conn *c)
 {
 	if (c->server && c->pending) {
 		c->pending = false;
+		c->host->n_pending--;
 		c->secure->n_pending--;
 	}
 }
@@ -124,6 +165,30 @@ static void client_fail(struct secure_conn *c, int status, const char *remedy, c
 	}
 }
 
+/* What a stranger, or a member that is out of date, did wrong. */
+static void server_fail(struct secure_conn *c, int status)
+{
+	struct secure *s = c->secure;
+	char text[160] = "";
+	const char *cause;
+
+	if (status == -EACCES && c->expired)
+		cause = "refused, a token that has expired";
+	else if (status == -EACCES)
+		cause = "refused, wrong key or token";
+	else if (status == -EPROTO)
+		cause = "refused, what it sends is no message of netssi";
+	else if (status == -ETIMEDOUT)
+		cause = "refused, it did not say in time what it wants";
+	else
+		cause = "hung up before it said what it wants";
+	if (status == -EACCES)
+		snprintf(text, sizeof(text), "%s: %s", cause, c->identity);
+	if (c->state < SECURE_ASKED)
+		secure_log_say(&s->log, uv_now(s->loop), c->peer, cause, text[0] ? text : NULL);
+	secure_conn_end(c);
+}
+
 /* One clear line on each side. */
 void secure_conn_fail(struct secure_conn *c, int status)
 {
@@ -133,13 +198,7 @@ void secure_conn_fail(struct secure_conn *c, int status)
 	if (c->ended)
 		return;
 	if (c->server) {
-		if (status == -EACCES)
-			log_warn("%s: refused, wrong key or token (it called itself '%s')", c->peer,
-				 c->identity[0] ? c->identity : "?");
-		else if (c->pending && status != -ECONNRESET)
-			log_info("%s: connection ended before it said what it wants: %s", c->peer,
-				 strerror(-status));
-		secure_conn_end(c);
+		server_fail(c, status);
 		return;
 	}
 	if (status == -EACCES) {
@@ -151,6 +210,12 @@ void secure_conn_fail(struct secure_conn *c, int status)
 	} else if (status == -ETIMEDOUT) {
 		snprintf(text, sizeof(text), "no answer from %s", c->peer);
 		remedy = "check the address, the cable and the firewall";
+	} else if (status == -ECONNRESET) {
+		snprintf(text, sizeof(text), "%s hung up before it answered", c->peer);
+		remedy = "see whether netd runs there, then try again";
+	} else if (status == -EPROTO) {
+		snprintf(text, sizeof(text), "what listens at %s is no netd, or one in clear text", c->peer);
+		remedy = "check the address; start netd with --insecure on all nodes or on none";
 	} else {
 		snprintf(text, sizeof(text), "cannot talk to %s: %s", c->peer, strerror(-status));
 	}
@@ -202,6 +267,8 @@ static int make_stream(struct secure_conn *c, bool threaded, int *fd)
 	*fd = pair[1];
 	uv_timer_stop(&c->timer);
 	c->state = SECURE_STREAM;
+	c->net_ready = c->local_ready = true;
+	c->net_watched = c->local_watched = -1;
 	if (threaded) {
 		c->go_threaded = true;
 		handles_close(c);
@@ -305,13 +372,14 @@ void secure_answer(struct secure_conn *c, json_t *reply)
 
 void secure_refuse(struct secure_conn *c, int code, const char *remedy, const char *fmt, ...)
 {
-	char text[256];
+	char text[256], line[300];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	log_warn("%s: refused: %s", c->peer, text);
+	snprintf(line, sizeof(line), "refused: %s", text);
+	secure_log_say(&c->secure->log, uv_now(c->secure->loop), c->peer, fmt, line);
 	secure_answer(c, error_object(code, remedy, text));
 }
 
@@ -349,10 +417,15 @@ static int finish_connect(struct secure_conn *c)
 	return r;
 }
 
+/* The server's half of TLS is made when the first bytes come: silence costs nothing. */
 static int handshake(struct secure_conn *c)
 {
-	int r = c->secure->insecure ? 1 : secure_tls_handshake(c);
+	int r = 0;
 
+	if (!c->secure->insecure && !c->ssl)
+		r = secure_tls_server(c);
+	if (!r)
+		r = c->secure->insecure ? 1 : secure_tls_handshake(c);
 	if (r <= 0)
 		return r;
 	c->state = SECURE_HELLO;
@@ -472,6 +545,7 @@ static struct secure_conn *conn_new(struct secure *s, int fd, const char *peer)
 	c->net_fd = fd;
 	c->local_fd = -1;
 	snprintf(c->peer, sizeof(c->peer), "%s", peer);
+	c->host = host_get(s, peer);
 	uv_timer_init(s->loop, &c->timer);
 	uv_poll_init(s->loop, &c->net, fd);
 	c->timer.data = c->net.data = c;
@@ -497,7 +571,10 @@ struct secure_conn *secure_connect(struct secure *s, const struct secure_connect
 	c->hello = json_incref(p->hello);
 	c->threaded = p->threaded;
 	c->early = early;
-	snprintf(c->identity, sizeof(c->identity), "%s", p->identity ? p->identity : "key");
+	if (p->identity || !s->identity)
+		snprintf(c->identity, sizeof(c->identity), "%s", p->identity ? p->identity : "key");
+	else
+		s->identity(s->arg, c->identity);
 	if (!early && !s->insecure)
 		c->early = secure_tls_client(c, p->key);
 	uv_timer_start(&c->timer, c->early ? secure_on_early : secure_on_timeout,
@@ -523,19 +600,49 @@ void secure_cancel(struct secure_conn *c)
 	secure_conn_end(c);
 }
 
-/* Room for one more: whoever has been silent longest goes, so that strangers who
- * only sit there keep no member out. */
-static void pending_make_room(struct secure *s)
+/* Of several the one that is here longest: with an address for each connection, the oldest connection. */
+static struct secure_host *host_with_most(const struct secure *s)
+{
+	struct secure_host *most = s->hosts;
+
+	for (struct secure_host *h = s->hosts; h; h = h->next) /* newest first */
+		if (h->n_pending >= most->n_pending)
+			most = h;
+	return most;
+}
+
+static struct secure_conn *oldest_pending(const struct secure *s, const struct secure_host *h)
 {
 	struct secure_conn *oldest = NULL;
 
-	if (s->n_pending < SECURE_PENDING_MAX)
-		return;
 	for (struct secure_conn *c = s->conns; c; c = c->next) /* newest first */
-		if (c->pending && !c->ended)
+		if (c->pending && !c->ended && c->host == h)
 			oldest = c;
+	return oldest;
+}
+
+static void pending_drop(struct secure_conn *c)
+{
+	struct secure *s = c->secure;
+
+	secure_log_say(&s->log, uv_now(s->loop), c->peer,
+		       "too many connections that say nothing; the oldest ones are closed", NULL);
+	secure_conn_end(c);
+}
+
+/* Room for one more from there: who only sits there, from however many addresses, keeps no member out. */
+static void pending_make_room(struct secure *s, const char *peer)
+{
+	const struct secure_host *h = host_find(s, peer);
+	struct secure_conn *oldest;
+
+	if (s->n_pending >= SECURE_PENDING_MAX)
+		h = host_with_most(s);
+	else if (!h || h->n_pending < SECURE_PENDING_HOST)
+		return;
+	oldest = oldest_pending(s, h);
 	if (oldest)
-		secure_conn_end(oldest);
+		pending_drop(oldest);
 }
 
 static void accept_one(struct secure_listener *l, int fd)
@@ -545,21 +652,18 @@ static void accept_one(struct secure_listener *l, int fd)
 	struct secure_conn *c;
 
 	transport_accepted(l->address, fd, peer);
-	pending_make_room(s);
+	pending_make_room(s, peer);
 	c = conn_new(s, fd, peer);
 	if (!c) {
 		close(fd);
 		return;
 	}
 	c->server = c->pending = true;
+	c->host->n_pending++;
 	s->n_pending++;
 	c->state = SECURE_HANDSHAKE;
-	if (!s->insecure && secure_tls_server(c) < 0) {
-		secure_conn_end(c);
-		return;
-	}
 	uv_timer_start(&c->timer, secure_on_timeout, SECURE_TIMEOUT_MS, 0);
-	secure_step(c);
+	uv_poll_start(&c->net, UV_READABLE, on_net);
 }
 
 static void on_acceptable(uv_poll_t *p, int status, int events)
@@ -573,6 +677,8 @@ static void on_acceptable(uv_poll_t *p, int status, int events)
 	/* A few at a time: those that came before are heard in between. */
 	for (int i = 0; i < ACCEPT_BATCH; i++) {
 		fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS))
+			uv_poll_stop(p); /* not again at once: the tick listens again */
 		if (fd < 0)
 			return;
 		accept_one(l, fd);
@@ -622,6 +728,16 @@ void secure_unlisten(struct secure_listener *l)
 		uv_close((uv_handle_t *)&l->poll, on_listener_closed);
 }
 
+static void on_tick(uv_timer_t *t)
+{
+	struct secure *s = t->data;
+
+	secure_log_tick(&s->log, uv_now(s->loop));
+	for (struct secure_listener *l = s->listeners; l; l = l->next)
+		if (!uv_is_active((uv_handle_t *)&l->poll) && !uv_is_closing((uv_handle_t *)&l->poll))
+			uv_poll_start(&l->poll, UV_READABLE, on_acceptable);
+}
+
 int secure_new(const struct secure_params *p, struct secure **out)
 {
 	struct secure *s = calloc(1, sizeof(*s));
@@ -631,6 +747,7 @@ int secure_new(const struct secure_params *p, struct secure **out)
 		return -ENOMEM;
 	s->loop = p->loop;
 	s->insecure = p->insecure;
+	s->identity = p->identity;
 	s->find_key = p->find_key;
 	s->hello = p->hello;
 	s->arg = p->arg;
@@ -639,8 +756,27 @@ int secure_new(const struct secure_params *p, struct secure **out)
 		free(s);
 		return r;
 	}
+	uv_timer_init(s->loop, &s->tick);
+	s->tick.data = s;
+	uv_timer_start(&s->tick, on_tick, 1000, 1000);
+	uv_unref((uv_handle_t *)&s->tick);
 	*out = s;
 	return 0;
+}
+
+void secure_end_key(struct secure *s, const uint8_t key[SECURE_KEY_BYTES])
+{
+	for (struct secure_conn *c = s->conns; c; c = c->next)
+		if (c->state == SECURE_STREAM && !memcmp(c->key, key, SECURE_KEY_BYTES))
+			secure_conn_end(c);
+}
+
+static void on_tick_closed(uv_handle_t *h)
+{
+	struct secure *s = h->data;
+
+	s->tick_closed = true;
+	secure_maybe_closed(s);
 }
 
 void secure_close(struct secure *s, void (*closed)(void *arg), void *arg)
@@ -657,5 +793,5 @@ void secure_close(struct secure *s, void (*closed)(void *arg), void *arg)
 		c->done = NULL;
 		secure_conn_end(c);
 	}
-	secure_maybe_closed(s);
+	uv_close((uv_handle_t *)&s->tick, on_tick_closed);
 }

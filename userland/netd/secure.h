@@ -22,7 +22,8 @@
 #define SECURE_HELLO_MAX    65536
 #define SECURE_IDENTITY_MAX 96
 #define SECURE_TIMEOUT_MS   5000
-#define SECURE_PENDING_MAX  128 /* incoming, not yet authenticated; more end the oldest */
+#define SECURE_PENDING_MAX  128 /* incoming, not yet authenticated; more end the oldest of whoever has most */
+#define SECURE_PENDING_HOST 16	/* of these, from one address; more end its oldest */
 
 struct secure;
 struct secure_listener;
@@ -31,7 +32,9 @@ struct secure_conn;
 struct secure_params {
 	uv_loop_t *loop;
 	bool insecure;
-	/* The secret of an identity; negative errno: unknown or expired. */
+	/* Who we are when secure_connect.identity is NULL. */
+	void (*identity)(void *arg, char identity[SECURE_IDENTITY_MAX]);
+	/* The secret of an identity; negative errno: unknown, or -EKEYEXPIRED. */
 	int (*find_key)(void *arg, const char *identity, uint8_t key[SECURE_KEY_BYTES]);
 	/* A peer is authenticated as `identity` and says hello (borrowed). Finish
 	 * with secure_accept(), secure_answer() or secure_refuse(), now or later. */
@@ -59,15 +62,15 @@ const char *secure_peer(const struct secure_conn *c); /* for log lines */
  * Client. `done` once: status 0 with the reply (borrowed) and the stream fd (now
  * the callee's; -1 when the server answered and closed), or a negative errno
  * and `reply` an error object {"error","code","remedy"}.
- * -EACCES: secret refused; -EPROTO; -ETIMEDOUT; -ECONNREFUSED …; -EREMOTEIO:
- * the server refused the hello.
+ * -EACCES: secret refused; -EPROTO; -ETIMEDOUT; -ECONNREFUSED; -ECONNRESET: it hung
+ * up before it answered; …; -EREMOTEIO: the server refused the hello.
  */
 typedef void secure_done_fn(void *arg, int status, json_t *reply, int fd);
 struct secure_connect {
 	const char *address;
-	const char *identity;
-	const uint8_t *key; /* NULL: by find_key */
-	json_t *hello;	    /* borrowed */
+	const char *identity; /* NULL: secure_params.identity */
+	const uint8_t *key;   /* NULL: by find_key */
+	json_t *hello;	      /* borrowed */
 	bool threaded;
 	unsigned int timeout_ms; /* 0: SECURE_TIMEOUT_MS */
 	secure_done_fn *done;
@@ -76,5 +79,9 @@ struct secure_connect {
 /* NULL only when `done` will not be called (out of memory). */
 struct secure_conn *secure_connect(struct secure *s, const struct secure_connect *c);
 void secure_cancel(struct secure_conn *c); /* before `done`: it is not called any more */
+
+/* Streams that were authenticated with this key end, but for those of threads: they are what they were opened
+ * for and nothing else. */
+void secure_end_key(struct secure *s, const uint8_t key[SECURE_KEY_BYTES]);
 
 #endif

@@ -13,18 +13,24 @@
 #include <sys/types.h>
 
 #include "secure.h"
+#include "secure_log.h"
 #include "transport.h"
 
 struct secure {
 	uv_loop_t *loop;
 	bool insecure, closing;
+	void (*identity)(void *arg, char identity[SECURE_IDENTITY_MAX]);
 	int (*find_key)(void *arg, const char *identity, uint8_t key[SECURE_KEY_BYTES]);
 	void (*hello)(void *arg, struct secure_conn *c, const char *identity, json_t *hello);
 	void *arg;
 	SSL_CTX *client_ctx, *server_ctx;
 	struct secure_conn *conns;
 	struct secure_listener *listeners;
+	struct secure_host *hosts;
 	unsigned int n_pending;
+	struct secure_log log;
+	uv_timer_t tick;
+	bool tick_closed;
 	void (*closed)(void *arg);
 	void *closed_arg;
 };
@@ -43,19 +49,29 @@ struct secure_bytes {
 	size_t len, size;
 };
 
+/* An address that has connections here. */
+struct secure_host {
+	struct secure_host *next;
+	char name[64];
+	unsigned int n_conns, n_pending;
+};
+
 struct secure_conn {
 	struct secure *secure;
+	struct secure_host *host;
 	struct secure_conn *next;
 	enum secure_state state;
 	bool server, pending, ended, threaded, go_threaded, has_local, want_write;
 	bool net_eof, local_eof, sent_eof, shut_local;
-	int handles; /* of the loop, not yet closed */
+	bool net_ready, local_ready;	/* a stream's end may have something to read */
+	int net_watched, local_watched; /* what the loop looks for; -1 not known */
+	int handles;			/* of the loop, not yet closed */
 	int net_fd, local_fd, early;
 	uv_poll_t net, local;
 	uv_timer_t timer;
 	SSL *ssl;
-	uint8_t key[SECURE_KEY_BYTES];
-	bool has_key;
+	uint8_t key[SECURE_KEY_BYTES]; /* that it is authenticated with */
+	bool expired;		       /* the identity was good once */
 	char identity[SECURE_IDENTITY_MAX];
 	char peer[TRANSPORT_ADDRESS_MAX];
 	struct secure_bytes in, out; /* from and to the network, clear */
@@ -83,6 +99,8 @@ int secure_tls_handshake(struct secure_conn *c); /* 1 done, 0 not yet, -errno */
 void secure_tls_shutdown(struct secure_conn *c);
 ssize_t secure_net_read(struct secure_conn *c, void *buf, size_t len);
 ssize_t secure_net_write(struct secure_conn *c, const void *buf, size_t len);
+/* Bytes were read that no poll will tell of. */
+bool secure_net_has_more(const struct secure_conn *c);
 
 /* secure_pump.c */
 void secure_pump(struct secure_conn *c);

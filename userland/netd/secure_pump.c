@@ -15,22 +15,15 @@
 #include <unistd.h>
 
 #include "secure_int.h"
+#include "userland/lib/grow.h"
 
 #define CHUNK  65536
-#define ROUNDS 16 /* then let others have the loop */
+#define ROUNDS 16   /* then let others have the loop */
+#define MUCH   4096 /* so much at once: more may wait; else whoever polls tells of it */
 
 void secure_bytes_add(struct secure_bytes *b, const void *data, size_t len)
 {
-	if (b->size - b->len < len) {
-		size_t size = b->size ? b->size : 256;
-
-		while (size - b->len < len)
-			size *= 2;
-		b->data = realloc(b->data, size);
-		if (!b->data)
-			abort();
-		b->size = size;
-	}
+	b->data = grow(b->data, &b->size, b->len, len);
 	memcpy(b->data + b->len, data, len);
 	b->len += len;
 }
@@ -57,9 +50,10 @@ static int fill_from_net(struct secure_conn *c)
 {
 	ssize_t n;
 
-	if (c->in.len || c->net_eof)
+	if (c->in.len || c->net_eof || !c->net_ready)
 		return 0;
 	n = secure_net_read(c, room(&c->in), CHUNK);
+	c->net_ready = n >= MUCH || (n > 0 && secure_net_has_more(c));
 	if (n == -EAGAIN)
 		return 0;
 	if (n < 0)
@@ -73,9 +67,10 @@ static int fill_from_local(struct secure_conn *c)
 {
 	ssize_t n;
 
-	if (c->out.len || c->local_eof)
+	if (c->out.len || c->local_eof || !c->local_ready)
 		return 0;
 	n = read(c->local_fd, room(&c->out), CHUNK);
+	c->local_ready = n >= MUCH;
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -errno;
 	c->local_eof = !n;
@@ -162,6 +157,10 @@ static void on_event(uv_poll_t *p, int status, int events)
 	struct secure_conn *c = p->data;
 
 	(void)events;
+	if (p == &c->net)
+		c->net_ready = true;
+	else
+		c->local_ready = true;
 	if (status < 0)
 		secure_conn_end(c);
 	else
@@ -175,8 +174,11 @@ static int to_uv(int events)
 
 /* An end that nothing is wanted from is left alone: its hang-up would spin, and
  * the other end tells when all is over. */
-static void watch(uv_poll_t *p, int events)
+static void watch(uv_poll_t *p, int *watched, int events)
 {
+	if (events == *watched) /* the loop would take the fd out of epoll and put it back */
+		return;
+	*watched = events;
 	if (events)
 		uv_poll_start(p, to_uv(events), on_event);
 	else
@@ -194,8 +196,8 @@ void secure_pump(struct secure_conn *c)
 		secure_conn_end(c);
 		return;
 	}
-	watch(&c->net, net_events(c));
-	watch(&c->local, local_events(c, r > 0));
+	watch(&c->net, &c->net_watched, net_events(c));
+	watch(&c->local, &c->local_watched, local_events(c, r > 0));
 }
 
 /* ---- in a thread ---- */
@@ -211,6 +213,7 @@ static void *pump_main(void *arg)
 
 		if (poll(fds, 2, -1) < 0 && errno != EINTR)
 			break;
+		c->net_ready = c->local_ready = true;
 		/* A dead end that nothing is expected from would spin. */
 		if (!fds[0].events && (fds[0].revents & (POLLERR | POLLHUP)))
 			break;

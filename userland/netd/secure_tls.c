@@ -51,7 +51,7 @@ static int use_psk(SSL *ssl, const EVP_MD *md, const unsigned char **id, size_t 
 static int find_psk(SSL *ssl, const unsigned char *id, size_t id_len, SSL_SESSION **sess)
 {
 	struct secure_conn *c = SSL_get_app_data(ssl);
-	uint8_t key[SECURE_KEY_BYTES];
+	int r;
 
 	*sess = NULL;
 	if (!id_len || id_len >= sizeof(c->identity))
@@ -59,10 +59,11 @@ static int find_psk(SSL *ssl, const unsigned char *id, size_t id_len, SSL_SESSIO
 	for (size_t i = 0; i < id_len; i++)
 		c->identity[i] = id[i] > ' ' && id[i] < 0x7f ? (char)id[i] : '?';
 	c->identity[id_len] = 0;
-	if (c->secure->find_key(c->secure->arg, c->identity, key) < 0)
+	r = c->secure->find_key(c->secure->arg, c->identity, c->key);
+	c->expired = r == -EKEYEXPIRED;
+	if (r < 0)
 		return 1;
-	*sess = psk_session(ssl, key);
-	OPENSSL_cleanse(key, sizeof(key));
+	*sess = psk_session(ssl, c->key);
 	return *sess != NULL;
 }
 
@@ -80,6 +81,8 @@ static SSL_CTX *make_ctx(const SSL_METHOD *method)
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 				      SSL_MODE_RELEASE_BUFFERS);
+	/* A record's head and body by one call of the kernel. */
+	SSL_CTX_set_read_ahead(ctx, 1);
 	/* A server that would rather show a certificate is refused. */
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
 	return ctx;
@@ -164,19 +167,34 @@ static int tls_error(struct secure_conn *c, int ret)
 	}
 }
 
-/* What went wrong in a handshake: the secret, or was it no TLS at all? */
+/* An alert of the server that says: not with this secret. */
+static bool is_refusal(int reason)
+{
+	switch (reason) {
+	case SSL_R_TLSV1_ALERT_DECRYPT_ERROR: /* another key under that name */
+	case SSL_R_SSLV3_ALERT_ILLEGAL_PARAMETER:
+	case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE: /* it knows no such name */
+	case SSL_R_TLSV1_ALERT_UNKNOWN_PSK_IDENTITY:
+	case SSL_R_TLSV1_ALERT_ACCESS_DENIED:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* What went wrong in a handshake: the secret, the line, or was it no TLS at all? */
 static int handshake_error(struct secure_conn *c, int r)
 {
 	unsigned long e = ERR_peek_last_error();
-	int reason = ERR_GET_REASON(e);
+	int reason = ERR_GET_LIB(e) == ERR_LIB_SSL ? ERR_GET_REASON(e) : 0;
 
 	if (r != -EPROTO)
 		return r ? r : -ECONNRESET;
+	if (reason == SSL_R_UNEXPECTED_EOF_WHILE_READING)
+		return -ECONNRESET;
 	if (c->server)
 		return c->identity[0] ? -EACCES : -EPROTO;
-	if (reason >= SSL_AD_REASON_OFFSET || ERR_GET_LIB(e) == ERR_LIB_SSL)
-		return reason == SSL_R_WRONG_VERSION_NUMBER ? -EPROTO : -EACCES;
-	return -EPROTO;
+	return is_refusal(reason) ? -EACCES : -EPROTO;
 }
 
 int secure_tls_handshake(struct secure_conn *c)
@@ -222,6 +240,11 @@ ssize_t secure_net_read(struct secure_conn *c, void *buf, size_t len)
 	n = n > 0 ? n : tls_error(c, (int)n);
 	c->want_write |= waits;
 	return n;
+}
+
+bool secure_net_has_more(const struct secure_conn *c)
+{
+	return c->ssl && SSL_has_pending(c->ssl);
 }
 
 ssize_t secure_net_write(struct secure_conn *c, const void *buf, size_t len)

@@ -15,7 +15,7 @@
 #include "transport.h"
 #include "userland/lib/cleanup.h"
 
-#define BACKLOG		128
+#define BACKLOG		4096 /* strangers that come in a flood keep no member from the queue */
 #define USER_TIMEOUT_MS 3000
 
 static const struct transport_ops *const transports[] = {&transport_tipc, &transport_tcp};

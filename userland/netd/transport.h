@@ -13,8 +13,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TRANSPORT_ADDRESS_MAX 64
-#define TRANSPORT_TIPC_TYPE   0x4e531u /* our service type */
+#define TRANSPORT_ADDRESS_MAX  64
+#define TRANSPORT_TOLERANCE_MS 500	/* of TIPC links, without a setting */
+#define TRANSPORT_TIPC_TYPE    0x4e531u /* our service type */
 
 struct transport_ops {
 	const char *name;
@@ -41,10 +42,12 @@ int transport_tcp_address(const char *text, uint16_t default_port, char out[TRAN
 int transport_udp_route(const char *address);
 /* Is the IP of this TCP address one of this machine's? */
 bool transport_is_local(const char *address);
+/* The service instance of a node's netd. */
+static inline uint32_t transport_tipc_instance(uint64_t raft_id)
+{
+	return (uint32_t)(raft_id & 0x7fffffff);
+}
 void transport_tipc_address(uint32_t instance, char out[TRANSPORT_ADDRESS_MAX]);
-/* Make the transport usable: for TIPC, its bearer on the interface. 0 or a
- * negative errno after a log line. */
-int transport_prepare(const char *transport, const char *bearer);
 /* Can this kernel speak TIPC (module loaded or loadable)? */
 bool transport_tipc_available(void);
 

@@ -1,123 +1,252 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The TIPC bearer of this node, by the kernel's generic netlink family TIPCv2:
- * enabled on the cluster's interface, with a link tolerance that notices a
- * dead node in time. Blocking, but the kernel answers at once.
+ * The TIPC bearer of this node; see transport_bearer.h.
  */
-#include <errno.h>
-#include <libmnl/libmnl.h>
-#include <linux/genetlink.h>
-#include <linux/tipc_netlink.h>
-#include <stdio.h>
-#include <string.h>
-#include <time.h>
+#include "transport_bearer.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bearer_filter.h"
+#include "keys.h"
+#include "tipc_genl.h"
+#include "tipc_keys.h"
 #include "transport.h"
+#include "userland/lib/cleanup.h"
 #include "userland/lib/log.h"
 
-#define TOLERANCE_MS 500
+#define TICK_MS	   1000
+#define LOOK_TICKS 5 /* for bearers of others */
 
-static int family_attr(const struct nlattr *attr, void *data)
+struct bearer {
+	char interface[IF_NAMESIZE], run_dir[200];
+	struct bearer_filter *filter; /* NULL: clear text */
+	uint8_t secret[BEARER_SECRET_BYTES];
+	bool key_waits; /* the kernel is not through with the change before */
+	bool told_udp;
+	unsigned int ticks, tolerance_ms;
+	uv_timer_t tick;
+};
+
+/* ---- bearers of others ---- */
+
+static void guard_other(void *arg, const char *name)
 {
-	if (mnl_attr_get_type(attr) == CTRL_ATTR_FAMILY_ID)
-		*(uint16_t *)data = mnl_attr_get_u16(attr);
-	return MNL_CB_OK;
-}
+	struct bearer *b = arg;
 
-static int family_cb(const struct nlmsghdr *nlh, void *data)
-{
-	return mnl_attr_parse(nlh, sizeof(struct genlmsghdr), family_attr, data);
-}
+	if (!strncmp(name, "eth:", 4)) {
+		int r = bearer_filter_add(b->filter, name + 4);
 
-static struct nlmsghdr *message(char *buf, uint16_t family, uint8_t cmd)
-{
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct genlmsghdr *genl;
-
-	nlh->nlmsg_type = family;
-	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
-	nlh->nlmsg_seq = (uint32_t)time(NULL);
-	genl = mnl_nlmsg_put_extra_header(nlh, sizeof(*genl));
-	genl->cmd = cmd;
-	genl->version = 1;
-	return nlh;
-}
-
-static int talk(struct mnl_socket *nl, struct nlmsghdr *nlh, mnl_cb_t cb, void *data)
-{
-	char buf[8192];
-	unsigned int seq = nlh->nlmsg_seq;
-	int n;
-
-	if (mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0)
-		return -errno;
-	do {
-		ssize_t len = mnl_socket_recvfrom(nl, buf, sizeof(buf));
-
-		if (len < 0)
-			return -errno;
-		n = mnl_cb_run(buf, (size_t)len, seq, mnl_socket_get_portid(nl), cb, data);
-	} while (n > MNL_CB_STOP);
-	return n < 0 ? -errno : 0;
-}
-
-static int find_family(struct mnl_socket *nl, uint16_t *family)
-{
-	char buf[512];
-	struct nlmsghdr *nlh = message(buf, GENL_ID_CTRL, CTRL_CMD_GETFAMILY);
-
-	mnl_attr_put_strz(nlh, CTRL_ATTR_FAMILY_NAME, TIPC_GENL_V2_NAME);
-	return talk(nl, nlh, family_cb, family);
-}
-
-static int enable(struct mnl_socket *nl, uint16_t family, const char *name, uint8_t cmd)
-{
-	char buf[512];
-	struct nlmsghdr *nlh = message(buf, family, cmd);
-	struct nlattr *bearer = mnl_attr_nest_start(nlh, TIPC_NLA_BEARER), *prop;
-
-	mnl_attr_put_strz(nlh, TIPC_NLA_BEARER_NAME, name);
-	if (cmd == TIPC_NL_BEARER_SET) {
-		prop = mnl_attr_nest_start(nlh, TIPC_NLA_BEARER_PROP);
-		mnl_attr_put_u32(nlh, TIPC_NLA_PROP_TOL, TOLERANCE_MS);
-		mnl_attr_nest_end(nlh, prop);
+		if (r < 0)
+			log_err("plain TIPC frames on bearer %s cannot be kept out: %s", name, strerror(-r));
+	} else if (!b->told_udp) {
+		b->told_udp = true;
+		log_warn("TIPC bearer %s is not netssi's: let a firewall keep strangers from its port", name);
 	}
-	mnl_attr_nest_end(nlh, bearer);
-	return talk(nl, nlh, NULL, NULL);
 }
 
-static int bearer_up(const char *interface)
+static void guard_others(struct bearer *b)
 {
-	struct mnl_socket *nl = mnl_socket_open(NETLINK_GENERIC);
-	uint16_t family = 0;
-	char name[64];
-	int r;
+	if (b->filter)
+		tipc_bearer_each(guard_other, b);
+}
 
-	if (!nl)
-		return -errno;
-	snprintf(name, sizeof(name), "eth:%s", interface);
-	r = mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0 ? -errno : find_family(nl, &family);
-	if (!r)
-		r = enable(nl, family, name, TIPC_NL_BEARER_ENABLE);
-	/* EINVAL is also what an enabled bearer gives: then it can be set. */
-	if (!r || r == -EEXIST || r == -EINVAL)
-		r = enable(nl, family, name, TIPC_NL_BEARER_SET);
-	mnl_socket_close(nl);
+/* ---- keys ---- */
+
+static int set_key(struct bearer *b)
+{
+	int r = tipc_keys_set(b->run_dir, b->secret);
+
+	b->key_waits = r == -EBUSY;
+	if (r < 0 && r != -EBUSY)
+		log_err("TIPC does not take the cluster's key: %s", strerror(-r));
 	return r;
 }
 
-int transport_prepare(const char *transport, const char *bearer)
+void bearer_rekey(struct bearer *b, const uint8_t secret[BEARER_SECRET_BYTES])
+{
+	if (!b || !b->filter)
+		return;
+	memcpy(b->secret, secret, sizeof(b->secret));
+	set_key(b);
+}
+
+void bearer_tolerance(struct bearer *b, unsigned int ms)
 {
 	int r;
 
-	if (strcmp(transport, "tipc"))
+	if (!b || b->tolerance_ms == ms)
+		return;
+	b->tolerance_ms = ms;
+	r = tipc_bearer_enable(b->interface, ms);
+	if (r < 0)
+		log_err("TIPC does not take a tolerance of %u ms: %s", ms, strerror(-r));
+}
+
+static void on_tick(uv_timer_t *t)
+{
+	struct bearer *b = t->data;
+
+	if (b->key_waits)
+		set_key(b);
+	if (b->filter)
+		bearer_filter_check(b->filter);
+	if (++b->ticks % LOOK_TICKS == 0)
+		guard_others(b);
+}
+
+/* ---- life ---- */
+
+struct bearer_search {
+	const char *interface; /* NULL: any */
+	bool found;
+};
+
+static void compare_bearer(void *arg, const char *name)
+{
+	struct bearer_search *s = arg;
+
+	s->found |= !s->interface || (!strncmp(name, "eth:", 4) && !strcmp(name + 4, s->interface));
+}
+
+static bool is_enabled(const char *interface)
+{
+	struct bearer_search s = {.interface = interface};
+
+	tipc_bearer_each(compare_bearer, &s);
+	return s.found;
+}
+
+/* The filter first: with a key alone, plain frames are taken still. */
+static int secure_up(struct bearer *b, const struct bearer_params *p)
+{
+	int r = bearer_filter_new(p->loop, true, &b->filter);
+
+	if (!r)
+		r = bearer_filter_add(b->filter, b->interface);
+	if (r < 0) {
+		log_err("plain TIPC frames on %s cannot be kept out by nftables: %s; load the module "
+			"nf_tables, "
+			"or set transport = tcp",
+			b->interface, strerror(-r));
+		return r;
+	}
+	guard_others(b);
+	memcpy(b->secret, p->secret, sizeof(b->secret));
+	if (!is_enabled(b->interface)) /* what another cluster left; a restart finds its links alive */
+		tipc_keys_forget(b->run_dir, b->secret);
+	r = set_key(b);
+	return r == -EBUSY ? 0 : r;
+}
+
+static int clear_up(struct bearer *b)
+{
+	int r = tipc_keys_drop(b->run_dir);
+
+	bearer_filter_cleanup();
+	return r;
+}
+
+static int bearer_up(struct bearer *b, const struct bearer_params *p)
+{
+	int r = p->secret ? secure_up(b, p) : clear_up(b);
+
+	if (r < 0)
+		return r;
+	r = tipc_bearer_enable(b->interface, b->tolerance_ms);
+	if (r < 0)
+		log_err("TIPC cannot use interface %s: %s", b->interface, strerror(-r));
+	return r;
+}
+
+/* RUN_DIR/bearer names ours, for bearer_cleanup(). */
+static void bearer_path(const char *run_dir, char out[256])
+{
+	snprintf(out, 256, "%s/bearer", run_dir);
+}
+
+static void bearer_note(const struct bearer *b)
+{
+	char path[256];
+
+	bearer_path(b->run_dir, path);
+	if (keys_file_write(path, b->interface) < 0)
+		log_warn("%s cannot be written", path);
+}
+
+static int bearer_down(const char *interface, const char *run_dir)
+{
+	int r = tipc_bearer_disable(interface);
+	char path[256];
+
+	bearer_path(run_dir, path);
+	unlink(path);
+	return r == -ENODEV || r == -EINVAL ? 0 : r; /* it is gone already */
+}
+
+int bearer_cleanup(const char *run_dir)
+{
+	char path[256], interface[IF_NAMESIZE] = "";
+	_close_ int fd = -1;
+	int r;
+
+	bearer_path(run_dir, path);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, interface, sizeof(interface) - 1) <= 0)
 		return 0;
+	r = bearer_down(interface, run_dir);
+	if (!r && !is_enabled(NULL))
+		r = tipc_keys_drop(run_dir);
+	if (!r && !is_enabled(NULL))
+		r = bearer_filter_cleanup();
+	return r < 0 ? r : 1;
+}
+
+static void on_closed(uv_handle_t *h)
+{
+	free(h->data);
+}
+
+int bearer_start(const struct bearer_params *p, struct bearer **out)
+{
+	struct bearer *b;
+	int r;
+
 	if (!transport_tipc_available()) {
 		log_err("the kernel has no TIPC; load the module tipc");
 		return -EAFNOSUPPORT;
 	}
-	r = bearer_up(bearer);
-	if (r < 0)
-		log_err("TIPC cannot use interface %s: %s", bearer, strerror(-r));
-	return r;
+	b = calloc(1, sizeof(*b));
+	if (!b)
+		return -ENOMEM;
+	strncpy(b->interface, p->interface, sizeof(b->interface) - 1);
+	b->tolerance_ms = TRANSPORT_TOLERANCE_MS;
+	strncpy(b->run_dir, p->run_dir, sizeof(b->run_dir) - 1);
+	r = bearer_up(b, p);
+	uv_timer_init(p->loop, &b->tick);
+	b->tick.data = b;
+	uv_timer_start(&b->tick, on_tick, TICK_MS, TICK_MS);
+	if (r < 0) {
+		bearer_stop(b, false);
+		return r;
+	}
+	bearer_note(b);
+	*out = b;
+	return 0;
+}
+
+void bearer_stop(struct bearer *b, bool leave)
+{
+	if (!b)
+		return;
+	if (leave && bearer_down(b->interface, b->run_dir) < 0)
+		log_warn("TIPC bearer %s could not be disabled", b->interface);
+	bearer_filter_free(b->filter, leave && !is_enabled(NULL));
+	explicit_bzero(b->secret, sizeof(b->secret));
+	uv_close((uv_handle_t *)&b->tick, on_closed);
 }

@@ -14,14 +14,14 @@
 #include <fcntl.h>
 #include <linux/if_link.h>
 #include <linux/if_packet.h>
-#include <net/ethernet.h>
-#include <net/if_arp.h>
-#include <netinet/if_ether.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "claims.h"
+#include "member.h"
+#include "undo.h"
+#include "vips_arp.h"
 #include "userland/lib/cleanup.h"
 #include "userland/lib/log.h"
 
@@ -105,6 +105,10 @@ static int check_link(struct datapath *dp, __be32 addr, unsigned int prefix, con
 			      strerror(-err));
 	own &= htonl(~0u << (32 - net_prefix));
 	inet_ntop(AF_INET, &own, net, sizeof(net));
+	if (net_prefix < 31 && (addr == own || addr == (own | ~htonl(~0u << (32 - net_prefix)))))
+		return refuse(why, "choose a free host address of the network",
+			      "%s is no address of a host in %s/%u of interface %s", text, net, net_prefix,
+			      link->name);
 	snprintf(remedy, sizeof(remedy), "say %s/%u", text, net_prefix);
 	if (prefix != 32 && prefix != net_prefix)
 		return refuse(why, remedy, "the network of interface %s is %s/%u, not /%u", link->name, net,
@@ -136,6 +140,9 @@ int vips_check(struct datapath *dp, __be32 addr, unsigned int prefix, const char
 			      "interface %s is a macvlan or ipvlan, which hears no unicast MAC but its own",
 			      found.name);
 	inet_ntop(AF_INET, &addr, text, sizeof(text));
+	if (rtnl_is_gateway(dp->rtnl, addr) > 0)
+		return refuse(why, "choose a free address", "%s is the gateway of a route of that node",
+			      text);
 	if (rtnl_addr_exists(dp->rtnl, addr) > 0)
 		return refuse(why, "choose a free address, or `ip addr del` it there",
 			      "%s is an address of that node itself", text);
@@ -230,12 +237,6 @@ static void detach_unused(struct datapath *dp)
 }
 
 /* ---- announcing --------------------------------------------------------------------- */
-struct arp_frame {
-	struct ether_header eth;
-	struct arphdr arp;
-	uint8_t sha[6], spa[4], tha[6], tpa[4];
-} __attribute__((packed));
-
 /* Unasked request and reply; the frame's source stays this node's own MAC, so
  * that no switch ever learns the shared one. */
 void vips_announce(struct datapath *dp, const struct vip *v)
@@ -245,13 +246,8 @@ void vips_announce(struct datapath *dp, const struct vip *v)
 				 .sll_halen = 6,
 				 .sll_addr = {255, 255, 255, 255, 255, 255}};
 	_close_ int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
-	struct arp_frame f = {
-		.eth.ether_type = htons(ETHERTYPE_ARP),
-		.arp = {htons(ARPHRD_ETHER), htons(ETHERTYPE_IP), 6, 4, htons(ARPOP_REQUEST)},
-	};
+	struct vips_arp f = vips_arp(ARPOP_REQUEST, v->link.mac);
 
-	memset(f.eth.ether_dhost, 255, 6);
-	memcpy(f.eth.ether_shost, v->link.mac, 6);
 	memcpy(f.sha, v->value.mac, 6);
 	memcpy(f.spa, v->key.addr, 4);
 	memcpy(f.tpa, v->key.addr, 4);
@@ -263,22 +259,6 @@ void vips_announce(struct datapath *dp, const struct vip *v)
 	}
 }
 
-/* What a program of this node sends to a cluster address of this node comes in
- * with this node's own address as its source. */
-static int accept_local(const char *ifname, int value)
-{
-	char path[128], was = '0';
-	_close_ int fd = -1;
-
-	snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/accept_local", ifname);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	if (fd < 0 || pread(fd, &was, 1, 0) != 1)
-		return -errno;
-	if (was - '0' != value && pwrite(fd, value ? "1" : "0", 1, 0) != 1)
-		return -errno;
-	return was - '0';
-}
-
 /*
  * Frames to the shared MAC must come up. A bridge that were given the MAC as its
  * own would keep what this node sends to the other nodes, too; so a bridge
@@ -286,24 +266,9 @@ static int accept_local(const char *ifname, int value)
  */
 static int set_filter(struct datapath *dp, struct vip *v)
 {
-	int err;
-
-	if (!v->link.bridge)
-		return rtnl_filter(dp->rtnl, true, v->link.index, v->value.mac);
-	if (v->link.promisc)
-		return 0;
-	err = rtnl_promisc(dp->rtnl, true, v->link.index);
-	v->set_promisc |= !err;
-	return err;
-}
-
-static void clear_filter(struct datapath *dp, struct vip *v)
-{
-	if (!v->link.bridge)
-		rtnl_filter(dp->rtnl, false, v->link.index, v->value.mac);
-	else if (v->set_promisc && !link_in_use(dp, v->link.name))
-		rtnl_promisc(dp->rtnl, false, v->link.index);
-	v->set_promisc = false;
+	if (v->link.bridge)
+		return undo_promisc(dp->rtnl, &v->link);
+	return rtnl_filter(dp->rtnl, true, v->link.index, v->value.mac);
 }
 
 /* ---- expose and withdraw --------------------------------------------------------------- */
@@ -313,13 +278,11 @@ static int set_network(struct datapath *dp, struct vip *v)
 {
 	__be32 addr = vip_addr(v);
 	const char *what = "the rules";
-	int err = rtnl_rule_local(dp->rtnl, true), was = accept_local(v->link.name, 1);
+	int err = rtnl_rule_local(dp->rtnl, true);
 
-	if (was == 0)
-		v->set_accept_local = true;
-	if (was < 0) {
+	if (!err) {
 		what = "accept_local";
-		err = was;
+		err = undo_accept_local(&v->link);
 	}
 	if (!err)
 		err = rtnl_rule_vip(dp->rtnl, true, addr);
@@ -360,6 +323,14 @@ static int set_table(struct datapath *dp, struct vip *v)
 	return slot < 0 ? slot : 0;
 }
 
+static bool any_exposed(const struct datapath *dp)
+{
+	for (int i = 0; i < DATAPATH_VIPS; i++)
+		if (dp->vips[i].exposed)
+			return true;
+	return false;
+}
+
 static void withdraw(struct datapath *dp, struct vip *v)
 {
 	__be32 addr = vip_addr(v);
@@ -368,17 +339,19 @@ static void withdraw(struct datapath *dp, struct vip *v)
 		return;
 	v->exposed = false;
 	rtnl_route_local(dp->rtnl, false, addr);
-	clear_filter(dp, v);
+	if (!v->link.bridge)
+		rtnl_filter(dp->rtnl, false, v->link.index, v->value.mac);
 	rtnl_neigh(dp->rtnl, false, v->link.index, addr, NULL);
 	rtnl_route_dev(dp->rtnl, false, addr, v->link.index);
 	rtnl_rule_vip(dp->rtnl, false, addr);
-	if (v->set_accept_local && !link_in_use(dp, v->link.name))
-		accept_local(v->link.name, 0);
+	if (!link_in_use(dp, v->link.name))
+		undo_link(dp->rtnl, v->link.index);
 	if (dp->bpf) {
 		union dip_addr a = {.a4 = addr};
 
 		dip_vip_del(dip_bpf_mem(dp->bpf), DIP_INET, &a);
-		detach_unused(dp);
+		if (any_exposed(dp)) /* else all are taken out, elsewhere and later */
+			detach_unused(dp);
 	}
 	v->xdp = "none";
 	if (!strcmp(v->state, "up"))
@@ -460,11 +433,23 @@ static void purge_tables(struct datapath *dp)
 	}
 }
 
+/* Until the programs are loaded nothing is known; what an earlier netd left goes on. */
+static void tell_serving(struct datapath *dp)
+{
+	bool serving = true;
+
+	if (dp->loading || dp->unloading)
+		return;
+	for (int i = 0; i < DATAPATH_VIPS; i++)
+		serving &= !dp->vips[i].used || dp->vips[i].exposed;
+	member_set_serving(dp->netd->member, serving);
+}
+
 void vips_apply(struct datapath *dp)
 {
 	bool any = false, was = false;
 
-	if (!dp->synced)
+	if (!dp->synced || member_witness(dp->netd->member, datapath_self(dp)))
 		return;
 	for (int i = 0; i < DATAPATH_VIPS; i++) {
 		was |= dp->vips[i].exposed;
@@ -473,6 +458,7 @@ void vips_apply(struct datapath *dp)
 		any = true;
 		expose(dp, &dp->vips[i]);
 	}
+	tell_serving(dp);
 	rtnl_purge(dp->rtnl, stands, dp);
 	datapath_keep_hold(dp);
 	if (any) {
@@ -527,10 +513,21 @@ static void drop(struct datapath *dp, const struct vip_key *key)
 	memset(v, 0, sizeof(*v));
 }
 
+static void publish(struct datapath *dp, const char *change, const struct kddm_object *obj)
+{
+	char text[INET_ADDRSTRLEN] = "?";
+
+	if (!dp->synced)
+		return;
+	inet_ntop(AF_INET, ((const struct vip_key *)obj->key)->addr, text, sizeof(text));
+	ctl_publish(dp->netd->ctl, "vip", json_pack("{ss,ss}", "change", change, "addr", text));
+}
+
 static void changed_insert(void *arg, const struct kddm_object *obj)
 {
 	take(arg, obj);
 	vips_apply(arg);
+	publish(arg, "added", obj);
 }
 
 static void changed_update(void *arg, const struct kddm_object *old, const struct kddm_object *obj)
@@ -540,12 +537,14 @@ static void changed_update(void *arg, const struct kddm_object *old, const struc
 	drop(dp, old->key);
 	take(dp, obj);
 	vips_apply(dp);
+	publish(dp, "changed", obj);
 }
 
 static void changed_remove(void *arg, const struct kddm_object *old)
 {
 	drop(arg, old->key);
 	vips_apply(arg);
+	publish(arg, "removed", old);
 }
 
 static void changed_reset(void *arg)

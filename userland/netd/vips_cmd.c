@@ -31,6 +31,7 @@ struct request {
 	struct vip_key key;
 	struct vip_value value;
 	bool add;
+	bool force; /* the address is not asked for on the network */
 	bool changed;
 };
 
@@ -195,9 +196,6 @@ static void done_answered(void *arg, json_t *answers)
 	json_t *o = vip_json(r->dp, &r->key, &r->value, answers);
 
 	json_object_set_new(o, "changed", json_boolean(r->changed));
-	ctl_publish(r->dp->netd->ctl, "vip",
-		    json_pack("{ss,ss}", "change", r->changed ? "add" : "unchanged", "addr",
-			      addr_text(&r->key)));
 	ctl_ok(r->ctl, json_pack("[o]", o));
 	free(r);
 }
@@ -218,8 +216,6 @@ static void applied(void *arg, int status)
 		answer_added(r);
 		return;
 	}
-	ctl_publish(r->dp->netd->ctl, "vip",
-		    json_pack("{ss,ss}", "change", "del", "addr", addr_text(&r->key)));
 	ctl_ok(r->ctl, json_pack("[{ss,sb}]", "addr", addr_text(&r->key), "changed", 1));
 	free(r);
 }
@@ -340,11 +336,17 @@ static void add_checked(void *arg, json_t *answers)
 	add_submit(r);
 }
 
-/* The last question of a check: do the programs load here? */
+/* The last questions of a check: is the address free here, and do the programs load? */
 struct check {
 	struct datapath *dp;
 	struct peer_call *call;
+	struct rtnl_link link;
 };
+
+static void check_fail(struct peer_call *call, const char *remedy, const char *text)
+{
+	peer_call_answer(call, json_pack("{ss,si,ss}", "error", text, "code", CTL_FAILED, "remedy", remedy));
+}
 
 static void check_loaded(void *arg)
 {
@@ -354,47 +356,64 @@ static void check_loaded(void *arg)
 	if (dp->bpf)
 		peer_call_answer(c->call, json_object());
 	else
-		peer_call_answer(c->call,
-				 json_pack("{ss,si,ss}", "error", dp->error, "code", CTL_FAILED, "remedy",
-					   "see `netctl status` and the log of netd there"));
+		check_fail(c->call, "see `netctl status` and the log of netd there", dp->error);
 	free(c);
 }
 
-static void check_load(struct datapath *dp, struct peer_call *call)
+static void check_load(struct check *c)
 {
-	struct check *c = malloc(sizeof(*c));
+	if (datapath_load(c->dp) != -EINPROGRESS || datapath_load_wait(c->dp, check_loaded, c))
+		check_loaded(c);
+}
 
-	if (!c) {
-		peer_call_answer(call, json_pack("{ss,si}", "error", "out of memory", "code", CTL_FAILED));
+static void check_probed(void *arg, const uint8_t *holder)
+{
+	struct check *c = arg;
+	char text[128], mac[18];
+
+	if (!holder) {
+		check_load(c);
 		return;
 	}
-	*c = (struct check){dp, call};
-	if (datapath_load(dp) != -EINPROGRESS || datapath_load_wait(dp, check_loaded, c))
-		check_loaded(c);
+	mac_text(holder, mac);
+	snprintf(text, sizeof(text),
+		 "a machine outside the cluster has this address already: %s answers on %s", mac,
+		 c->link.name);
+	check_fail(c->call, "choose a free address, or take it away there; --force adds it all the same",
+		   text);
+	free(c);
 }
 
 static void on_check(void *arg, uint32_t from, json_t *request, struct peer_call *call)
 {
 	const char *addr_s, *dev, *mac_s;
+	struct check *c = calloc(1, sizeof(*c));
 	struct datapath *dp = arg;
 	struct vips_why why = {};
+	int prefix, force = 0;
 	uint8_t mac[6];
 	__be32 addr;
-	int prefix;
 
-	if (json_unpack(request, "{ss,si,ss,ss}", "addr", &addr_s, "prefix", &prefix, "dev", &dev, "mac",
-			&mac_s) ||
-	    inet_pton(AF_INET, addr_s, &addr) != 1 || !mac_parse(mac_s, mac)) {
-		peer_call_answer(call, json_pack("{ss,si,ss}", "error", "the request was not understood",
-						 "code", CTL_FAILED, "remedy",
-						 "run the same version of netd on all nodes"));
+	if (!c) {
+		check_fail(call, "free some memory", "out of memory");
 		return;
 	}
-	if (vips_check(dp, addr, prefix, dev, mac, NULL, &why))
-		peer_call_answer(call, json_pack("{ss,si,ss}", "error", why.text, "code", CTL_FAILED,
-						 "remedy", why.remedy));
-	else
-		check_load(dp, call);
+	c->dp = dp;
+	c->call = call;
+	if (json_unpack(request, "{ss,si,ss,ss,s?b}", "addr", &addr_s, "prefix", &prefix, "dev", &dev, "mac",
+			&mac_s, "force", &force) ||
+	    inet_pton(AF_INET, addr_s, &addr) != 1 || !mac_parse(mac_s, mac))
+		check_fail(call, "run the same version of netd on all nodes",
+			   "the request was not understood");
+	else if (vips_check(dp, addr, prefix, dev, mac, &c->link, &why))
+		check_fail(call, why.remedy, why.text);
+	else if (!force && !vips_probe(dp, &c->link, addr, mac, check_probed, c))
+		return;
+	else {
+		check_load(c);
+		return;
+	}
+	free(c);
 }
 
 /* 0: no such; 1: equal; 2: with other parameters. */
@@ -443,6 +462,21 @@ static bool dev_nodes_known(struct datapath *dp, const char *devs, char unknown[
 	return true;
 }
 
+/* Also one that is down: it comes back with its address. */
+static const char *node_of_addr(struct datapath *dp, __be32 addr)
+{
+	const struct kddm_object *obj;
+
+	kddm_for_each(kddm_set_by_id(dp->netd->kddm, NODES_TYPE_ID), obj)
+	{
+		const struct node_info *info = obj->value;
+
+		if (info->ipv4 == addr && info->state != NODE_LEFT)
+			return info->name;
+	}
+	return NULL;
+}
+
 static bool parse_addr(struct ctl_request *ctl, json_t *args, struct vip_key *key)
 {
 	bool bad = false;
@@ -471,6 +505,7 @@ static bool parse_add(struct request *r, json_t *args, bool *mac_given)
 	int64_t prefix = ctl_arg_int(args, "prefix", 32, 1, 32, &bad);
 	char unknown[NODES_NAME_SIZE];
 
+	r->force = ctl_arg_bool(args, "force", &bad);
 	if (!parse_addr(r->ctl, args, &r->key))
 		return false;
 	if (bad)
@@ -479,6 +514,10 @@ static bool parse_add(struct request *r, json_t *args, bool *mac_given)
 	else if (!addr_usable(key_addr(&r->key), prefix))
 		ctl_fail(r->ctl, CTL_FAILED, "choose a free host address of the network",
 			 "%s is no address of a host", addr_text(&r->key));
+	else if (node_of_addr(r->dp, key_addr(&r->key)))
+		ctl_fail(r->ctl, CTL_FAILED, "choose a free address of the network",
+			 "%s is the address of node %s itself", addr_text(&r->key),
+			 node_of_addr(r->dp, key_addr(&r->key)));
 	else if (!dev_wellformed(dev))
 		ctl_fail(r->ctl, CTL_USAGE, "say dev [NODE:]IF", "no such interface can be: %s", dev);
 	else if (!dev_nodes_known(r->dp, dev, unknown))
@@ -530,8 +569,8 @@ static void cmd_add(void *arg, struct ctl_request *ctl, json_t *args)
 		return;
 	}
 	mac_text(r->value.mac, mac);
-	req = json_pack("{ss,si,ss,ss}", "addr", addr_text(&r->key), "prefix", r->value.prefix, "dev",
-			r->value.devs, "mac", mac);
+	req = json_pack("{ss,si,ss,ss,sb}", "addr", addr_text(&r->key), "prefix", r->value.prefix, "dev",
+			r->value.devs, "mac", mac, "force", r->force);
 	datapath_ask(r->dp, 0, "vip-check", req, CHECK_MS, add_checked, r);
 	json_decref(req);
 }

@@ -172,7 +172,7 @@ static void op_signal(struct keeper_request rq, json_t *args, int fd)
 
 	(void)fd;
 	if (sig < 1 || sig > 64)
-		keeper_error(rq, "kill -l lists them", "there is no signal %lld", (long long)sig);
+		keeper_error(rq, "`kill -l` lists them", "there is no signal %lld", (long long)sig);
 	else if (run.state != RUN_RUNNING)
 		keeper_error(rq, "try again", "it is not running at the moment");
 	else {
@@ -191,7 +191,7 @@ static void op_logs(struct keeper_request rq, json_t *args, int fd)
 		keeper_error(rq, "start it with --detach, or look where its supervisor writes",
 			     "its output goes to its supervisor's terminal or service");
 	else
-		keeper_ok(rq, json_pack("{so}", "lines", logfile_lines(max > 0 ? (size_t)max : 1)));
+		keeper_ok(rq, json_pack("{so}", "lines", logfile_lines(max > 0 ? (size_t)max : 0)));
 }
 
 static void op_lost(struct keeper_request rq, json_t *args, int fd)

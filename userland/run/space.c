@@ -25,6 +25,7 @@
 
 #include "ckpt/ckpt.h"
 #include "userland/lib/cleanup.h"
+#include "userland/lib/fdpass.h"
 #include "userland/lib/log.h"
 #include "userland/run/cgroup.h"
 
@@ -76,10 +77,7 @@ static long high_pid_base(void)
 
 static ssize_t receive(int fd, struct request *r, int *fds, int *n)
 {
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int) * SPACE_FDS)];
-	} control;
+	FDPASS_BUFFER(control, SPACE_FDS);
 	struct iovec iov = {.iov_base = r, .iov_len = sizeof(*r)};
 	struct msghdr msg = {.msg_iov = &iov,
 			     .msg_iovlen = 1,
@@ -203,27 +201,14 @@ static void __attribute__((noreturn)) init_main(int ctl, int events)
 
 static int transact(struct space *s, const struct request *r, size_t len, const int *fds, int n)
 {
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int) * SPACE_FDS)];
-	} control = {0};
+	FDPASS_BUFFER(control, SPACE_FDS);
 	struct iovec iov = {.iov_base = (void *)r, .iov_len = len};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	pid_t answer;
 
 	if (s->init <= 0)
 		return -ESRCH;
-	if (n > 0) {
-		struct cmsghdr *c;
-
-		msg.msg_control = control.buf;
-		msg.msg_controllen = CMSG_SPACE(sizeof(int) * n);
-		c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int) * n);
-		memcpy(CMSG_DATA(c), fds, sizeof(int) * n);
-	}
+	fdpass_put(&msg, control.buf, fds, n);
 	if (sendmsg(s->ctl, &msg, MSG_NOSIGNAL) < 0)
 		return -errno;
 	if (recv(s->ctl, &answer, sizeof(answer), 0) != sizeof(answer))

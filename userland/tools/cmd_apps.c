@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* netctl apps, signal, logs: what ssi-run started, wherever it is. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,8 +38,9 @@ static int run_signal(struct netctl *c)
 	json_t *result = NULL;
 	int r = netctl_request(c, "signal", args, NULL, &result);
 
-	if (r == EXIT_OK)
-		netctl_json(c, result);
+	if (r == EXIT_OK && !netctl_json(c, result))
+		printf("sent SIG%s to %s\n", sigabbrev_np(netctl_signal_number(c->arg[1])) ?: c->arg[1],
+		       c->arg[0]);
 	json_decref(result);
 	return r;
 }

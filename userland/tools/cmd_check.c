@@ -170,6 +170,7 @@ static bool can_list(int family, int protocol)
 static void check_modules(json_t *list)
 {
 	bool tipc = have_module("tipc"), tun = access("/dev/net/tun", F_OK) == 0 || have_module("tun");
+	bool core = have_module("ssi_core");
 	bool diag = can_list(AF_INET, IPPROTO_TCP) && can_list(AF_INET, IPPROTO_UDP) && can_list(AF_UNIX, 0);
 
 	add(list, "tipc", verdict(tipc, "warn"), tipc ? "the kernel has TIPC" : "the kernel has no TIPC",
@@ -180,6 +181,10 @@ static void check_modules(json_t *list)
 	add(list, "tun", verdict(tun, "fail"),
 	    tun ? "packets can be held during a move" : "no TUN/TAP device",
 	    "modprobe tun, or use a kernel that has it");
+	add(list, "ssi_core", verdict(core, "warn"),
+	    core ? "packets of a move wait in the kernel" : "the module is not installed for this kernel",
+	    "nothing to do: packets of a move wait in netd; to have it, install netssi on the kernel that "
+	    "runs");
 }
 
 static void check_netd(json_t *list)

@@ -137,6 +137,9 @@ static int run_join(struct netctl *c)
 	put_option(c, args, "name", "name");
 	put_option(c, args, "addr", "my_addr");
 	put_option(c, args, "bearer", "bearer");
+	if (netctl_option(c, "witness"))
+		json_object_set_new(args, "witness", json_true());
+	netctl_slow(c, "netctl: asking %s to let this machine in ...", c->arg[0]);
 	r = netctl_change(c, "join", args, "this machine is a node of the cluster now:", "node");
 	return r;
 }
@@ -150,7 +153,8 @@ const struct netctl_command cmd_join = {
 		    {"key-file", "FILE", VALUE_FILE, NULL, "a copy of the cluster's /etc/netssi/key"},
 		    {"name", "NAME", VALUE_NODE, NULL, "this node's name, default: the host name"},
 		    {"addr", "IP", VALUE_ADDR, NULL, "this node's address on the cluster's network"},
-		    {"bearer", "IF", VALUE_IF, NULL, "the interface of the cluster's own traffic"}},
+		    {"bearer", "IF", VALUE_IF, NULL, "the interface of the cluster's own traffic"},
+		    {"witness", NULL, VALUE_NONE, NULL, "only vote: no cluster address, no applications"}},
 	.run = run_join,
 };
 
@@ -173,4 +177,77 @@ const struct netctl_command cmd_leave = {
 	.args = {{.value = "NODE", .kind = VALUE_NODE, .optional = true}},
 	.options = {{"force", NULL, VALUE_NONE, NULL, "also a node that is up and cannot be asked"}},
 	.run = run_leave,
+};
+
+/* ---- recover ---- */
+
+static void print_names(const char *before, json_t *names)
+{
+	json_t *name;
+	size_t i;
+
+	if (json_array_size(names))
+		printf("%s", before);
+	json_array_foreach(names, i, name) printf(" %s", json_string_value(name) ?: "?");
+	if (json_array_size(names))
+		printf("\n");
+}
+
+static int run_recover(struct netctl *c)
+{
+	json_t *args = json_object(), *result = NULL, *o;
+	int r;
+
+	if (netctl_option(c, "force"))
+		json_object_set_new(args, "force", json_true());
+	r = netctl_request(c, "recover", args, NULL, &result);
+	if (r != EXIT_OK)
+		return r;
+	o = json_array_get(result, 0);
+	if (!netctl_json(c, result)) {
+		printf("the cluster begins again from this node's copy\n");
+		print_names("given up:", json_object_get(o, "given_up"));
+		print_names("joining anew by themselves:", json_object_get(o, "rejoining"));
+	}
+	json_decref(result);
+	return EXIT_OK;
+}
+
+const struct netctl_command cmd_recover = {
+	.name = "recover",
+	.summary = "rebuild the cluster from this node when most voters are lost for good",
+	.options = {{"force", NULL, VALUE_NONE, NULL, "do it; without, only the risk is named"}},
+	.run = run_recover,
+};
+
+/* ---- set ---- */
+
+static int list_settings(struct netctl *c)
+{
+	static const struct table_column columns[] = {
+		{"SETTING", "key", TABLE_BOLD, NULL},
+		{"VALUE", "value", TABLE_RIGHT, NULL},
+		{"DEFAULT", "default", TABLE_RIGHT, NULL},
+		{"WHAT", "text", 0, NULL},
+	};
+
+	return netctl_list(c, "settings", NULL, columns, N_COLUMNS(columns), "no settings");
+}
+
+static int run_set(struct netctl *c)
+{
+	if (!c->arg[0])
+		return list_settings(c);
+	if (!c->arg[1])
+		return print_error(EXIT_USAGE, "netctl set KEY VALUE", "set: %s to what?", c->arg[0]);
+	return netctl_change(c, "set", json_pack("{s:s, s:s}", "key", c->arg[0], "value", c->arg[1]),
+			     "changed:", "key");
+}
+
+const struct netctl_command cmd_set = {
+	.name = "set",
+	.summary = "change a setting of the cluster, or list them",
+	.args = {{.value = "KEY", .kind = VALUE_SETTING, .optional = true},
+		 {.value = "VALUE", .kind = VALUE_NUMBER, .optional = true}},
+	.run = run_set,
 };

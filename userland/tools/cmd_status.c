@@ -18,6 +18,13 @@ static long long number_of(json_t *o, const char *field)
 	return json_integer_value(json_object_get(o, field));
 }
 
+static void print_count(json_t *o, const char *field, const char *one, const char *many, const char *end)
+{
+	long long n = number_of(o, field);
+
+	printf("%lld %s%s", n, n == 1 ? one : many, end);
+}
+
 static void print_condition(json_t *o)
 {
 	const char *condition = text_of(o, "condition");
@@ -30,8 +37,8 @@ static void print_condition(json_t *o)
 	json_array_foreach(problems, i, p)
 		printf("%s%s; %s\n", i ? "  also: " : ": ", text_of(p, "problem"), text_of(p, "remedy"));
 	if (!json_array_size(problems))
-		printf(": %lld of %lld nodes are up, %s leads\n", number_of(o, "nodes_up"),
-		       number_of(o, "nodes"), text_of(o, "leader"));
+		printf(": %lld of %lld nodes up, %s leads\n", number_of(o, "nodes_up"), number_of(o, "nodes"),
+		       text_of(o, "leader"));
 }
 
 static void print_details(json_t *o)
@@ -45,11 +52,14 @@ static void print_details(json_t *o)
 	printf("  cluster    %lld of %lld nodes up, %lld of %lld voters, leader %s, transport %s%s\n",
 	       number_of(o, "nodes_up"), number_of(o, "nodes"), number_of(o, "voters_up"),
 	       number_of(o, "voters"), text_of(o, "leader"), text_of(o, "transport"),
-	       json_is_false(json_object_get(o, "secure")) ? " (not secured)" : "");
+	       json_is_false(json_object_get(o, "secure")) ? " (CLEAR TEXT)" : "");
 	if (datapath)
 		printf("  data path  %s, XDP %s\n", text_of(datapath, "datapath"), text_of(datapath, "xdp"));
-	printf("  objects    %lld cluster addresses, %lld ports, %lld applications, %lld moves\n",
-	       number_of(o, "vips"), number_of(o, "ports"), number_of(o, "apps"), number_of(o, "moves"));
+	printf("  objects    ");
+	print_count(o, "vips", "cluster address", "cluster addresses", ", ");
+	print_count(o, "ports", "port", "ports", ", ");
+	print_count(o, "apps", "application", "applications", ", ");
+	print_count(o, "moves", "move", "moves", "\n");
 }
 
 /* A node without a cluster is 4, one without a quorum 3, as for every command. */
@@ -102,15 +112,30 @@ static char *node_name(json_t *o)
 
 static char *node_role(json_t *o)
 {
-	return strdup(json_is_true(json_object_get(o, "leader")) ? "leader" : text_of(o, "role"));
+	bool witness = json_is_true(json_object_get(o, "witness"));
+
+	if (json_is_true(json_object_get(o, "leader")))
+		return strdup(witness ? "witness, leader" : "leader");
+	return strdup(witness ? "witness" : text_of(o, "role"));
+}
+
+/* As people see it: what is not yet, or not only, in `state`. */
+static char *node_state(json_t *o)
+{
+	if (json_is_true(json_object_get(o, "away")))
+		return strdup("away");
+	if (json_is_true(json_object_get(o, "suspect")))
+		return strdup("unheard");
+	return strdup(text_of(o, "state"));
 }
 
 static char *node_lease(json_t *o)
 {
-	json_t *ms = json_object_get(o, "lease_ms");
+	json_t *ms = json_object_get(o, "lease_left_ms");
 	char *text;
 
-	return !json_is_integer(ms) || asprintf(&text, "%lld ms", number_of(o, "lease_ms")) < 0 ? NULL : text;
+	return !json_is_integer(ms) || asprintf(&text, "%lld ms", number_of(o, "lease_left_ms")) < 0 ? NULL
+												     : text;
 }
 
 static char *node_latency(json_t *o)
@@ -123,13 +148,23 @@ static char *node_latency(json_t *o)
 		       : text;
 }
 
+static char *node_transport(json_t *o)
+{
+	char *text;
+
+	return asprintf(&text, "%s%s", text_of(o, "transport"),
+			json_is_false(json_object_get(o, "secure")) ? ", clear text" : "") < 0
+		       ? NULL
+		       : text;
+}
+
 static int run_nodes(struct netctl *c)
 {
 	static const struct table_column columns[] = {
 		{"NODE", NULL, TABLE_BOLD, node_name},	      {"ROLE", NULL, 0, node_role},
-		{"STATE", "state", TABLE_STATE, NULL},	      {"SINCE", "since", TABLE_AGE, NULL},
+		{"STATE", "state", TABLE_STATE, node_state},  {"SINCE", "since", TABLE_AGE, NULL},
 		{"ADDRESS", "addr", TABLE_HIDE, NULL},	      {"LEASE", NULL, TABLE_RIGHT, node_lease},
-		{"LATENCY", NULL, TABLE_RIGHT, node_latency}, {"TRANSPORT", "transport", 0, NULL},
+		{"LATENCY", NULL, TABLE_RIGHT, node_latency}, {"TRANSPORT", NULL, 0, node_transport},
 		{"EPOCH", "epoch", TABLE_RIGHT, NULL},	      {"INCARNATION", "incarnation", TABLE_CUT, NULL},
 	};
 

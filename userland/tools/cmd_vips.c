@@ -80,6 +80,9 @@ static int run_vip_add(struct netctl *c)
 		json_object_set_new(args, "mode", json_string(mode));
 	if (mac)
 		json_object_set_new(args, "mac", json_string(mac));
+	if (netctl_option(c, "force"))
+		json_object_set_new(args, "force", json_true());
+	netctl_slow(c, "netctl: all nodes look whether they can expose %s ...", c->arg[0]);
 	return netctl_change(c, "vip-add", args, "exposed on all nodes:", "addr");
 }
 
@@ -90,7 +93,9 @@ const struct netctl_command cmd_vip_add = {
 		 {.value = "[NODE:]IF", .kind = VALUE_IF, .optional = true, .keyword = "dev"}},
 	.options = {{"mode", "MODE", VALUE_CHOICE, "auto|shared",
 		     "how frames reach the nodes, default: auto"},
-		    {"mac", "MAC", VALUE_MAC, NULL, "the address's MAC, default: made of the address"}},
+		    {"mac", "MAC", VALUE_MAC, NULL, "the address's MAC, default: made of the address"},
+		    {"force", NULL, VALUE_NONE, NULL,
+		     "do not ask first whether a machine outside has the address"}},
 	.run = run_vip_add,
 };
 

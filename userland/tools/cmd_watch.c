@@ -22,6 +22,19 @@ struct watch {
 	json_int_t seq; /* of the last event; -1 none */
 };
 
+/* Nobody should have to guess what is missing. */
+static void print_lost(json_t *event)
+{
+	long long count = json_integer_value(json_object_get(event, "count"));
+
+	if (json_is_true(json_object_get(event, "restarted")))
+		printf(" netd was started anew, or the number is another node's: what was before is missing");
+	if (count)
+		printf(" %lld event%s missing: netd does not keep so many", count,
+		       count == 1 ? " is" : "s are");
+	printf("\n");
+}
+
 static void print_event(struct netctl *c, json_t *event)
 {
 	const char *time = json_string_value(json_object_get(event, "time")) ?: "";
@@ -36,6 +49,10 @@ static void print_event(struct netctl *c, json_t *event)
 	}
 	printf("%s%.12s%s %s%-8s%s", print_on(PRINT_DIM), strlen(time) > 11 ? time + 11 : time,
 	       print_off(PRINT_DIM), print_on(PRINT_CYAN), kind, print_off(PRINT_CYAN));
+	if (!strcmp(kind, "lost")) {
+		print_lost(event);
+		return;
+	}
 	json_object_foreach(event, key, value)
 	{
 		_free_ char *text = NULL;

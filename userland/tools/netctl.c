@@ -34,7 +34,9 @@ int main(int argc, char **argv)
 	if (r != EXIT_OK)
 		return r;
 	if (c.help) {
-		if (c.command)
+		if (c.group)
+			netctl_help_group(c.group);
+		else if (c.command)
 			netctl_help_command(c.command);
 		else
 			netctl_help();

@@ -25,6 +25,7 @@ enum value_kind {
 	VALUE_NONE, /* a flag */
 	VALUE_TEXT,
 	VALUE_NODE,
+	VALUE_SETTING,
 	VALUE_APP,
 	VALUE_VIP,	/* a cluster address that exists */
 	VALUE_ADDR,	/* IP address */
@@ -73,7 +74,7 @@ struct netctl_command {
 #define NETCTL_COMMANDS(C) \
 	C(status) C(nodes) C(vips) C(ports) C(apps) C(moves) C(explain) C(stats) C(sets) C(watch) \
 	C(logs) C(migrate) C(signal) C(vip_add) C(vip_del) C(port_add) C(port_del) C(init) C(token) \
-	C(join) C(leave) C(check) C(version) C(help)
+	C(join) C(leave) C(recover) C(set) C(key_rotate) C(check) C(version) C(help)
 /* clang-format on */
 
 #define DECLARE_COMMAND(name) extern const struct netctl_command cmd_##name;
@@ -86,6 +87,7 @@ extern const struct netctl_command *const netctl_commands[]; /* NULL at the end 
 struct netctl {
 	const struct netctl_command *command;
 	bool json, pretty, help;
+	const char *group;		    /* `help`: of the commands that begin with this word */
 	const char *arg[NETCTL_ARGS];	    /* NULL: not given */
 	const char *option[NETCTL_OPTIONS]; /* by place in command->options; "" for a flag */
 	const char *const *rest;	    /* of a `many` argument */
@@ -95,6 +97,8 @@ struct netctl {
 /* netctl_args.c: fills c from words; 0 or EXIT_USAGE after an error was printed. */
 int netctl_parse(struct netctl *c, int argc, const char *const *argv);
 const struct netctl_command *netctl_find(const char *first, const char *second);
+/* Do commands of two words begin with this one? */
+bool netctl_is_group(const char *first);
 /* The value of an option, NULL when it is not given. */
 const char *netctl_option(const struct netctl *c, const char *name);
 
@@ -114,6 +118,8 @@ typedef void netctl_event_fn(struct netctl *c, json_t *event);
 /* Sends a request (`args` stolen, may be NULL) and waits; 0 with *result, an array,
  * or the exit status after the error was printed. */
 int netctl_request(struct netctl *c, const char *cmd, json_t *args, netctl_event_fn *event, json_t **result);
+/* The next request may take long: after two seconds people are told what goes on. */
+__attribute__((format(printf, 2, 3))) void netctl_slow(const struct netctl *c, const char *fmt, ...);
 /* The error of a call that got no answer; returns the exit status. */
 int netctl_no_answer(int err);
 /* Show a result: as JSON, as a table, or, when it is empty, as the words `none`. */
@@ -129,6 +135,7 @@ bool netctl_json(struct netctl *c, const json_t *result);
 
 /* netctl_help.c */
 void netctl_help(void);
+void netctl_help_group(const char *first); /* `vip`: add and del */
 void netctl_help_command(const struct netctl_command *cmd);
 char *netctl_synopsis(const struct netctl_command *cmd);
 /* Names that begin with the last word: what completion offers, a line each. */

@@ -81,6 +81,19 @@ static void second_words(const char *first, char *out, size_t size)
 			at += snprintf(out + at, size - at, "%s%s", at ? "|" : "", (*p)->name + len + 1);
 }
 
+bool netctl_is_group(const char *first)
+{
+	char words[64];
+
+	second_words(first, words, sizeof(words));
+	return *words;
+}
+
+static bool is_help(const char *word)
+{
+	return !strcmp(word, "-h") || !strcmp(word, "--help");
+}
+
 static int unknown_command(const char *first, const char *second)
 {
 	struct walk w = {0};
@@ -238,6 +251,12 @@ static int take_command(struct netctl *c, int argc, const char *const *argv, int
 		c->command = &cmd_version;
 	else
 		c->command = netctl_find(argv[i], i + 1 < argc ? argv[i + 1] : NULL);
+	if (!c->command && netctl_is_group(argv[i]) && (c->help || (i + 1 < argc && is_help(argv[i + 1])))) {
+		c->group = argv[i];
+		c->help = true;
+		*used = argc;
+		return EXIT_OK;
+	}
 	if (!c->command)
 		return unknown_command(argv[i], i + 1 < argc && argv[i + 1][0] != '-' ? argv[i + 1] : NULL);
 	*used = i + 1 + (strchr(c->command->name, ' ') != NULL);

@@ -69,6 +69,21 @@ void netctl_help_command(const struct netctl_command *cmd)
 	}
 }
 
+void netctl_help_group(const char *first)
+{
+	const struct netctl_command *const *p;
+	size_t len = strlen(first);
+	const char *gap = "";
+
+	for (p = netctl_commands; *p; p++) {
+		if (strncmp((*p)->name, first, len) || (*p)->name[len] != ' ')
+			continue;
+		fputs(gap, stdout);
+		netctl_help_command(*p);
+		gap = "\n";
+	}
+}
+
 static json_t *command_json(const struct netctl_command *cmd)
 {
 	_free_ char *synopsis = netctl_synopsis(cmd);
@@ -90,10 +105,13 @@ static int run_help(struct netctl *c)
 	if (c->n_rest) {
 		const struct netctl_command *cmd = netctl_find(c->rest[0], c->n_rest > 1 ? c->rest[1] : NULL);
 
-		if (!cmd)
+		if (cmd)
+			netctl_help_command(cmd);
+		else if (c->n_rest == 1 && netctl_is_group(c->rest[0]))
+			netctl_help_group(c->rest[0]);
+		else
 			return print_error(EXIT_USAGE, "`netctl help` lists them", "there is no command '%s'",
 					   c->rest[0]);
-		netctl_help_command(cmd);
 		return EXIT_OK;
 	}
 	if (!c->json) {
@@ -220,6 +238,9 @@ static void offer_value(enum value_kind kind, const char *choices, const char *w
 	switch (kind) {
 	case VALUE_NODE:
 		offer_names("nodes", "node", word);
+		break;
+	case VALUE_SETTING:
+		offer_names("settings", "key", word);
 		break;
 	case VALUE_APP:
 	case VALUE_WHAT:

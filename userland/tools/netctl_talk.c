@@ -1,12 +1,46 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* netctl: requests to netd, and the usual ways to show an answer. */
 #include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "userland/lib/netdclient.h"
 #include "userland/lib/print.h"
 #include "userland/tools/netctl.h"
+
+/* ---- what takes long ---- */
+
+#define SLOW_S 2
+
+static char slow_text[160];
+
+static void say_slow(int sig)
+{
+	(void)sig;
+	if (write(STDERR_FILENO, slow_text, strlen(slow_text)) < 0)
+		return; /* nobody listens */
+}
+
+void netctl_slow(const struct netctl *c, const char *fmt, ...)
+{
+	const struct sigaction action = {.sa_handler = say_slow, .sa_flags = SA_RESTART};
+	va_list ap;
+	int n;
+
+	if (c->json)
+		return;
+	va_start(ap, fmt);
+	n = vsnprintf(slow_text, sizeof(slow_text) - 1, fmt, ap);
+	va_end(ap);
+	strcpy(slow_text + (n < (int)sizeof(slow_text) - 1 ? n : (int)sizeof(slow_text) - 2), "\n");
+	sigaction(SIGALRM, &action, NULL);
+	alarm(SLOW_S);
+}
+
+/* ---- requests ---- */
 
 struct event_arg {
 	struct netctl *c;
@@ -50,6 +84,7 @@ int netctl_request(struct netctl *c, const char *cmd, json_t *args, netctl_event
 	json_t *answer = NULL, *list;
 	int code, r = netdclient_call(cmd, args, event ? on_event : NULL, &e, &answer);
 
+	alarm(0);
 	json_decref(args);
 	if (r < 0)
 		return netctl_no_answer(r);

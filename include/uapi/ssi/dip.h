@@ -32,8 +32,10 @@
  *   dip_events  RINGBUF of struct dip_event: sockets that begin and end
  *   dip_frags   LRU_HASH, private to the BPF programs
  *
- * dip_conf.abi and the value sizes tell whether a pinned set fits a program;
- * what does not fit is not touched.
+ * dip_conf.abi and the value sizes tell whether a pinned set fits a program.
+ * What does not fit is left to the programs that run on it: netd makes tables of
+ * its own, fills them, and swaps the programs of the pinned links one by one. So
+ * whatever changes the layout of a table or the meaning of a word raises DIP_ABI.
  *
  * Numbers.  A node is its number in the cluster, 1..1023; 0 is nobody.  A VIP
  * has an index 0..15 on this node that never changes while the VIP lives.
@@ -79,7 +81,7 @@
  * rendezvous hashing over the live nodes, so that all nodes compute the same.
  */
 
-#define DIP_ABI 1
+#define DIP_ABI 2
 
 #define DIP_NODES_MAX  1024
 #define DIP_NOBODY     0
@@ -203,7 +205,7 @@ struct dip_conf {
 	__u64 vip_pick;	    /* side << 32 | seed */
 	__u64 flow_key;	    /* secret, set once before traffic */
 	__u64 generation;   /* of vips, homes and peers */
-	__u32 hold_ifindex; /* TAP of the hold queue, 0: none */
+	__u32 hold_ifindex; /* device of the hold queue, 0: none */
 	__u32 mark;	    /* of released packets, random, not 0 */
 	__u64 netns_cookie; /* only sockets of this namespace count */
 	__u32 vip_used;	    /* bit i: index i is a VIP */

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * ssi_core: what netd asks of its kernel module, and what the module answers.
+ *
+ * The hold queue
+ * ==============
+ *
+ * A network device of kind "ssi_hold" (RTM_NEWLINK with IFLA_INFO_KIND, no data)
+ * is one queue, of the network namespace that it lies in.  The tc programs
+ * redirect into it what arrives for a held port; what is released comes back as
+ * received by it, and its ingress program hands it to the interface of the VIP.
+ * The device ends with its namespace or by RTM_DELLINK; what waits is dropped.
+ *
+ * A port is known by family, address, protocol and port:
+ *
+ *   (unknown) --HOLD--> HELD --RELEASE--> RELEASING --(empty)--> PASSING
+ *                        ^ \--DISCARD--> (unknown)                  |
+ *                        \------------------HOLD--------------------/
+ *
+ * HELD       what arrives waits.
+ * RELEASING  RELEASE gives back what waits, oldest first, BUDGET packets a call;
+ *            what arrives meanwhile joins the end.
+ * PASSING    what still arrives is given back at once: it was on its way when
+ *            the port's table entry was opened.  Ports that pass are forgotten,
+ *            oldest first, when SSI_HOLD_PORTS_MAX is reached.
+ * unknown    what arrives is dropped.
+ *
+ * Bounds, in bytes of truesize and for the whole queue: SSI_HOLD_BYTES_MAX for
+ * known connections, SSI_HOLD_STRANGERS_MAX for handshakes and datagrams, which
+ * therefore never crowd out connections.  A TCP segment that already waits is
+ * dropped, and so is what waited for SSI_HOLD_AGE_MS; nothing is ever given back
+ * out of order.
+ *
+ * Requests need CAP_NET_ADMIN over the network namespace.  Unknown attributes
+ * are refused.  Every refusal carries a text (NLMSGERR_ATTR_MSG).
+ */
+#ifndef _UAPI_SSI_CORE_H
+#define _UAPI_SSI_CORE_H
+
+#include <linux/types.h>
+
+#define SSI_CORE_FAMILY	 "ssi_core"
+#define SSI_CORE_VERSION 1 /* raised when a meaning changes; additions leave it */
+
+#define SSI_HOLD_KIND	       "ssi_hold"
+#define SSI_HOLD_BYTES_MAX     (64u << 20)
+#define SSI_HOLD_STRANGERS_MAX (4u << 20)
+#define SSI_HOLD_AGE_MS	       15000
+#define SSI_HOLD_PORTS_MAX     1024
+#define SSI_HOLD_BUDGET	       512 /* of a RELEASE without BUDGET */
+
+enum ssi_core_cmd {
+	SSI_CORE_CMD_UNSPEC,
+	SSI_CORE_CMD_HOLD,    /* IFINDEX, key */
+	SSI_CORE_CMD_RELEASE, /* IFINDEX, key [, BUDGET]: answers like GET */
+	SSI_CORE_CMD_DISCARD, /* IFINDEX, key: 0 for an unknown port, too */
+	SSI_CORE_CMD_GET,     /* IFINDEX, key: the port; a dump: IFINDEX, all ports */
+	__SSI_CORE_CMD_MAX,
+};
+#define SSI_CORE_CMD_MAX (__SSI_CORE_CMD_MAX - 1)
+
+enum ssi_core_attr {
+	SSI_CORE_A_UNSPEC,
+	SSI_CORE_A_PAD,
+	SSI_CORE_A_IFINDEX, /* u32 */
+	/* the key: one of the addresses, and both others */
+	SSI_CORE_A_ADDR4, /* be32 */
+	SSI_CORE_A_ADDR6, /* 16 bytes */
+	SSI_CORE_A_PROTO, /* u8: IPPROTO_TCP, IPPROTO_UDP */
+	SSI_CORE_A_PORT,  /* u16, host order, not 0 */
+	/* asked */
+	SSI_CORE_A_BUDGET, /* u32, packets, not 0 */
+	/* answered */
+	SSI_CORE_A_STATE,   /* u8: enum ssi_hold_state */
+	SSI_CORE_A_WAITING, /* u32, packets */
+	SSI_CORE_A_HELD_MS, /* u32, the longest that a packet waited */
+	SSI_CORE_A_REASONS, /* nest of u64: attribute = reason + 1, packets since the last HOLD of an open port */
+	__SSI_CORE_A_MAX,
+};
+#define SSI_CORE_A_MAX (__SSI_CORE_A_MAX - 1)
+
+enum ssi_hold_state { SSI_HOLD_HELD, SSI_HOLD_RELEASING, SSI_HOLD_PASSING };
+
+/* Why a packet was or was not queued: enum, counters, trace text. */
+#define SSI_HOLD_REASONS(R)                                                              \
+	R(QUEUED, "waits")                                                               \
+	R(RELEASED, "given back in order")                                               \
+	R(PASSED, "came after the port was opened, given back at once")                  \
+	R(DUPLICATE, "a segment that already waits, dropped")                            \
+	R(FULL, "the queue has no room for connections, dropped")                        \
+	R(STRANGERS_FULL, "the queue has no room for handshakes and datagrams, dropped") \
+	R(AGED, "waited too long, dropped")                                              \
+	R(DISCARDED, "another node answers, dropped")
+
+enum ssi_hold_reason {
+#define R(name, text) SSI_HOLD_R_##name,
+	SSI_HOLD_REASONS(R)
+#undef R
+		SSI_HOLD_REASON_COUNT
+};
+
+#endif

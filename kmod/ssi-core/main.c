@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * ssi_core: the part of netssi that belongs in the kernel. Nothing happens here
+ * until netd asks for it; see ssi/core.h.
+ */
+#include <linux/module.h>
+
+#include "hold.h"
+#include "netlink.h"
+
+static int __init ssi_core_init(void)
+{
+	int err;
+
+	err = hold_init();
+	if (err)
+		return err;
+	err = ssi_netlink_init();
+	if (err)
+		goto undo_hold;
+	return 0;
+
+undo_hold:
+	hold_exit();
+	return err;
+}
+
+static void __exit ssi_core_exit(void)
+{
+	ssi_netlink_exit();
+	hold_exit();
+}
+
+module_init(ssi_core_init);
+module_exit(ssi_core_exit);
+
+MODULE_DESCRIPTION("netssi: hold queue of moving sockets");
+MODULE_LICENSE("GPL");
+MODULE_ALIAS("rtnl-link-" SSI_HOLD_KIND);
+MODULE_ALIAS("net-pf-16-proto-16-family-" SSI_CORE_FAMILY);

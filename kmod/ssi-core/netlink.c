@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The generic netlink family "ssi_core": turns messages into calls of the hold
+ * queue and its answers into messages. Holds no state and no locks of its own.
+ */
+#include <linux/in.h>
+#include <linux/netdevice.h>
+#include <net/genetlink.h>
+#include <net/ipv6.h>
+
+#include "hold.h"
+#include "netlink.h"
+
+static const struct netlink_range_validation port_range = {.min = 1, .max = 65535};
+
+static const struct nla_policy ssi_core_policy[SSI_CORE_A_MAX + 1] = {
+	[SSI_CORE_A_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1),
+	[SSI_CORE_A_ADDR4] = NLA_POLICY_EXACT_LEN(sizeof(struct in_addr)),
+	[SSI_CORE_A_ADDR6] = NLA_POLICY_EXACT_LEN(sizeof(struct in6_addr)),
+	[SSI_CORE_A_PROTO] = {.type = NLA_U8},
+	[SSI_CORE_A_PORT] = NLA_POLICY_FULL_RANGE(NLA_U16, &port_range),
+	[SSI_CORE_A_BUDGET] = NLA_POLICY_MIN(NLA_U32, 1),
+};
+
+static struct genl_family ssi_core_family;
+
+/* ---- what is asked -------------------------------------------------------------- */
+static int read_addr(const struct genl_info *info, struct hold_key *key)
+{
+	const struct nlattr *v4 = info->attrs[SSI_CORE_A_ADDR4], *v6 = info->attrs[SSI_CORE_A_ADDR6];
+
+	if (!v4 == !v6) {
+		GENL_SET_ERR_MSG(info, "a port needs one address: ADDR4 or ADDR6");
+		return -EINVAL;
+	}
+	if (v6)
+		key->addr = nla_get_in6_addr(v6);
+	else
+		ipv6_addr_set_v4mapped(nla_get_in_addr(v4), &key->addr);
+	return 0;
+}
+
+static int read_key(const struct genl_info *info, struct hold_key *key)
+{
+	memset(key, 0, sizeof(*key));
+	if (GENL_REQ_ATTR_CHECK(info, SSI_CORE_A_PROTO) || GENL_REQ_ATTR_CHECK(info, SSI_CORE_A_PORT)) {
+		GENL_SET_ERR_MSG(info, "a port needs PROTO and PORT");
+		return -EINVAL;
+	}
+	key->proto = nla_get_u8(info->attrs[SSI_CORE_A_PROTO]);
+	key->port = nla_get_u16(info->attrs[SSI_CORE_A_PORT]);
+	if (key->proto != IPPROTO_TCP && key->proto != IPPROTO_UDP) {
+		NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[SSI_CORE_A_PROTO], "TCP and UDP can be held");
+		return -EOPNOTSUPP;
+	}
+	return read_addr(info, key);
+}
+
+/* Queue and port of a request. The device is to be put. */
+static struct net_device *read_target(const struct genl_info *info, struct hold_key *key)
+{
+	int err = read_key(info, key);
+
+	if (err)
+		return ERR_PTR(err);
+	if (GENL_REQ_ATTR_CHECK(info, SSI_CORE_A_IFINDEX)) {
+		GENL_SET_ERR_MSG(info, "IFINDEX of the hold queue is missing");
+		return ERR_PTR(-EINVAL);
+	}
+	return hold_dev_get(genl_info_net(info), nla_get_u32(info->attrs[SSI_CORE_A_IFINDEX]), info->extack);
+}
+
+static int refuse(const struct genl_info *info, int err)
+{
+	switch (err) {
+	case -ENOENT:
+		GENL_SET_ERR_MSG(info, "this port is not held; HOLD it first");
+		break;
+	case -ENOSPC:
+		GENL_SET_ERR_MSG(info, "too many ports are held; RELEASE or DISCARD some");
+		break;
+	case -ENODEV:
+		GENL_SET_ERR_MSG(info, "the hold queue is going away");
+		break;
+	}
+	return err;
+}
+
+/* ---- what is answered ------------------------------------------------------------ */
+static int put_addr(struct sk_buff *msg, const struct in6_addr *addr)
+{
+	if (ipv6_addr_v4mapped(addr))
+		return nla_put_in_addr(msg, SSI_CORE_A_ADDR4, addr->s6_addr32[3]);
+	return nla_put_in6_addr(msg, SSI_CORE_A_ADDR6, addr);
+}
+
+static int put_reasons(struct sk_buff *msg, const struct hold_info *port)
+{
+	struct nlattr *nest = nla_nest_start(msg, SSI_CORE_A_REASONS);
+	int i;
+
+	if (!nest)
+		return -EMSGSIZE;
+	for (i = 0; i < SSI_HOLD_REASON_COUNT; i++)
+		if (nla_put_u64_64bit(msg, i + 1, port->reasons[i], SSI_HOLD_REASON_COUNT + 1))
+			return -EMSGSIZE;
+	nla_nest_end(msg, nest);
+	return 0;
+}
+
+static int put_port(struct sk_buff *msg, u32 portid, u32 seq, int flags, u8 cmd, u32 ifindex,
+		    const struct hold_info *port)
+{
+	void *hdr = genlmsg_put(msg, portid, seq, &ssi_core_family, flags, cmd);
+
+	if (!hdr)
+		return -EMSGSIZE;
+	if (nla_put_u32(msg, SSI_CORE_A_IFINDEX, ifindex) || put_addr(msg, &port->key.addr) ||
+	    nla_put_u8(msg, SSI_CORE_A_PROTO, port->key.proto) ||
+	    nla_put_u16(msg, SSI_CORE_A_PORT, port->key.port) ||
+	    nla_put_u8(msg, SSI_CORE_A_STATE, port->state) ||
+	    nla_put_u32(msg, SSI_CORE_A_WAITING, port->waiting) ||
+	    nla_put_u32(msg, SSI_CORE_A_HELD_MS, port->held_ms) || put_reasons(msg, port)) {
+		genlmsg_cancel(msg, hdr);
+		return -EMSGSIZE;
+	}
+	genlmsg_end(msg, hdr);
+	return 0;
+}
+
+static int reply_port(const struct genl_info *info, u32 ifindex, const struct hold_info *port)
+{
+	struct sk_buff *msg = genlmsg_new(GENLMSG_DEFAULT_SIZE, GFP_KERNEL);
+	int err;
+
+	if (!msg)
+		return -ENOMEM;
+	err = put_port(msg, info->snd_portid, info->snd_seq, 0, info->genlhdr->cmd, ifindex, port);
+	if (err) {
+		nlmsg_free(msg);
+		return err;
+	}
+	return genlmsg_reply(msg, (struct genl_info *)info);
+}
+
+/* ---- requests -------------------------------------------------------------------- */
+static int cmd_hold(struct sk_buff *skb, struct genl_info *info)
+{
+	struct net_device *dev;
+	struct hold_key key;
+	int err;
+
+	dev = read_target(info, &key);
+	if (IS_ERR(dev))
+		return PTR_ERR(dev);
+	err = hold_begin(dev, &key);
+	dev_put(dev);
+	return refuse(info, err);
+}
+
+static int cmd_discard(struct sk_buff *skb, struct genl_info *info)
+{
+	struct net_device *dev;
+	struct hold_key key;
+	int err;
+
+	dev = read_target(info, &key);
+	if (IS_ERR(dev))
+		return PTR_ERR(dev);
+	err = hold_discard(dev, &key);
+	dev_put(dev);
+	return refuse(info, err);
+}
+
+/* RELEASE, and GET of one port. */
+static int cmd_port(struct sk_buff *skb, struct genl_info *info)
+{
+	const struct nlattr *budget = info->attrs[SSI_CORE_A_BUDGET];
+	struct net_device *dev;
+	struct hold_info port;
+	struct hold_key key;
+	u32 ifindex;
+	int err;
+
+	dev = read_target(info, &key);
+	if (IS_ERR(dev))
+		return PTR_ERR(dev);
+	ifindex = dev->ifindex;
+	if (info->genlhdr->cmd == SSI_CORE_CMD_RELEASE)
+		err = hold_release(dev, &key, budget ? nla_get_u32(budget) : SSI_HOLD_BUDGET, &port);
+	else
+		err = hold_get(dev, &key, &port);
+	dev_put(dev);
+	return err ? refuse(info, err) : reply_port(info, ifindex, &port);
+}
+
+static int cmd_dump(struct sk_buff *msg, struct netlink_callback *cb)
+{
+	const struct genl_info *info = genl_info_dump(cb);
+	struct nlattr *ifindex = info->attrs[SSI_CORE_A_IFINDEX];
+	struct net_device *dev;
+	struct hold_info port;
+
+	if (!ifindex) {
+		NL_SET_ERR_MSG(cb->extack, "IFINDEX of the hold queue is missing");
+		return -EINVAL;
+	}
+	dev = hold_dev_get(genl_info_net(info), nla_get_u32(ifindex), cb->extack);
+	if (IS_ERR(dev))
+		return PTR_ERR(dev);
+	while (!hold_get_nth(dev, cb->args[0], &port)) {
+		if (put_port(msg, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq, NLM_F_MULTI,
+			     SSI_CORE_CMD_GET, dev->ifindex, &port))
+			break;
+		cb->args[0]++;
+	}
+	dev_put(dev);
+	return msg->len;
+}
+
+static const struct genl_ops ssi_core_ops[] = {
+	{.cmd = SSI_CORE_CMD_HOLD, .flags = GENL_UNS_ADMIN_PERM, .doit = cmd_hold},
+	{.cmd = SSI_CORE_CMD_RELEASE, .flags = GENL_UNS_ADMIN_PERM, .doit = cmd_port},
+	{.cmd = SSI_CORE_CMD_DISCARD, .flags = GENL_UNS_ADMIN_PERM, .doit = cmd_discard},
+	{.cmd = SSI_CORE_CMD_GET, .flags = GENL_UNS_ADMIN_PERM, .doit = cmd_port, .dumpit = cmd_dump},
+};
+
+static struct genl_family ssi_core_family __ro_after_init = {
+	.name = SSI_CORE_FAMILY,
+	.version = SSI_CORE_VERSION,
+	.maxattr = SSI_CORE_A_MAX,
+	.policy = ssi_core_policy,
+	.netnsok = true,
+	.module = THIS_MODULE,
+	.ops = ssi_core_ops,
+	.n_ops = ARRAY_SIZE(ssi_core_ops),
+	.resv_start_op = SSI_CORE_CMD_HOLD,
+};
+
+int __init ssi_netlink_init(void)
+{
+	return genl_register_family(&ssi_core_family);
+}
+
+void ssi_netlink_exit(void)
+{
+	genl_unregister_family(&ssi_core_family);
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0
+// Random schedules of faults in a world of simulated time (kddm_world.h). A seed gives a schedule:
+//	WORLD_SEED=4711 kddm_world_test		that one again
+//	WORLD_SEEDS=1-5000 kddm_world_test	these
+// The simulation must find planted bugs: those that are switched on here, and those in builds of their own.
+#include <cstdlib>
+#include <gtest/gtest.h>
+
+#include "kddm_world.h"
+
+extern "C" {
+#include "userland/lib/log.h"
+}
+
+// A build with a bug in the engine's own code names it (kddm_world_mutants.c).
+extern "C" const char *world_mutant __attribute__((weak));
+
+// libraft keeps some of a change that is under way when it is closed.
+extern "C" const char *__lsan_default_suppressions(void);
+extern "C" const char *__lsan_default_suppressions(void)
+{
+	return "leak:libraft.so\nleak:kddm_raft_transfer\n";
+}
+
+namespace {
+
+void seeds(unsigned long *first, unsigned long *last, unsigned long dflt)
+{
+	const char *one = getenv("WORLD_SEED"), *range = getenv("WORLD_SEEDS");
+
+	*first = 1;
+	*last = dflt;
+	if (one)
+		*first = *last = strtoul(one, nullptr, 10);
+	else if (range)
+		sscanf(range, "%lu-%lu", first, last);
+}
+
+std::string run_one(unsigned long seed, Bugs bugs, std::map<std::string, unsigned> *did)
+{
+	std::string text;
+
+	for (const std::string &v : world_run(seed, bugs, did))
+		text += "\n  " + v;
+	return text;
+}
+
+// How many schedules it takes to find the bug; 0: not found.
+unsigned long found_after(Bugs bugs, unsigned long most)
+{
+	for (unsigned long seed = 1; seed <= most; seed++) {
+		std::string what = run_one(seed, bugs, nullptr);
+
+		if (what.empty())
+			continue;
+		printf("seed %lu:%s\n", seed, what.c_str());
+		return seed;
+	}
+	return 0;
+}
+
+class World_ : public testing::Test {
+      protected:
+	void SetUp() override
+	{
+		log_init("world", getenv("WORLD_SEED") ? LOG_DEBUG : -1);
+	}
+};
+
+TEST_F(World_, RandomSchedules)
+{
+	std::map<std::string, unsigned> did;
+	unsigned long first, last;
+
+	if (&world_mutant)
+		GTEST_SKIP();
+	seeds(&first, &last, 200);
+	for (unsigned long seed = first; seed <= last; seed++) {
+		std::string what = run_one(seed, Bugs(), &did);
+
+		ASSERT_EQ(what, "") << "again with: WORLD_SEED=" << seed << " "
+				    << testing::internal::GetArgvs()[0];
+	}
+	for (auto &d : did)
+		printf("%s: %u\n", d.first.c_str(), d.second);
+	if (last - first >= 100) {
+		for (const char *d :
+		     {"killed", "power cut", "power cut of all", "stopped", "cut off", "link cut",
+		      "bad network", "clock set", "disk wiped", "log cut short", "fenced"})
+			EXPECT_GT(did[d], 5u) << d;
+		EXPECT_GT(did["claims"], 1000u);
+	}
+}
+
+TEST_F(World_, FindsAFreshRaftIdOnEachBoot)
+{
+	Bugs bugs;
+
+	bugs.fresh_id = true;
+	if (&world_mutant)
+		GTEST_SKIP();
+	EXPECT_GT(found_after(bugs, 20), 0u);
+}
+
+TEST_F(World_, FindsTheOldRaftIdWithAWipedLog)
+{
+	Bugs bugs;
+
+	bugs.old_id = true;
+	if (&world_mutant)
+		GTEST_SKIP();
+	EXPECT_GT(found_after(bugs, 100), 0u);
+}
+
+TEST_F(World_, FindsALogThatIsTakenForAShorterOne)
+{
+	Bugs bugs;
+
+	bugs.mark_unread = true;
+	if (&world_mutant)
+		GTEST_SKIP();
+	EXPECT_GT(found_after(bugs, 100), 0u);
+}
+
+TEST_F(World_, FindsTheBugOfThisBuild)
+{
+	if (!&world_mutant)
+		GTEST_SKIP();
+	EXPECT_GT(found_after(Bugs(), 1000), 0u) << world_mutant;
+}
+
+} // namespace

@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: GPL-2.0
+// The hold queue of ssi_core, asked by netlink and fed with frames through packet sockets: states, order,
+// bounds, duplicates, refusals. Needs root and the module; hold.sh runs it in a guest without netd.
+#include <gtest/gtest.h>
+
+#include <arpa/inet.h>
+#include <linux/genetlink.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <netinet/ip.h>
+#include <netinet/ip6.h>
+#include <netinet/tcp.h>
+#include <netinet/udp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+extern "C" {
+#include "ssi/core.h"
+#include "userland/lib/genl.h"
+}
+
+static const char *VIP4 = "10.77.0.100", *VIP6 = "fd77::100";
+
+struct Key {
+	const char *addr = VIP4;
+	uint8_t proto = IPPROTO_TCP;
+	uint16_t port = 80;
+};
+
+struct Port {
+	int state = -1;
+	uint32_t waiting = 0, held_ms = 0;
+	uint64_t reasons[SSI_HOLD_REASON_COUNT] = {};
+};
+
+// ---- frames ------------------------------------------------------------------------------------
+struct Frame {
+	Key to;
+	const char *from = "192.0.2.9";
+	uint16_t sport = 40000;
+	uint32_t seq = 1;
+	size_t payload = 100;
+	bool syn = false;
+	uint16_t frag_off = 0;
+};
+
+static void put(std::string &out, const void *p, size_t n)
+{
+	out.append((const char *)p, n);
+}
+
+static std::string transport(const Frame &f)
+{
+	std::string out;
+
+	if (f.to.proto == IPPROTO_UDP) {
+		udphdr u = {};
+		u.source = htons(f.sport);
+		u.dest = htons(f.to.port);
+		u.len = htons(sizeof(u) + f.payload);
+		put(out, &u, sizeof(u));
+	} else {
+		tcphdr t = {};
+		t.source = htons(f.sport);
+		t.dest = htons(f.to.port);
+		t.seq = htonl(f.seq);
+		t.doff = 5;
+		t.ack = 1;
+		t.syn = f.syn;
+		put(out, &t, sizeof(t));
+	}
+	out.append(f.payload, 'x');
+	return out;
+}
+
+static std::string frame(const Frame &f)
+{
+	std::string l4 = transport(f), out("\x02\x00\x00\x00\x00\x01\x02\x00\x00\x00\x00\x02", 12);
+	bool v6 = strchr(f.to.addr, ':');
+	uint16_t type = htons(v6 ? ETH_P_IPV6 : ETH_P_IP);
+
+	put(out, &type, 2);
+	if (v6) {
+		ip6_hdr h = {};
+		h.ip6_vfc = 0x60;
+		h.ip6_plen = htons(l4.size());
+		h.ip6_nxt = f.to.proto;
+		inet_pton(AF_INET6, "2001:db8::9", &h.ip6_src);
+		inet_pton(AF_INET6, f.to.addr, &h.ip6_dst);
+		put(out, &h, sizeof(h));
+	} else {
+		iphdr h = {};
+		h.version = 4;
+		h.ihl = 5;
+		h.tot_len = htons(sizeof(h) + l4.size());
+		h.frag_off = htons(f.frag_off);
+		h.protocol = f.to.proto;
+		inet_pton(AF_INET, f.from, &h.saddr);
+		inet_pton(AF_INET, f.to.addr, &h.daddr);
+		put(out, &h, sizeof(h));
+	}
+	return out + l4;
+}
+
+static uint32_t seq_of(const std::string &packet)
+{
+	uint32_t seq;
+
+	memcpy(&seq, packet.data() + ETH_HLEN + sizeof(iphdr) + 4, 4);
+	return ntohl(seq);
+}
+
+// ---- the queue -----------------------------------------------------------------------------------
+static int reason_cb(const nlattr *a, void *arg)
+{
+	unsigned int r = mnl_attr_get_type(a) - 1;
+
+	if (r < SSI_HOLD_REASON_COUNT)
+		((Port *)arg)->reasons[r] = mnl_attr_get_u64(a);
+	return MNL_CB_OK;
+}
+
+static int attr_cb(const nlattr *a, void *arg)
+{
+	Port *p = (Port *)arg;
+
+	switch (mnl_attr_get_type(a)) {
+	case SSI_CORE_A_STATE:
+		p->state = mnl_attr_get_u8(a);
+		break;
+	case SSI_CORE_A_WAITING:
+		p->waiting = mnl_attr_get_u32(a);
+		break;
+	case SSI_CORE_A_HELD_MS:
+		p->held_ms = mnl_attr_get_u32(a);
+		break;
+	case SSI_CORE_A_REASONS:
+		return mnl_attr_parse_nested(a, reason_cb, p);
+	}
+	return MNL_CB_OK;
+}
+
+static int port_cb(const nlmsghdr *nlh, void *arg)
+{
+	return mnl_attr_parse(nlh, sizeof(genlmsghdr), attr_cb, arg);
+}
+
+static int count_cb(const nlmsghdr *, void *arg)
+{
+	++*(int *)arg;
+	return MNL_CB_OK;
+}
+
+struct Hold : ::testing::Test {
+	struct genl *genl = nullptr;
+	int ifindex = 0, sock = -1;
+
+	void SetUp() override
+	{
+		ASSERT_EQ(genl_open(SSI_CORE_FAMILY, SSI_CORE_VERSION, &genl), 0) << "no module ssi_core";
+		ASSERT_EQ(system("ip link add q type " SSI_HOLD_KIND " && "
+				 "echo 1 >/proc/sys/net/ipv6/conf/q/disable_ipv6 && ip link set q up"),
+			  0);
+		ifindex = if_nametoindex("q");
+		ASSERT_GT(ifindex, 0);
+		open_socket();
+	}
+	void TearDown() override
+	{
+		if (sock >= 0)
+			close(sock);
+		genl_close(genl);
+		EXPECT_EQ(system("ip link del q"), 0);
+	}
+	void open_socket()
+	{
+		sockaddr_ll at = {};
+		int size = 64 << 20;
+
+		sock = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK, htons(ETH_P_ALL));
+		ASSERT_GE(sock, 0);
+		at.sll_family = AF_PACKET;
+		at.sll_protocol = htons(ETH_P_ALL);
+		at.sll_ifindex = ifindex;
+		ASSERT_EQ(bind(sock, (sockaddr *)&at, sizeof(at)), 0);
+		setsockopt(sock, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
+	}
+	void send(const Frame &f)
+	{
+		std::string data = frame(f);
+		sockaddr_ll to = {};
+
+		to.sll_family = AF_PACKET;
+		to.sll_ifindex = ifindex;
+		to.sll_protocol = htons(strchr(f.to.addr, ':') ? ETH_P_IPV6 : ETH_P_IP);
+		to.sll_halen = 6;
+		ASSERT_EQ(sendto(sock, data.data(), data.size(), 0, (sockaddr *)&to, sizeof(to)),
+			  (ssize_t)data.size())
+			<< strerror(errno);
+	}
+	// What the device gave back, in order.
+	std::vector<std::string> given_back()
+	{
+		std::vector<std::string> all;
+		static char buf[70000];
+		sockaddr_ll from;
+		socklen_t len = sizeof(from);
+		ssize_t n;
+
+		while ((n = recvfrom(sock, buf, sizeof(buf), 0, (sockaddr *)&from, &len)) >= 0)
+			if (from.sll_pkttype != PACKET_OUTGOING)
+				all.emplace_back(buf, n);
+		return all;
+	}
+	nlmsghdr *message(uint8_t cmd, const Key &k, uint32_t index)
+	{
+		nlmsghdr *nlh = genl_message(genl, cmd, 0);
+		unsigned char addr[16];
+		bool v6 = strchr(k.addr, ':');
+
+		inet_pton(v6 ? AF_INET6 : AF_INET, k.addr, addr);
+		mnl_attr_put_u32(nlh, SSI_CORE_A_IFINDEX, index);
+		mnl_attr_put(nlh, v6 ? SSI_CORE_A_ADDR6 : SSI_CORE_A_ADDR4, v6 ? 16 : 4, addr);
+		mnl_attr_put_u8(nlh, SSI_CORE_A_PROTO, k.proto);
+		mnl_attr_put_u16(nlh, SSI_CORE_A_PORT, k.port);
+		return nlh;
+	}
+	int ask(uint8_t cmd, const Key &k, Port *p = nullptr, uint32_t budget = 0)
+	{
+		nlmsghdr *nlh = message(cmd, k, ifindex);
+
+		if (budget)
+			mnl_attr_put_u32(nlh, SSI_CORE_A_BUDGET, budget);
+		return genl_talk(genl, nlh, p ? port_cb : nullptr, p);
+	}
+	int dump()
+	{
+		nlmsghdr *nlh = genl_message(genl, SSI_CORE_CMD_GET, NLM_F_DUMP);
+		int n = 0;
+
+		mnl_attr_put_u32(nlh, SSI_CORE_A_IFINDEX, ifindex);
+		EXPECT_EQ(genl_talk(genl, nlh, count_cb, &n), 0);
+		return n;
+	}
+	Port look(const Key &k)
+	{
+		Port p;
+
+		EXPECT_EQ(ask(SSI_CORE_CMD_GET, k, &p), 0) << genl_why(genl);
+		return p;
+	}
+};
+
+TEST_F(Hold, GivesBackInOrder)
+{
+	const uint32_t n = 3000;
+	Port p;
+
+	ASSERT_EQ(ask(SSI_CORE_CMD_HOLD, {}), 0) << genl_why(genl);
+	for (uint32_t i = 1; i <= n; i++)
+		send({.seq = i});
+	EXPECT_EQ(look({}).waiting, n);
+	EXPECT_EQ(given_back().size(), 0u);
+	ASSERT_EQ(ask(SSI_CORE_CMD_RELEASE, {}, &p, 1000), 0);
+	EXPECT_EQ(p.state, SSI_HOLD_RELEASING);
+	EXPECT_EQ(p.waiting, n - 1000);
+	send({.seq = n + 1}); // joins the end
+	while (p.state == SSI_HOLD_RELEASING)
+		ASSERT_EQ(ask(SSI_CORE_CMD_RELEASE, {}, &p), 0);
+	EXPECT_EQ(p.state, SSI_HOLD_PASSING);
+	send({.seq = n + 2}); // given back at once
+	auto all = given_back();
+	ASSERT_EQ(all.size(), n + 2);
+	for (uint32_t i = 0; i < all.size(); i++)
+		ASSERT_EQ(seq_of(all[i]), i + 1);
+	EXPECT_EQ(all[0].substr(12), frame({.seq = 1}).substr(12));
+	p = look({});
+	EXPECT_EQ(p.reasons[SSI_HOLD_R_QUEUED], n + 1);
+	EXPECT_EQ(p.reasons[SSI_HOLD_R_RELEASED], n + 1);
+	EXPECT_EQ(p.reasons[SSI_HOLD_R_PASSED], 1u);
+}
+
+TEST_F(Hold, KeepsPortsApart)
+{
+	const Key tcp, udp = {.proto = IPPROTO_UDP}, v6 = {.addr = VIP6}, other = {.port = 81};
+	Port p;
+
+	for (const Key &k : {tcp, udp, v6})
+		ASSERT_EQ(ask(SSI_CORE_CMD_HOLD, k), 0) << genl_why(genl);
+	EXPECT_EQ(dump(), 3);
+	for (const Key &k : {tcp, udp, v6, other})
+		send({.to = k});
+	for (const Key &k : {tcp, udp, v6})
+		EXPECT_EQ(look(k).waiting, 1u);
+	EXPECT_EQ(ask(SSI_CORE_CMD_RELEASE, v6, &p), 0);
+	auto all = given_back();
+	ASSERT_EQ(all.size(), 1u);
+	EXPECT_EQ(all[0].substr(12), frame({.to = v6}).substr(12));
+	EXPECT_EQ(ask(SSI_CORE_CMD_DISCARD, tcp), 0);
+	EXPECT_EQ(ask(SSI_CORE_CMD_GET, tcp, &p), -ENOENT);
+	send({.to = tcp});
+	EXPECT_EQ(given_back().size(), 0u);
+	EXPECT_EQ(look(udp).waiting, 1u);
+}
+
+TEST_F(Hold, DropsWhatItHasAlready)
+{
+	ASSERT_EQ(ask(SSI_CORE_CMD_HOLD, {}), 0);
+	for (int i = 0; i < 3; i++)
+		send({.seq = 7});
+	send({.from = "192.0.2.8", .seq = 7});
+	send({.seq = 7, .payload = 50});
+	for (int i = 0; i < 3; i++)
+		send({.seq = 9, .payload = 0}); // acknowledgements: each counts
+	Port p = look({});
+	EXPECT_EQ(p.reasons[SSI_HOLD_R_DUPLICATE], 2u);
+	EXPECT_EQ(p.waiting, 6u);
+}
+
+TEST_F(Hold, StrangersDoNotCrowdOut)
+{
+	uint32_t n = 0;
+
+	ASSERT_EQ(ask(SSI_CORE_CMD_HOLD, {}), 0);
+	while (!look({}).reasons[SSI_HOLD_R_STRANGERS_FULL]) {
+		for (int i = 0; i < 500; i++)
+			send({.seq = ++n, .payload = 0, .syn = true});
+		ASSERT_LT(n, SSI_HOLD_STRANGERS_MAX / 256) << "handshakes are not bounded";
+	}
+	send({.seq = 1});
+	EXPECT_EQ(look({}).reasons[SSI_HOLD_R_FULL], 0u);
+	EXPECT_EQ(ask(SSI_CORE_CMD_DISCARD, {}), 0);
+	ASSERT_EQ(ask(SSI_CORE_CMD_HOLD, {}), 0);
+	send({.syn = true}); // room again
+	EXPECT_EQ(look({}).waiting, 1u);
+}
+
+TEST_F(Hold, IsBounded)
+{
+	const size_t payload = 60000;
+	uint32_t n = 0;
+
+	ASSERT_EQ(ask(SSI_CORE_CMD_HOLD, {}), 0);
+	while (!look({}).reasons[SSI_HOLD_R_FULL]) {
+		send({.seq = ++n * 60000, .payload = payload});
+		ASSERT_LE(n, SSI_HOLD_BYTES_MAX / payload + 1) << "the queue is not bounded";
+	}
+	for (uint16_t i = 1; i < SSI_HOLD_PORTS_MAX; i++)
+		ASSERT_EQ(ask(SSI_CORE_CMD_HOLD, {.port = (uint16_t)(1000 + i)}), 0);
+	EXPECT_EQ(ask(SSI_CORE_CMD_HOLD, {.port = 999}), -ENOSPC);
+	EXPECT_STREQ(genl_why(genl), "too many ports are held; RELEASE or DISCARD some");
+	Port p;
+	EXPECT_EQ(ask(SSI_CORE_CMD_RELEASE, {.port = 1001}, &p), 0);
+	EXPECT_EQ(ask(SSI_CORE_CMD_HOLD, {.port = 999}), 0) << "a port that passes gives way";
+	EXPECT_EQ(dump(), SSI_HOLD_PORTS_MAX);
+}
+
+TEST_F(Hold, ForgetsWhatIsTooOld)
+{
+	ASSERT_EQ(ask(SSI_CORE_CMD_HOLD, {}), 0);
+	send({.seq = 1});
+	for (int i = 0; !look({}).reasons[SSI_HOLD_R_AGED]; i++) {
+		ASSERT_LT(i, 40) << "what waits is never dropped";
+		poll(nullptr, 0, 1000);
+	}
+	Port p = look({});
+	EXPECT_EQ(p.waiting, 0u);
+	EXPECT_GE(p.held_ms, (uint32_t)SSI_HOLD_AGE_MS);
+}
+
+TEST_F(Hold, WhatIsNoPacketOfAPortIsDropped)
+{
+	ASSERT_EQ(ask(SSI_CORE_CMD_HOLD, {}), 0);
+	send({.frag_off = 100});
+	send({.to = {.proto = IPPROTO_ICMP}});
+	sockaddr_ll to = {};
+	to.sll_family = AF_PACKET;
+	to.sll_ifindex = ifindex;
+	to.sll_protocol = htons(ETH_P_IP);
+	std::string whole = frame({});
+	for (size_t n : {14, 20, 33, 34, 37, 40, 53})
+		sendto(sock, whole.data(), n, 0, (sockaddr *)&to, sizeof(to));
+	EXPECT_EQ(look({}).waiting, 0u);
+	EXPECT_EQ(given_back().size(), 0u);
+}
+
+TEST_F(Hold, RefusesWithAReason)
+{
+	auto refused = [&](nlmsghdr *nlh, int err, const char *why) {
+		EXPECT_EQ(genl_talk(genl, nlh, nullptr, nullptr), err) << why;
+		EXPECT_NE(std::string(genl_why(genl)).find(why), std::string::npos) << genl_why(genl);
+	};
+	nlmsghdr *nlh;
+	Port p;
+
+	EXPECT_EQ(ask(SSI_CORE_CMD_RELEASE, {}, &p), -ENOENT);
+	EXPECT_STREQ(genl_why(genl), "this port is not held; HOLD it first");
+	refused(message(SSI_CORE_CMD_HOLD, {}, 1), -EINVAL, "the device is no hold queue");
+	refused(message(SSI_CORE_CMD_HOLD, {}, 9999), -ENODEV, "no such device");
+	refused(message(SSI_CORE_CMD_HOLD, {}, 0), -ERANGE, "integer out of range");
+	refused(message(SSI_CORE_CMD_HOLD, {.port = 0}, ifindex), -ERANGE, "integer out of range");
+	refused(message(SSI_CORE_CMD_HOLD, {.proto = IPPROTO_ICMP}, ifindex), -EOPNOTSUPP,
+		"TCP and UDP can be held");
+	nlh = message(SSI_CORE_CMD_HOLD, {}, ifindex);
+	mnl_attr_put_u32(nlh, SSI_CORE_A_MAX + 1, 1);
+	refused(nlh, -EINVAL, "Unknown attribute type");
+	nlh = message(SSI_CORE_CMD_HOLD, {}, ifindex);
+	mnl_attr_put(nlh, SSI_CORE_A_ADDR6, 16, "0123456789abcdef");
+	refused(nlh, -EINVAL, "one address");
+	nlh = genl_message(genl, SSI_CORE_CMD_HOLD, 0);
+	mnl_attr_put(nlh, SSI_CORE_A_ADDR4, 3, "123");
+	refused(nlh, -ERANGE, "");
+	nlh = genl_message(genl, SSI_CORE_CMD_HOLD, 0);
+	refused(nlh, -EINVAL, "PROTO and PORT");
+	nlh = genl_message(genl, SSI_CORE_CMD_GET, NLM_F_DUMP);
+	refused(nlh, -EINVAL, "IFINDEX");
+	EXPECT_EQ(dump(), 0) << "a refused request left something";
+}
+
+TEST_F(Hold, OnlyForAdministrators)
+{
+	pid_t pid = fork();
+	int status = 0;
+
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		if (setuid(65534))
+			_exit(3);
+		_exit(ask(SSI_CORE_CMD_HOLD, {}) == -EPERM ? 0 : 1);
+	}
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0);
+	EXPECT_EQ(dump(), 0);
+}

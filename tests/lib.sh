@@ -7,6 +7,7 @@
 #	assert_fails STATUS CMD...	fails unless CMD ends with STATUS
 #	assert_eq GOT WANTED [WHAT]	fails with both values
 #	assert_match STRING REGEX [WHAT]
+#	CMD | has GREP-ARGUMENTS	succeeds if the output has such a line
 #	wait_for WHAT SECONDS CMD...	runs CMD again and again until it succeeds; fails at the deadline
 #	fail MESSAGE			prints the message and the place, ends the test
 #	skip WHAT			ends the test as skipped; WHAT names the missing prerequisite
@@ -78,6 +79,9 @@ assert_fails()
 assert_eq() { [ "$1" = "$2" ] || fail "${3:-value}: got '$1', wanted '$2'"; }
 
 assert_match() { [[ $1 =~ $2 ]] || fail "${3:-value}: '$1' does not match '$2'"; }
+
+# Reads to the end, where grep -q would leave CMD to be killed by SIGPIPE: a failure under pipefail.
+has() { [ "$(grep -c "$@")" != 0 ]; }
 
 wait_for()
 {

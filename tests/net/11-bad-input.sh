@@ -48,7 +48,7 @@ bad 2 n1 '' netctl vip add $VIP/64
 bad 2 n1 '' netctl vip add $VIP/24 --mac 00:zz:00:00:00:00
 assert_eq "$(get n1 vips length)" 0 "VIPs after bad input"
 on n1 netctl vip add $VIP/24
-on n1 netctl vip add $VIP/24 | grep -q unchanged
+on n1 netctl vip add $VIP/24 | has unchanged
 bad 1 n2 '(exposed|parameters|vip del)' netctl vip add $VIP/24 --mac 02:00:5e:77:00:64
 bad 1 n1 'address' netctl vip add 10.77.0.1/24
 assert_eq "$(get n2 vips length)" 1 "VIPs after bad input"

@@ -43,13 +43,13 @@ assert_eq "$(get n1 "ports :9" length)" 0
 assert_fails 1 on n1 netctl logs nobody 2>"$TMP/err"
 
 step "help on two words"
-on n1 netctl vip --help | grep -q 'Usage: netctl vip del ADDR'
-on n1 netctl help port | grep -q 'Usage: netctl port add'
+on n1 netctl vip --help | has 'Usage: netctl vip del ADDR'
+on n1 netctl help port | has 'Usage: netctl port add'
 assert_fails 2 on n1 netctl vip 2>"$TMP/err"
 
 step "signal says what it did, logs shows as many lines as it was told"
 on n1 ssi-run --detach --name talker sh -c 'echo one; echo two; trap "echo three" USR1; while :; do sleep 0.1; done'
-written() { on n1 netctl logs talker | grep -q "$1"; }
+written() { on n1 netctl logs talker | has "$1"; }
 wait_for "the first lines" 5 written two
 assert_eq "$(on n2 netctl signal talker USR1)" "sent SIGUSR1 to talker"
 wait_for "its answer" 5 written three
@@ -93,7 +93,7 @@ since 1 "$last" | jq -se '.[0].seq == '"$((last + 1))"' and (map(select(.kind ==
 for number in 5 $((last + 1000000)); do
 	since 1 $number | jq -se '.[0] | .kind == "lost" and .restarted' >/dev/null || fail "since $number: nothing is said"
 done
-{ on n1 timeout 1 netctl watch --since 5 || :; } | grep -q 'what was before is missing'
+{ on n1 timeout 1 netctl watch --since 5 || :; } | has 'what was before is missing'
 on n1 netctl port add :7778 node n2
 on n1 netctl port del :7778
 
@@ -132,7 +132,7 @@ wait_get n1 nodes '.[] | select(.node == "n3") | .state' dead 15
 assert_fails 1 on n1 netctl status --check >"$TMP/out"
 assert_match "$(cat "$TMP/out")" 'n3 is dead; .*netctl leave n3'
 on n1 netctl leave n3
-on n1 netctl leave n3 | grep -q unchanged
+on n1 netctl leave n3 | has unchanged
 wait_get n2 nodes length 2
 
 step "without a quorum nothing is changed"

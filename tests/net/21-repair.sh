@@ -6,10 +6,10 @@ cluster_up 2
 cluster_vip 2
 mac=$(get n1 vips '.[0].mac')
 
-rule_there() { on n1 ip rule | grep -q "to $VIP iif lo"; }
-local_there() { on n1 ip route show table local | grep -q "^local $VIP "; }
-neigh_there() { on n1 ip neigh show nud permanent | grep -q "^$VIP dev eth0 lladdr $mac"; }
-filter_there() { on n1 bridge fdb show dev eth0 | grep -qi "^$mac .*self"; }
+rule_there() { on n1 ip rule | has "to $VIP iif lo"; }
+local_there() { on n1 ip route show table local | has "^local $VIP "; }
+neigh_there() { on n1 ip neigh show nud permanent | has "^$VIP dev eth0 lladdr $mac"; }
+filter_there() { on n1 bridge fdb show dev eth0 | has -i "^$mac .*self"; }
 up_on_n1() { same_value n1 vips '.[0].nodes[] | select(.node == "n1").state' up; }
 all_there() { rule_there && local_there && neigh_there && filter_there; }
 
@@ -44,7 +44,7 @@ wait_for "the hold device is up again" 3 hold_there
 step "the control group of applications is removed while it is empty"
 on n1 rmdir /sys/fs/cgroup/ssi.slice
 wait_for "it is there again" 5 on n1 test -d /sys/fs/cgroup/ssi.slice
-hooks_there() { on n1 bpftool cgroup list /sys/fs/cgroup/ssi.slice | grep -q dip_sockops; }
+hooks_there() { on n1 bpftool cgroup list /sys/fs/cgroup/ssi.slice | has dip_sockops; }
 wait_for "its hooks are back" 5 hooks_there
 on n1 ssi-run --detach --name web nc -lk 0.0.0.0 7001
 wait_get n2 "ports :7001" '.[0].node' n1
@@ -69,6 +69,6 @@ on n1 ip route add 192.0.2.0/24 dev eth0 2>/dev/null || :
 on n1 netctl vip del $VIP
 wait_for "the rule of table local is first again" 5 on n1 sh -c "ip rule | grep -q '^0:.*lookup local'"
 on n1 sh -c "ip rule | grep -q 'proto 77'" && fail "a rule is left" || :
-on n1 ip route | grep -q 192.0.2.0/24
+on n1 ip route | has 192.0.2.0/24
 assert_eq "$(on n1 sysctl -n net.ipv4.conf.eth0.accept_local)" 0 "accept_local"
 assert_eq "$(on n1 sh -c 'ls /sys/fs/bpf/netssi 2>/dev/null | wc -l')" 0 "pins"

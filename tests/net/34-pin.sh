@@ -16,7 +16,7 @@ assert_fails 1 on client timeout 3 nc -z -w 2 $VIP 2222
 on n1 netctl port add :2222 node n2
 assert_eq "$(get n1 "ports :2222" '.[0] | "\(.node) \(.state) \(.app)"')" "n2 pinned "
 wait_for "the pinned port answers" 2 open_port $VIP 2222
-on n1 netctl port add :2222 node n2 | grep -q unchanged
+on n1 netctl port add :2222 node n2 | has unchanged
 assert_fails 1 on n1 netctl port add :2222 node n1
 assert_fails 1 on n1 netctl port add :2222 node nowhere
 assert_fails 1 on n1 netctl port add 10.77.0.7:2222 node n2
@@ -29,7 +29,7 @@ grep -qi 'in use' "$TMP/err"
 on n1 netctl port del :2222
 wait_get n2 "ports :2222" length 0
 assert_fails 1 on client timeout 3 nc -z -w 2 $VIP 2222
-on n1 netctl port del :2222 | grep -q unchanged
+on n1 netctl port del :2222 | has unchanged
 
 step "two addresses: a wildcard listener has both, a bound one its own"
 on n2 netctl vip add $VIP2/24 dev n1:eth0

@@ -5,7 +5,7 @@
 cluster_up
 cluster_vip
 
-listens() { on "$1" ss -Htln "sport = :$2" | grep -q .; }
+listens() { on "$1" ss -Htln "sport = :$2" | has .; }
 settled()
 {
 	local owner

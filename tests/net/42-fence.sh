@@ -8,7 +8,7 @@ tmpdir
 
 dead() { same_value n1 nodes '.[] | select(.node == "n2").state' dead; }
 vip_sockets() { on n2 ss -Htan "src $VIP" | wc -l; }
-silent() { on n2 netctl explain 10.77.0.250 $VIP:6379 2>/dev/null | grep -q LEASE_EXPIRED; }
+silent() { on n2 netctl explain 10.77.0.250 $VIP:6379 2>/dev/null | has LEASE_EXPIRED; }
 
 redis n2
 wait_for "an answer" 5 answers

@@ -19,7 +19,7 @@ before=$(kernel n2)
 cluster_vip
 redis n2
 wait_for "an answer" 5 answers
-kernel n2 | grep -q ssi-redis-server || fail "nothing to clean up?"
+kernel n2 | has ssi-redis-server || fail "nothing to clean up?"
 
 step "while netd runs it is refused"
 assert_fails 1 on n2 netd --cleanup 2>"$TEST_O/net/err"
@@ -36,7 +36,7 @@ step "then nothing is left"
 gone() { ! on n2 pgrep -x redis-server >/dev/null; }
 wait_for "the server is gone" 5 gone
 on n2 netd --cleanup
-on n2 netd --cleanup | grep -q 'nothing of netssi is left'
+on n2 netd --cleanup | has 'nothing of netssi is left'
 assert_eq "$(kernel n2)" "$before" "what is in the kernel"
 rm -f "$TEST_O/net/err"
 

@@ -161,7 +161,7 @@ step "the stream between them breaks and is replaced"
 on n2 socat TCP-LISTEN:8999,reuseaddr TCP:10.77.0.1:8998 2>/dev/null &
 call n1 echo moved node=n2 listen=8998 >"$TMP/moved" &
 moved=$!
-listens() { on "$1" ss -ltnH "sport = :$2" | grep -q .; }
+listens() { on "$1" ss -ltnH "sport = :$2" | has .; }
 wait_for "the supervisor waits for the stream" 5 listens n1 8998
 wait_for "the middleman is there" 5 listens n2 8999
 call n2 echo stdio connect=10.77.0.2:8999 >/dev/null

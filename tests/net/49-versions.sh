@@ -80,7 +80,7 @@ for n in n2 n1; do
 	cluster netd $n start
 	wait_get $n status '.[0].state' up 20
 	wait_get $n vips "[.[0].nodes[] | select(.node == \"$n\").state] | first" up 20
-	log_says() { tail -n 20 "$NETDIR/log/$1/netd.log" | grep -q "in place of another version's"; }
+	log_says() { tail -n 20 "$NETDIR/log/$1/netd.log" | has "in place of another version's"; }
 	wait_for "$n replaced the tables" 10 log_says $n
 done
 wait_get n2 "ports :6379" '.[0].node' n2

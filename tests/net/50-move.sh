@@ -36,5 +36,5 @@ step "the clients noticed nothing but a pause"
 count_end
 
 step "a move to where it is already changes nothing"
-on n2 netctl migrate :6379 n3 | grep -q unchanged
+on n2 netctl migrate :6379 n3 | has unchanged
 wait_for "an answer" 5 answers

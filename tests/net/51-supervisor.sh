@@ -24,7 +24,7 @@ grep -q caught "$TMP/out" || fail "the signal did not arrive"
 step "the log of a detached program outlives it"
 on n1 ssi-run --name ended --detach sh -c 'echo broken; exit 3'
 wait_get n1 apps 'length' 0
-on n1 netctl logs ended | grep -q broken || fail "its last words are lost"
+on n1 netctl logs ended | has broken || fail "its last words are lost"
 
 step "a move: the supervisor stays, stdio follows"
 mkfifo "$TMP/in"

@@ -12,10 +12,10 @@ tmpdir
 log1=$NETDIR/log/n1/netd.log
 
 step "clear text is shown"
-on n1 netctl nodes | grep -q 'clear text'
+on n1 netctl nodes | has 'clear text'
 assert_eq "$(get n1 nodes '[.[].secure] | unique | join(" ")')" false
 assert_eq "$(get n1 status '.[0].secure')" false
-{ on n1 netctl status || :; } | grep -q 'neither authenticated nor encrypted'
+{ on n1 netctl status || :; } | has 'neither authenticated nor encrypted'
 assert_fails 1 on n1 netctl token 2>/dev/null
 assert_fails 1 on n1 netctl key rotate 2>"$TMP/err"
 assert_match "$(cat "$TMP/err")" 'clear text has no key'

@@ -78,7 +78,7 @@ wait_get n1 nodes '.[] | select(.node == "n3").state' dead
 on n1 netctl key rotate
 on n1 netctl key rotate
 cluster start n3
-told() { { on n3 netctl status || :; } 2>&1 | grep -q 'refuse this node.s key.*copy /etc/netssi/key'; }
+told() { { on n3 netctl status || :; } 2>&1 | has 'refuse this node.s key.*copy /etc/netssi/key'; }
 wait_for "the remedy" 20 told
 grep -q "refuse this node's key" "$NETDIR/log/n3/netd.log"
 ! grep -q "refuse this node's key" "$NETDIR"/log/n[12]/netd.log || fail "n1 or n2 think that their key is old"

@@ -44,7 +44,7 @@ step "the kernel of n2 panics"
 serve_on n2 100
 on n2 sh -c 'sync; echo 1 >/proc/sys/kernel/sysrq; (sleep 0.2; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &' || :
 state_is n2 dead
-crashed() { cluster log n2 | grep -aq 'sysrq triggered crash'; }
+crashed() { cluster log n2 | has -a 'sysrq triggered crash'; }
 assert crashed
 cluster check >/dev/null || : # that panic was asked for
 wait_get n3 "ports :6379" length 0 5

@@ -71,7 +71,7 @@ on n2 nft flush ruleset
 forge_in_vain
 forge_in_vain priority
 assert_eq "$(heard forged)" 0 "forged messages"
-on n2 nft list table netdev netssi | grep -q 'counter packets [1-9][0-9]* .*drop'
+on n2 nft list table netdev netssi | has 'counter packets [1-9][0-9]* .*drop'
 
 # It also brings the link of n1 and n2 out of step: with the bearer it begins anew.
 step "without the filter the attack works"
@@ -122,7 +122,7 @@ on n1 netctl token --ttl 1s >"$share/token"
 ended() { [ "$(on n1 date +%s)" -ge $(($1 + 2)) ]; }
 wait_for "the end of the token" 10 ended "$(on n1 date +%s)"
 assert_fails 1 on n3 netctl join 10.77.0.1 --bearer eth0 --token-file /share/token
-on n1 journalctl -u netd | grep -q 'token that has expired'
+on n1 journalctl -u netd | has 'token that has expired'
 on n1 netctl token | on n3 netctl join 10.77.0.1 --bearer eth0 --token-file -
 up_all 40
 

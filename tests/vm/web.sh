@@ -8,7 +8,7 @@ BEARER=eth0
 cluster_up
 cluster_vip
 
-page() { on client timeout 10 curl -s "http://$VIP/" | grep -q 'Welcome to nginx'; }
+page() { on client timeout 10 curl -s "http://$VIP/" | has 'Welcome to nginx'; }
 workers() { on "$1" pgrep -c -u www-data -x nginx; }
 
 on n1 ssi-run --detach --name web nginx -g 'daemon off;'

@@ -3,6 +3,7 @@
 $(call prog_static,vm-agent,tests/vm/agent.c)
 $(call prog_static,vmexec,tests/vm/vmexec.c)
 $(call prog_static,vmswitch,tests/vm/switch.c)
+$(call prog_static,tsc-khz,tests/vm/tsc_khz.c)
 $(call prog_static,tipc_attack,tests/vm/tipc_attack.c,)
 VM_TESTS += $(addprefix tests/vm/,guests.sh member.sh secure.sh failure.sh web.sh steps.sh)
 

@@ -11,7 +11,7 @@ $(call gtest,kddm_sim_test,tests/unit/kddm_sim_test.cc userland/lib/log.c,$(KDDM
 $(call gtest,kddm_tell_test,tests/unit/kddm_tell_test.cc userland/lib/log.c,$(KDDM_TEST_LIBS))
 comma := ,
 # The simulation plays the machine: its functions come before those of libuv, libraft and netd.
-WORLD_SRCS := $(addprefix tests/unit/,kddm_world.cc kddm_world_run.cc kddm_world_test.cc) userland/lib/log.c
+WORLD_SRCS := $(addprefix tests/unit/,kddm_world_loop.cc kddm_world_net.cc kddm_world_letters.cc kddm_world_disk.cc kddm_world_run.cc kddm_world_faults.cc kddm_world_test.cc) userland/lib/log.c
 WORLD_LIBS := $(KDDM_TEST_LIBS) -Wl,-z,muldefs -Wl,--wrap=clock_gettime -Wl,--wrap=kddm_apply
 $(call gtest,kddm_world_test,$(WORLD_SRCS),$(WORLD_LIBS))
 # It must find bugs in the engine: the same with a changed source. $(call world_mutant,NAME,SOURCE,WHAT,SED)

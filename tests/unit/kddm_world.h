@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 // A world of nodes on simulated time, without sockets or disks: membership, leases, requests, state
-// machine and libraft are the real ones; only what touches the machine is played (kddm_world.cc): clocks,
+// machine and libraft are the real ones; only what touches the machine is played (kddm_world_machine.h): clocks,
 // the event loop, connections, files. Everything happens in one thread and follows from the seed.
 #ifndef KDDM_WORLD_H
 #define KDDM_WORLD_H
@@ -151,7 +151,9 @@ struct World {
 	uint64_t now = 1000000000, order = 0, serial = 0, next_id = 1;
 	std::priority_queue<Event> events;
 	std::deque<Node> nodes; // nodes[i].n == i + 1
-	std::set<std::pair<uint32_t, uint32_t>> cuts;
+	std::set<std::pair<uint32_t, uint32_t>> cuts, late;
+	std::deque<std::function<void()>> waiting; // what is on its way where the network is late
+	bool greedy = false;			   // no port is left free
 	double loss = 0, twice = 0, slow = 0;
 	bool whole = true; // since the last disk was lost, all were well at once
 	std::vector<std::string> violations;
@@ -193,6 +195,8 @@ struct World {
 	void look();
 	void act(Node &n);
 	void fault();
+	void late_answers();
+	void arrive();
 	void lose_disk(Node &n, Node &late);
 	void cut(Node &a, Node &b, bool cut);
 	void heal();

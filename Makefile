@@ -69,7 +69,7 @@ help:
 	@echo 'make check-unit      unit tests, without root, seconds'
 	@echo 'sudo make check-net  cluster in network namespaces on the running kernel'
 	@echo 'sudo make check-vm   cluster of guests on the stock Debian 13 kernel'
-	@echo 'make check-fuzz      fuzzers of what comes from peers, programs and disks (FUZZ_SECONDS=10 each)'
+	@echo 'make check-fuzz      fuzzers of what comes from peers, programs and disks (FUZZ_SECONDS=6 each)'
 	@echo 'sudo make bench      benchmarks; SUITE=NAME for one of: steer kddm dip migrate stream ipc'
 	@echo 'make lint            format, static checks, dependency arrows; make format FILES="..." mends the format'
 	@echo 'sudo make deps       install the packages that a machine of a cluster builds and runs with (Debian 13)'

@@ -4,15 +4,19 @@
 FUZZ_CFLAGS := -O1 -g -std=gnu11 -fno-strict-aliasing -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
 define fuzzer_rules
 FUZZERS += $(O)/fuzz/$1
-$(O)/fuzz/$1: tests/fuzz/$1.c $2 $$(wildcard userland/netd/*.h userland/lib/*.h) userland/netd/peer.c $(O)/flags
+$(O)/fuzz/$1: tests/fuzz/$1.c $2 $$(wildcard tests/fuzz/*.h userland/*/*.h) $4 $(O)/flags
 	$$(call say,FUZZ,$$@)
 	@mkdir -p $$(@D)
 	$$(Q)$$(CLANG) $$(INCLUDES) -D_GNU_SOURCE $$(FUZZ_CFLAGS) -o $$@ tests/fuzz/$1.c $2 $3
 endef
-fuzzer = $(eval $(call fuzzer_rules,$1,$2,$3))
+# $(call fuzzer,NAME,SOURCES,LIBS,SOURCE): the last is taken in by NAME.c itself
+fuzzer = $(eval $(call fuzzer_rules,$1,$2,$3,$4))
 FSM_SRCS := $(addprefix userland/netd/,kddm.c kddm_fsm.c kddm_op.c kddm_set.c kddm_snapshot.c nodes.c) userland/lib/log.c
 $(call fuzzer,entry,$(FSM_SRCS),)
 $(call fuzzer,snapshot,$(FSM_SRCS),)
 $(call fuzzer,jsonline,userland/lib/jsonline.c userland/lib/log.c,-ljansson)
-$(call fuzzer,peer,userland/netd/kddm_op.c userland/netd/secure_log.c userland/lib/log.c,-ljansson -luv)
+$(call fuzzer,peer,userland/netd/kddm_op.c userland/netd/secure_log.c userland/lib/log.c,-ljansson -luv,userland/netd/peer.c)
 $(call fuzzer,ctl,$(ctl_srcs) userland/lib/jsonline.c userland/lib/log.c,-ljansson -luv)
+$(call fuzzer,keepers,userland/lib/jsonline.c userland/lib/log.c,-ljansson -luv,userland/netd/keepers.c)
+$(call fuzzer,keeper,userland/run/loop.c userland/lib/jsonline.c userland/lib/log.c,-ljansson,userland/run/keeper.c)
+$(call fuzzer,images,ckpt/images.c,-ljansson)

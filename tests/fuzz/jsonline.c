@@ -2,26 +2,8 @@
 /*
  * Lines of JSON from a program or a keeper, in pieces of every size. What was read can be written and read.
  */
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
+#include "fuzz.h"
 #include "userland/lib/jsonline.h"
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* As netd does. */
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-	(void)argc;
-	(void)argv;
-	signal(SIGPIPE, SIG_IGN);
-	return 0;
-}
 
 static void take_objects(struct jsonline *j)
 {
@@ -32,8 +14,7 @@ static void take_objects(struct jsonline *j)
 		char *text = jsonline_text(obj, &len);
 		json_t *again = text ? json_loadb(text, len, 0, NULL) : NULL;
 
-		if (text && !json_equal(obj, again))
-			abort();
+		fuzz_check(!text || json_equal(obj, again));
 		json_decref(again);
 		free(text);
 		json_decref(obj);
@@ -42,22 +23,16 @@ static void take_objects(struct jsonline *j)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	size_t step = size ? data[0] % 64 + 1 : 1;
+	struct fuzz_stream s;
 	struct jsonline j;
-	int fd[2];
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd) < 0)
+	if (fuzz_open(&s, data, size, 1) < 0)
 		return 0;
-	jsonline_init(&j, fd[0]);
-	for (size_t at = 0; at < size; at += step) {
-		size_t n = size - at < step ? size - at : step;
-
-		if (write(fd[1], data + at, n) != (ssize_t)n || jsonline_fill(&j) < 0)
-			break;
+	jsonline_init(&j, s.fd);
+	while (fuzz_next(&s) && jsonline_fill(&j) >= 0)
 		take_objects(&j);
-	}
 	json_decref(jsonline_string((const char *)data, size));
-	close(fd[1]);
+	fuzz_close(&s);
 	jsonline_close(&j);
 	return 0;
 }

@@ -5,23 +5,9 @@
  */
 #include "userland/netd/peer.c"
 
-#include <signal.h>
-#include <sys/socket.h>
-
+#include "fuzz.h"
 #include "userland/netd/kddm_op.h"
 #include "userland/netd/lease.h"
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* As netd does. */
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-	(void)argc;
-	(void)argv;
-	signal(SIGPIPE, SIG_IGN);
-	return 0;
-}
 
 int secure_accept(struct secure_conn *c, json_t *reply, bool threaded, int *fd)
 {
@@ -76,31 +62,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 					    .hello = no_hello,
 					    .message = on_message,
 					    .link = on_link_state};
-	size_t step = size ? data[0] * 8u + 1 : 1;
+	struct fuzz_stream s;
 	struct peers *p;
-	int fd[2];
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd) < 0)
+	if (fuzz_open(&s, data, size, 8) < 0)
 		return 0;
 	uv_loop_init(&loop);
 	peers_new(&params, &p);
 	peers_start(p, NULL);
 	peers_identify(p, 1);
 	peer_handle(p, "f", answer_now, NULL);
-	link_new(p, 2, fd[0]);
+	link_new(p, 2, s.fd);
 	p->next_id = 1; /* so that the input can answer it */
 	peer_call(p, 2, "f", json_null(), 1000, ignore_answer, NULL);
-	for (size_t at = 0; at < size && p->n_links; at += step) {
-		size_t n = size - at < step ? size - at : step;
-
-		if (write(fd[1], data + at, n) < 0)
-			break;
+	while (p->n_links && fuzz_next(&s)) {
 		peers_flush(p);
 		uv_run(&loop, UV_RUN_NOWAIT);
 	}
 	peers_tick(p);
 	peers_stop(p);
-	close(fd[1]);
+	fuzz_close(&s);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	peers_free(p);
 	uv_loop_close(&loop);

@@ -8,7 +8,8 @@
 #	assert_eq GOT WANTED [WHAT]	fails with both values
 #	assert_match STRING REGEX [WHAT]
 #	CMD | has GREP-ARGUMENTS	succeeds if the output has such a line
-#	wait_for WHAT SECONDS CMD...	runs CMD again and again until it succeeds; fails at the deadline
+#	wait_for WHAT SECONDS CMD...	runs CMD again and again until it succeeds; SECONDS are enough on an idle
+#					machine, on a loaded one it is SLACK (5) times as long before it fails
 #	fail MESSAGE			prints the message and the place, ends the test
 #	skip WHAT			ends the test as skipped; WHAT names the missing prerequisite
 #	need PROGRAM...			skips without them
@@ -85,7 +86,8 @@ has() { [ "$(grep -c "$@")" != 0 ]; }
 
 wait_for()
 {
-	local what=$1 deadline=$((${EPOCHREALTIME//[!0-9]/} + $2 * 1000000)) seconds=$2
+	local what=$1 seconds=$(($2 * ${SLACK:-5})) deadline
+	deadline=$((${EPOCHREALTIME//[!0-9]/} + seconds * 1000000))
 	shift 2
 	until "$@"; do
 		[ "${EPOCHREALTIME//[!0-9]/}" -lt $deadline ] || fail "not within $seconds s: $what"

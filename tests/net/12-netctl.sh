@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # netctl against real daemons: what it prints for programs, who may do what, watching, completing, and what it
 # says about a cluster that is not well.
-# timeout: 180
 . "${TEST_TOP:?}/tests/net/lib.sh"
 cluster_up
 tmpdir
@@ -31,6 +30,7 @@ for what in status nodes vips ports apps moves sets stats version help check; do
 	[ -s "$TMP/out" ] || fail "netctl $what says nothing"
 	! grep -q $'\033' "$TMP/out" || fail "netctl $what prints colours into a file"
 done
+wait_get n2 status '.[0].healthy' true
 assert_match "$(on n2 netctl)" '^healthy: 3 of 3 nodes' "bare netctl"
 assert_match "$(get n1 nodes '.[0].since')" '^20[0-9-]{8}T[0-9:.]{12}Z$' "a time"
 assert_eq "$(get n3 nodes '[.[] | select(.lease_left_ms == null)] | length')" 0 "nodes whose lease is unknown"
@@ -87,13 +87,23 @@ on n1 sh -c 'kill $(cat /tmp/watch.pid)'
 step "a watch is taken up where it ended; a number that is not kept any more is told"
 last=$(on n1 cat /tmp/watch.json | jq -s '[.[].seq] | max')
 on n1 netctl port del :7778
-since() { on n1 timeout "$1" netctl watch -j --since "$2" || [ $? = 124 ]; }
-since 1 "$last" | jq -se '.[0].seq == '"$((last + 1))"' and (map(select(.kind == "lost")) | length == 0)' >/dev/null ||
-	fail "the watch did not go on behind $last"
+# What a watch from there says first, into $TMP/since.
+since()
+{
+	on n1 netctl watch --since "$@" >"$TMP/since" &
+	wait_for "the watch since $1 to say something" 5 test -s "$TMP/since"
+	on n1 pkill -TERM -f "netctl watch --since $1"
+	wait $! || :
+}
+since "$last" -j
+jq -se '.[0].seq == '"$((last + 1))"' and (map(select(.kind == "lost")) | length == 0)' "$TMP/since" >/dev/null ||
+	fail "the watch did not go on behind $last: $(cat "$TMP/since")"
 for number in 5 $((last + 1000000)); do
-	since 1 $number | jq -se '.[0] | .kind == "lost" and .restarted' >/dev/null || fail "since $number: nothing is said"
+	since $number -j
+	jq -se '.[0] | .kind == "lost" and .restarted' "$TMP/since" >/dev/null || fail "since $number: nothing is said"
 done
-{ on n1 timeout 1 netctl watch --since 5 || :; } | has 'what was before is missing'
+since 5
+has 'what was before is missing' <"$TMP/since"
 on n1 netctl port add :7778 node n2
 on n1 netctl port del :7778
 
@@ -122,7 +132,7 @@ assert_eq "$(tab 'netctl watch st')" status
 step "repeating is no error"
 for twice in 1 2; do on n1 netctl port add :99/udp node n3 >"$TMP/out.$twice"; done
 assert_match "$(cat "$TMP/out.2")" unchanged
-assert_eq "$(get n2 "ports :99/udp" '.[0] | .proto + " " + .node + " " + .state')" "udp n3 pinned"
+wait_get n2 "ports :99/udp" '.[0] | .proto + " " + .node + " " + .state' "udp n3 pinned"
 assert_eq "$(get n2 "ports :99/tcp" length)" 0 "ports :99/tcp"
 on n1 netctl port del :99/udp
 

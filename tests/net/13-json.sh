@@ -108,8 +108,10 @@ for kind in node vip port app app-removed; do
 	case $kind in app | port) more=${kind}s ;; esac
 	on n1 jq -s "[.[] | select(.kind == \"$kind\") | del(.seq, .time, .kind)]" /tmp/watch.json | same watch $kind $more
 done
-on n3 sh -c 'timeout 2 netctl watch -j --since 0 >/tmp/watch.json' || :
+on n3 sh -c 'netctl watch -j --since 0 >/tmp/watch.json & echo $! >/tmp/watch.pid'
+told() { on n3 jq -se "any(.[]; .kind == \"$1\")" /tmp/watch.json >/dev/null; }
 for kind in app-exited status lost; do
+	wait_for "an event of kind $kind" 5 told $kind
 	on n3 jq -s "[.[] | select(.kind == \"$kind\") | del(.seq, .time, .kind)]" /tmp/watch.json | same watch $kind
 done
 wait_get n1 nodes length 2

@@ -9,11 +9,11 @@ assert_match "$mac" '^([0-9a-f]{2}:){5}[0-9a-f]{2}$'
 
 step "ARP: whoever answers names the VIP's MAC, and sends from its own"
 cluster capture start
-on client arping -c 3 -w 4 -I eth0 $VIP >/dev/null
+on client arping -c 3 -w 20 -I eth0 $VIP >/dev/null
+arps() { tcpdump -e -n -r "$NETDIR/capture.pcap" arp 2>/dev/null | grep "Reply $VIP is-at"; }
+wait_for "the ARP answers in the capture" 5 arps
 cluster capture stop
-arps=$(tcpdump -e -n -r "$NETDIR/capture.pcap" arp 2>/dev/null | grep "Reply $VIP is-at")
-echo "$arps" | head -n 3
-[ -n "$arps" ] || fail "no ARP answer"
+arps=$(arps)
 assert_eq "$(grep -o 'is-at [0-9a-f:]*' <<<"$arps" | sort -u)" "is-at $mac"
 grep -q "^[0-9:.]* $mac >" <<<"$arps" && fail "a frame left with the VIP's MAC as its source" || :
 
@@ -25,13 +25,13 @@ on client ping -c 3 -i 0.2 -W 1 $VIP | grep -c DUP && fail "several nodes answer
 step "nodes that resolve the client again do not spoil its neighbour entry"
 for n in n1 n2 n3; do
 	on $n ip neigh flush all
-	on $n ping -q -c 1 -W 1 10.77.0.250
+	on $n ping -q -c 1 -W 10 10.77.0.250
 done
 assert_eq "$(on client ip neigh show $VIP | grep -oi 'lladdr [0-9a-f:]*')" "lladdr $mac"
 
 step "an unowned port answers with a refusal from exactly one node"
 for port in 1 22 80 6379 65535; do
-	assert_fails 1 on client timeout 3 nc -z -w 2 $VIP $port
+	assert refused $port
 done
 for port in 5000 5001 5002 5003; do
 	out=$(on client sh -c "echo x | timeout 3 socat -t 2 - udp:$VIP:$port" 2>&1 || :)
@@ -40,8 +40,8 @@ done
 
 step "within the cluster"
 for n in n1 n2 n3; do
-	on $n ping -q -c 1 -W 1 $VIP
-	assert_fails 1 on $n timeout 3 nc -z -w 2 $VIP 80
+	on $n ping -q -c 1 -W 10 $VIP
+	assert refused 80 $n
 done
 
 step "the VIP survives a reboot"

@@ -10,7 +10,7 @@ on n1 ssi-run --name quiet nc -lk 127.0.0.1 7000 >"$TMP/out" 2>"$TMP/err" &
 wait_get n2 "ports :7000" '.[0] | "\(.node) \(.state) \(.addr)"' "n1 local 127.0.0.1"
 wait_for "one line from ssi-run" 5 grep -q 'loopback' "$TMP/err"
 assert_eq "$(grep -c loopback "$TMP/err")" 1 "lines about it"
-assert_fails 1 on client timeout 3 nc -z -w 2 $VIP 7000
+assert refused 7000
 
 step "the same loopback port on another node is no conflict"
 on n2 ssi-run --detach --name quiet2 nc -lk 127.0.0.1 7000
@@ -19,7 +19,7 @@ wait_get n1 "ports :7000" '[.[].node] | sort | join(" ")' "n1 n2"
 step "UDP: bound to the wildcard is a claim, an ephemeral one is not"
 on n1 ssi-run --detach --name echo socat udp-recvfrom:5353,bind=$VIP,fork exec:cat
 wait_get n2 "ports :5353" '.[0] | "\(.proto) \(.node)"' "udp n1"
-assert_eq "$(on client sh -c "echo hello | socat -t 1 - udp:$VIP:5353")" hello
+assert_eq "$(echo hello | on client nc -u -W 1 -w 20 $VIP 5353)" hello
 out=$(on n2 timeout 10 ssi-run --name echo2 socat udp-recvfrom:5353 exec:cat 2>&1) && fail "bound twice" || :
 assert_match "$out" 'Address already in use'
 on n1 netctl signal echo TERM

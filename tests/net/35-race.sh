@@ -37,14 +37,18 @@ for port in 7101 7102 7103 7104 7105 7106; do
 		on $n ssi-run --name race-$port-$n python3 /share/race.py $at $port >/dev/null 2>&1 &
 	done
 	wait_for "one of two has port $port" 15 settled $port
-	assert_eq "$(get n3 "ports :$port" length)" 1 "claims of port $port"
-	assert on client timeout 3 nc -z -w 2 $VIP $port
+	wait_get n3 "ports :$port" length 1
+	assert on client nc -z -w 20 $VIP $port
 	echo "port $port: $(get n2 "ports :$port" '.[0].node')"
 done
-lost=$(cat "$NETDIR"/log/n[13]/netd.log | grep -c 'the socket of race-.* is ended' || :)
-refused=$(cat "$NETDIR"/log/n[13]/netd.log | grep -c 'race-.* address in use' || :)
+told()
+{
+	lost=$(cat "$NETDIR"/log/n[13]/netd.log | grep -c 'the socket of race-.* is ended' || :)
+	refused=$(cat "$NETDIR"/log/n[13]/netd.log | grep -c 'race-.* address in use' || :)
+	[ $((lost + refused)) = 6 ]
+}
+wait_for "each loser to be told" 5 told
 echo "$refused refused at once, $lost ended after the race"
-assert_eq $((lost + refused)) 6 "losers that were told"
 
 # The end of such a program overtakes the entry that publishes its pid.
 step "a program that ends at once leaves nothing"

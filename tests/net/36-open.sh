@@ -11,7 +11,7 @@ tmpdir
 for round in 0 1 2 3 4 5 6 7 8; do
 	port=$((7000 + round)) node=n$((round % 3 + 1))
 	for client in 1 2 3 4; do
-		on client count-client -w -i 1 -n 100 $VIP $port >"$TMP/count.$client" 2>&1 &
+		on client count-client -w -s 900 -i 1 -n 100 $VIP $port >"$TMP/count.$client" 2>&1 &
 	done
 	wait_for "the clients are refused" 5 grep -q refused "$TMP/count.1"
 	on $node ssi-run --detach --name "s$port" redis-server --port $port --protected-mode no --save '' >/dev/null

@@ -5,6 +5,7 @@
 cluster_up
 cluster_vip
 tmpdir
+on n1 netctl set lease_ms 6000
 redis n2
 wait_for "an answer" 5 answers
 

@@ -12,7 +12,7 @@ nothing_left() { [ -z "$(left)" ]; }
 step "without netd"
 assert_fails 125 on n1 ssi-run true 2>"$TMP/err"
 grep -q 'netd is not running' "$TMP/err"
-nothing_left || fail "left behind: $(left)"
+wait_for "nothing to be left behind" 5 nothing_left
 
 on n1 keeper-call netd n1 >"$TMP/netd" 2>&1 &
 at_exit "kill $!"
@@ -31,7 +31,7 @@ assert_fails 125 on n1 ssi-run --name refused true 2>"$TMP/err"
 grep -q 'runs on n9; choose another with --name' "$TMP/err"
 assert_fails 127 on n1 ssi-run no-such-program 2>"$TMP/err"
 assert_fails 126 on n1 ssi-run /etc/passwd 2>"$TMP/err"
-nothing_left || fail "left behind: $(left)"
+wait_for "nothing to be left behind" 5 nothing_left
 
 step "streams and exit status"
 assert_eq "$(echo word | on n1 ssi-run cat)" word
@@ -43,11 +43,11 @@ assert_eq "$(on n1 sh -c 'head -c 3000000 /dev/zero | ssi-run cat | wc -c')" 300
 assert_eq "$(on n1 sh -c 'ssi-run yes | head -n 1')" y
 assert_eq "$(on n1 ssi-run --user nobody id -un)" nobody
 assert_eq "$(on n1 ssi-run --user nobody sh -c 'echo hi >/dev/stderr' 2>&1)" hi
-assert_eq "$(on n1 ssi-run sh -c 'readlink /proc/self/ns/ipc | cut -d: -f1; ls /proc | grep -c "^[0-9]"' | head -n 1)" ipc
+assert_eq "$(on n1 ssi-run sh -c 'readlink /proc/self/ns/ipc | cut -d: -f1; ls /proc | grep -c "^[0-9]"' | sed -n 1p)" ipc
 
 step "an application ends with all its processes"
 on n1 ssi-run --name family sh -c 'sleep 1000 & sleep 1000 & exit 3' || assert_eq $? 3
-nothing_left || fail "left behind: $(left)"
+wait_for "nothing to be left behind" 5 nothing_left
 
 step "signals"
 on n1 ssi-run --name trap sh -c 'trap "echo caught; exit 9" TERM; echo ready; while :; do sleep 0.05; done' >"$TMP/out" &
@@ -103,7 +103,8 @@ step "a service: readiness comes through"
 on n1 sh -c 'socat -u UNIX-RECV:/run/notified OPEN:/run/notified.txt,creat & echo $! >/run/socat.pid'
 wait_for "the manager's socket" 5 on n1 test -S /run/notified
 on n1 env NOTIFY_SOCKET=/run/notified ssi-run --name service sh -c 'printf "MAINPID=7\nREADY=1\n" | socat -u - UNIX-SENDTO:$NOTIFY_SOCKET; sleep 0.2'
-assert_eq "$(on n1 cat /run/notified.txt)" READY=1
+notified() { [ "$(on n1 cat /run/notified.txt)" = READY=1 ]; }
+wait_for "the manager to hear of it, and of nothing else" 5 notified
 on n1 sh -c 'kill $(cat /run/socat.pid)'
 
-nothing_left || fail "left behind: $(left)"
+wait_for "nothing to be left behind" 5 nothing_left

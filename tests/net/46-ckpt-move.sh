@@ -52,6 +52,7 @@ reconnect()
 	wait $! || fail "moved: $(cat "$TMP/moved")"
 }
 
+nothing_on() { [ -z "$(left "$1")" ]; }
 left() { on "$1" sh -c 'ls -A /run/netssi/apps /run/netssi/images 2>/dev/null | grep -v :; ls -d /sys/fs/cgroup/ssi.slice/*.scope 2>/dev/null' || :; }
 
 for n in n1 n2 n3; do
@@ -102,7 +103,7 @@ keeper_on rd n2 n3
 carry rd n2 n3
 call n3 rd discard
 take_address n3 n2
-wait_for "nothing of it on n3" 5 [ -z "$(left n3)" ]
+wait_for "nothing of it on n3" 5 nothing_on n3
 call n2 rd thaw
 assert_eq "$(state n2 rd)" running
 count 3
@@ -124,7 +125,7 @@ step "on to n3, and home to n1"
 keeper_on rd n2 n3
 carry rd n2 n3
 call n2 rd discard
-wait_for "nothing of it on n2" 5 [ -z "$(left n2)" ]
+wait_for "nothing of it on n2" 5 nothing_on n2
 call n3 rd resume
 reconnect rd n1 n3
 count 6
@@ -179,7 +180,7 @@ wait_for "the signal on n2" 5 grep -q caught "$TMP/out"
 exec 7>&-
 assert_fails 5 wait $supervisor
 assert_eq "$(grep ^got "$TMP/out" | tr '\n' ' ')" "got one got two got three got 4 got 5 got 6 "
-wait_for "nothing of it on n2" 5 [ -z "$(left n2)" ]
+wait_for "nothing of it on n2" 5 nothing_on n2
 
 step "a lot of output and input across moves: nothing lost, nothing doubled"
 # Nobody reads yet: every buffer on the way is full when it moves.
@@ -256,5 +257,5 @@ call n1 held signal sig=15
 wait $supervisor || :
 
 for n in n1 n2 n3; do
-	[ -z "$(left $n)" ] || fail "left on $n: $(left $n)"
+	wait_for "nothing to be left on $n" 5 nothing_on $n
 done

@@ -1,6 +1,5 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# timeout: 240
 # Most voters are lost for good: one survivor rebuilds the cluster, and nobody of the old one goes on beside it.
 . "${TEST_TOP:?}/tests/net/lib.sh"
 cluster_up 5

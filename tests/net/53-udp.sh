@@ -8,10 +8,10 @@ cluster_vip
 on n1 ssi-run --detach --name echo socat udp-recvfrom:5353,bind=$VIP,fork exec:cat
 wait_get n3 "ports :5353/udp" '.[0].node' n1
 for node in n2 n3 n1; do
-	assert_eq "$(on client sh -c "echo to $node | socat -t 2 - udp:$VIP:5353")" "to $node"
+	assert_eq "$(echo "to $node" | on client nc -u -W 1 -w 20 $VIP 5353)" "to $node"
 	on n2 netctl migrate echo $node
 	wait_get n3 "ports :5353/udp" '.[0].node' $node
-	assert_eq "$(on client sh -c "echo on $node | socat -t 2 - udp:$VIP:5353")" "on $node"
+	assert_eq "$(echo "on $node" | on client nc -u -W 1 -w 20 $VIP 5353)" "on $node"
 done
 step "its end: port unreachable, from one node"
 on n1 netctl signal echo TERM

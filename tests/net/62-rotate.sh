@@ -5,6 +5,7 @@
 cluster_up
 cluster_vip
 tmpdir
+on n1 netctl set lease_ms 4000
 redis n2 --name redis-server
 wait_for "redis" 10 answers
 

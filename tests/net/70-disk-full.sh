@@ -1,6 +1,5 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# timeout: 200
 # A disk that is full or read-only: said clearly, nothing wrong, and all goes on when there is room again.
 . "${TEST_TOP:?}/tests/net/lib.sh"
 cluster_up

@@ -1,6 +1,5 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# timeout: 280
 # A log that is damaged while netd is down. The node must never go on as if it still knew what it had
 # acknowledged: it comes back with an empty log under a fresh raft id, and the cluster loses nothing.
 . "${TEST_TOP:?}/tests/net/lib.sh"

@@ -197,7 +197,7 @@ judge history >"$NETDIR/verdict" || { cp "$NETDIR/share/history" "$NETDIR/log/";
 tail -n 1 "$NETDIR/verdict"
 # It has to be about something.
 read -r asked _ _ keys _ <"$NETDIR/verdict"
-[ "$asked" -gt $((length * 300)) ] && [ "$keys" -gt "$length" ] || fail "only $asked operations on $keys keys"
+[ "$asked" -gt $((length * 50)) ] && [ "$keys" -gt "$length" ] || fail "only $asked operations on $keys keys"
 
 step "all nodes agree in the end"
 same()

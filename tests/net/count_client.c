@@ -2,12 +2,13 @@
 /*
  * Counts on one connection to a redis server, as a client that notices everything:
  *
- *   count-client [-k KEY] [-i INTERVAL_MS] [-n COUNT] [-t SECONDS] [-c CONNECTIONS] [-w] ADDRESS [PORT]
+ *   count-client [-k KEY] [-i INTERVAL_MS] [-n COUNT] [-t SECONDS] [-c CONNECTIONS] [-w] [-s MS] ADDRESS [PORT]
  *
  * INCR KEY every INTERVAL_MS (20) on each of CONNECTIONS (1; each its own key) connections. A line
  * "value, ms" a round trip on a pipe or file; on a terminal the line is rewritten in place. Ends at
  * SIGTERM or SIGINT, after COUNT rounds or SECONDS, or when a connection breaks; with -w it then connects
- * anew until that works, with a line "refused" or "silent" for every attempt that does not.
+ * anew until that works, with a line "refused" or "silent" for every attempt that does not (-s: silent is what is
+ * not answered in MS, 250).
  * The last line is for programs:
  *
  *   summary rounds=N last=V resets=N reconnects=N wrong=N longest_ms=X longest_at=V refused=N silent=N down_ms=X
@@ -32,7 +33,6 @@
 
 #define MAX_CONNECTIONS 1024
 #define ANSWER_MS	30000 /* longer silence is a broken connection */
-#define CONNECT_MS	250   /* longer silence is an attempt that failed */
 #define ATTEMPT_MS	20
 
 struct conn {
@@ -43,9 +43,9 @@ struct conn {
 
 static struct {
 	const char *address, *port, *key;
-	long interval_ms, count, seconds, connections;
+	long interval_ms, count, seconds, connections, silent_ms;
 	bool again, terminal;
-} opt = {.port = "6379", .key = "count", .interval_ms = 20, .connections = 1};
+} opt = {.port = "6379", .key = "count", .interval_ms = 20, .connections = 1, .silent_ms = 250};
 
 static struct {
 	long rounds, last, resets, reconnects, wrong, longest_at, refused, silent;
@@ -168,7 +168,7 @@ static void show(long value, double ms)
 static bool connect_conn(struct conn *c)
 {
 	while (!stop) {
-		c->fd = open_conn(CONNECT_MS);
+		c->fd = open_conn(opt.silent_ms);
 		if (c->fd >= 0)
 			return true;
 		if (!opt.again)
@@ -253,13 +253,16 @@ static void options(int argc, char **argv)
 {
 	int o;
 
-	while ((o = getopt(argc, argv, "k:i:n:t:c:w")) != -1) {
+	while ((o = getopt(argc, argv, "k:i:n:t:c:s:w")) != -1) {
 		switch (o) {
 		case 'k':
 			opt.key = optarg;
 			break;
 		case 'i':
 			opt.interval_ms = atol(optarg);
+			break;
+		case 's':
+			opt.silent_ms = atol(optarg);
 			break;
 		case 'n':
 			opt.count = atol(optarg);

@@ -14,7 +14,9 @@
 #	cli ARG...			redis-cli on the client through $VIP
 #	count_begin OPTION...		count-client on the client, in the background as $COUNTER, told by $TMP/count
 #	count_end			... ends; it noticed nothing but pauses
-#	now_ms				milliseconds of the monotonic clock
+#	refused PORT [FROM]		a connection from the client (FROM) to $VIP is refused, not met with silence
+#	refused_at_once PORT		... within 500 ms, measured where it happens, the best of three
+#	now_ms				milliseconds of the clock
 . "${TEST_TOP:?}/tests/lib.sh"
 
 VIP=10.77.0.100
@@ -113,10 +115,25 @@ redis()
 	on "$node" ssi-run --detach "$@" redis-server --port 6379 --protected-mode no --save ''
 }
 
-cli() { on client timeout 5 redis-cli -h $VIP "$@"; }
+cli() { on client timeout 20 redis-cli -h $VIP "$@"; }
 owner_is() { same_value "$1" "ports :6379" '.[0].node' "$2"; }
 no_owner() { same_value "$1" "ports :6379" 'length' 0; }
 answers() { [ "$(on client timeout 2 redis-cli -h $VIP PING 2>/dev/null)" = PONG ]; }
+
+refused() { { on "${2:-client}" nc -v -n -z -w 20 $VIP "$1" 2>&1 || :; } | has 'Connection refused'; }
+refused_at_once()
+{
+	local try ms
+	for try in 1 2 3; do
+		# shellcheck disable=SC2016
+		ms=$(on client timeout 20 bash -c 'at=${EPOCHREALTIME//[!0-9]/}
+			! { : 3<>/dev/tcp/$0/$1; } 2>/dev/null || exit 1
+			echo $(((${EPOCHREALTIME//[!0-9]/} - at) / 1000))' $VIP "$1") || return
+		echo "port $1: refused after $ms ms (try $try)"
+		[ "$ms" -ge 500 ] || return 0
+	done
+	return 1
+}
 
 counting() { grep -q '^[0-9]' "$TMP/count"; }
 count_begin()

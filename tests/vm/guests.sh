@@ -1,6 +1,5 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# timeout: 180
 # guests: left as they came
 # The guests themselves: what the tests stand on.
 . "${TEST_TOP:?}/tests/lib.sh"

@@ -19,11 +19,13 @@ assert_eq "$(get n2 nodes '[.[].transport] | unique | join(" ")')" tipc
 on n2 tipc link list
 
 step "netd killed: systemd starts it again, the same member"
+on n1 netctl set lease_ms 8000 # an emulated machine starts it slowly
 incarnation=$(get n1 nodes '.[] | select(.node == "n2").incarnation')
 on n2 systemctl kill -s KILL netd
 wait_get n2 nodes '[.[] | select(.state == "up")] | length' 3 20
 assert_eq "$(get n1 nodes '.[] | select(.node == "n2").incarnation')" "$incarnation"
 
+on n1 netctl set lease_ms 2000
 step "power cut and reboot"
 cluster kill n3
 wait_get n1 nodes '.[] | select(.node == "n3").state' dead 15

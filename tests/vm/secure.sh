@@ -46,7 +46,7 @@ wait_for "the service" 20 grep -q listening "$share/heard"
 heard() { grep -c "^$1\$" "$share/heard" || :; }
 say() { on n1 python3 /share/say.py "$1"; wait_for "'$1' at n2" 40 grep -q "^$1\$" "$share/heard"; }
 mac=$(on n2 ip -j link show eth0 | jq -r '.[0].address')
-own() { on "$1" tipc link list | sed -n 's/^\([0-9a-f]*\):eth0-.*/\1/p' | head -n 1; }
+own() { on "$1" tipc link list | sed -n 's/^\([0-9a-f]*\):eth0-.*/\1/p' | sed -n 1p; }
 from=$(own n1) to=$(own n2)
 [ -n "$from" ] && [ -n "$to" ] && [ "$from" != "$to" ] || fail "TIPC addresses: '$from' '$to'"
 forge() { on client /share/tipc_attack forge eth0 "$mac" "$from" "$to" 4711 1 "$@"; }

@@ -290,8 +290,12 @@ static void cmd_set(void *arg, struct ctl_request *r, json_t *args)
 	char now[16];
 	json_t *o;
 
-	if (bad || !value || !s) {
-		ctl_fail(r, CTL_USAGE, "`netctl set` lists them", "there is no setting '%s'", key ?: "");
+	if (bad || !key || !value) {
+		ctl_fail(r, CTL_USAGE, "usage: netctl set KEY VALUE", "set: bad arguments");
+		return;
+	}
+	if (!s) {
+		ctl_fail(r, CTL_FAILED, "`netctl set` lists them", "there is no setting '%s'", key);
 		return;
 	}
 	snprintf(now, sizeof(now), "%u", member_conf_uint(n->member, s->key, s->fallback));

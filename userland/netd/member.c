@@ -329,9 +329,10 @@ static void on_up_answer(void *arg, int status, json_t *answer)
 	struct member *m = arg;
 	const char *error = json_string_value(json_object_get(answer, "error"));
 
-	if (!status && error)
-		log_warn("the leader does not let us come up: %s", error);
-	(void)m;
+	if (status || !error || !strcmp(error, m->up_refused))
+		return;
+	snprintf(m->up_refused, sizeof(m->up_refused), "%s", error);
+	log_warn("the leader does not let us come up: %s", error);
 }
 
 static void ask_to_come_up(struct member *m)
@@ -413,6 +414,7 @@ static void look_after_self(struct member *m)
 		return;
 	}
 	m->named = m->self;
+	m->up_refused[0] = 0;
 	kddm_identify(m->kddm, m->self, m->incarnation);
 	renew_lease(m);
 	look_whether_ready(m);

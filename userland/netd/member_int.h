@@ -112,6 +112,7 @@ struct member {
 	bool has_grant;
 	enum member_status status;
 	uint64_t up_asked_ms, ticked_ms, waiting_ms;
+	char up_refused[80];		     /* what the leader said last, logged */
 	uint64_t leaving_ms, leave_asked_ms; /* since when we are out, 0 not */
 	bool drop[NODES_MAX + 1], drops;     /* links to be ended */
 	struct topology *topology;	     /* with TIPC */

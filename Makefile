@@ -139,6 +139,9 @@ NET_TESTS :=
 VM_TESTS :=
 BENCH_SUITES :=
 FULL_TESTS :=
+FULL_FUZZ_TESTS :=
+FULL_NET_TESTS :=
+FULL_VM_TESTS :=
 FUZZERS :=
 LINT :=
 DEPFILES :=
@@ -266,9 +269,11 @@ check-vm: all stage
 check: all stage $$(UNIT_TESTS) $$(LINT) $$(FUZZERS)
 	$(need_root)
 	@$(RUN) lint scripts/lint unit $(UNIT_TESTS) fuzz tests/fuzz/run.sh net $(NET_TESTS) vm $(VM_TESTS)
-# The same again in its full size, and what takes hours.
-check-full: check
-	@MANY=64 $(RUN) net tests/net/82-many-nodes.sh full $(call pick,$(FULL_TESTS))
+# Some of them again in their full size, and what takes hours. TESTS="a b" runs just these, without `check`.
+check-full: $$(if $$(TESTS),all stage $$(UNIT_TESTS) $$(FUZZERS),check)
+	$(need_root)
+	@FULL=1 $(RUN) fuzz $(call pick,$(FULL_FUZZ_TESTS)) net $(call pick,$(FULL_NET_TESTS)) \
+		vm $(call pick,$(FULL_VM_TESTS)) full $(call pick,$(FULL_TESTS))
 demo: all stage
 	$(need_root)
 	@tests/vm/demo

@@ -56,15 +56,17 @@ cut_file() { on n3 truncate -s 4096 "$raft/$(in_segment)"; on n3 truncate -s 64 
 lost_open() { on n3 sh -c "rm $raft/open-*"; }
 wrong_term() { flip metadata1 16; flip metadata2 16; }
 damage "the last entry that was acknowledged has a wrong bit" lost_tail
-damage "the newest segment is gone" lost_file
+! full || damage "the newest segment is gone" lost_file
 damage "all open segments are gone" lost_open
 cluster netd n3 kill
 cluster netd n3 start
 wait_get n3 status '.[0].state' up 15
-damage "a segment is cut short" cut_file
 damage "a wrong term" wrong_term
-damage "term and vote are cut short" on n3 truncate -s 7 $raft/metadata1 $raft/metadata2
-damage "the mark is gone" on n3 rm $raft/mark
+if full; then
+	damage "a segment is cut short" cut_file
+	damage "term and vote are cut short" on n3 truncate -s 7 $raft/metadata1 $raft/metadata2
+	damage "the mark is gone" on n3 rm $raft/mark
+fi
 damage "the mark cannot be read" on n3 dd if=/dev/urandom of=$raft/mark bs=4160 count=1 status=none
 damage "the whole log is gone" on n3 rm -r $raft
 

@@ -5,10 +5,10 @@
 # What clients of five nodes are told agrees with one order of all operations (linearizable), while nodes are
 # killed, stopped, cut off in one and in both directions, lose power, and the network loses and delays.
 #
-#	SEED (1) chooses the faults and the operations; SECONDS_LONG (22) how long
+#	SEED (1) chooses the faults and the operations; SECONDS_LONG (15, in check-full 120) how long
 . "${TEST_TOP:?}/tests/net/lib.sh"
 
-seed=${SEED:-1} length=${SECONDS_LONG:-22}
+seed=${SEED:-1} length=${SECONDS_LONG:-$(full && echo 120 || echo 15)}
 nodes=(n1 n2 n3 n4 n5)
 export NETD_BIN=$TEST_O/bin/netd-probe
 cluster_up 5

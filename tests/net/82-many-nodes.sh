@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # timeout: 600
-# A cluster of many nodes (MANY, 12; `make check-full` has 64): forming, a death, the death of the leader, and the loss
+# A cluster of many nodes (MANY: 12, in check-full 64): forming, a death, the death of the leader, and the loss
 # of all power; every node tells the same at every step.
 . "${TEST_TOP:?}/tests/net/lib.sh"
-MANY=${MANY:-12}
+MANY=${MANY:-$(full && echo 64 || echo 12)}
 cluster_up "$MANY"
 tmpdir
 

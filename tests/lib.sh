@@ -12,6 +12,7 @@
 #					machine, on a loaded one it is SLACK (5) times as long before it fails
 #	fail MESSAGE			prints the message and the place, ends the test
 #	skip WHAT			ends the test as skipped; WHAT names the missing prerequisite
+#	full				succeeds in `make check-full`, where a test is to have its full size
 #	need PROGRAM...			skips without them
 #	step MESSAGE			a headline in the log
 #	at_exit CMD			runs CMD when the test ends, the latest first
@@ -51,6 +52,7 @@ _ended()
 fail() { echo "FAIL $(_place): $*" >&2; exit 1; }
 skip() { echo "needs $*"; exit 77; }
 step() { echo "== $*"; }
+full() { [ "${FULL-}" = 1 ]; }
 at_exit() { _at_exit+=("$*"); }
 
 need()

@@ -108,5 +108,5 @@ cluster kill n2
 wait_get n1 nodes '.[] | select(.node == "n2").state' dead 5
 echo "with a lease of 500 ms: dead after $(($(now_ms) - at)) ms"
 assert_fails 2 on n1 netctl set lease_ms 5 2>/dev/null
-assert_fails 2 on n1 netctl set nonsense 5 2>/dev/null
+assert_fails 1 on n1 netctl set nonsense 5 2>/dev/null
 assert_fails 2 on n1 netctl set voters 2 2>/dev/null

@@ -135,7 +135,7 @@ refused_at_once()
 	return 1
 }
 
-counting() { grep -q '^[0-9]' "$TMP/count"; }
+counting() { [ -s "$TMP/count" ] && grep -q '^[0-9]' "$TMP/count"; }
 count_begin()
 {
 	on client count-client "$@" $VIP >"$TMP/count" 2>"$TMP/count.err" &

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # The BPF programs: several objects over the same maps, linked into one skeleton, dip.skel.h.
 
-DIP_BPF := dip_xdp dip_tc dip_sk port_hooks dip_tables
+DIP_BPF := dip_xdp dip_tc dip_sk port_hooks source_ports dip_tables
 DIP_BPF_OBJS := $(DIP_BPF:%=$(O)/bpf/%.tmp.o)
 DEPFILES += $(DIP_BPF_OBJS:.o=.d)
 SKELS += $(O)/bpf/dip.skel.h

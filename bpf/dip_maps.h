@@ -37,6 +37,15 @@ struct {
 	__type(value, struct dip_stats);
 } dip_stats __weak SEC(".maps");
 
+/* Ports from which programs of applications sent datagrams: the cookie of the socket. See source_ports.bpf.c */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u16);
+	__type(value, __u64);
+} dip_udp_sources __weak SEC(".maps");
+
 static __always_inline struct dip_tables dip_tables(void)
 {
 	const struct dip_bucket *flows = dip_flows;

@@ -3,11 +3,17 @@
  * sk_lookup: which listeners may be found for a VIP.  Only ports that this node
  * owns are looked up; for the rest the stack finds nothing and answers RST or
  * unreachable, so a host's own wildcard listener is never reached through a VIP.
+ * The same for a host's own UDP sockets at source ports of this node.
  */
 #include "vmlinux.h"
 #include "dip_maps.h"
 
 #define AF_INET 2
+
+static __always_inline int called_from(__u16 port)
+{
+	return bpf_map_lookup_elem(&dip_udp_sources, &port) ? SK_PASS : SK_DROP;
+}
 
 SEC("sk_lookup")
 int dip_sk_lookup(struct bpf_sk_lookup *ctx)
@@ -37,7 +43,13 @@ int dip_sk_lookup(struct bpf_sk_lookup *ctx)
 		return SK_PASS;
 	f.lport = bpf_htons(ctx->local_port);
 	f.rport = ctx->remote_port;
-	return dip_local(&t, &f, vip->index) ? SK_PASS : SK_DROP;
+	switch (dip_local(&t, &f, vip->index)) {
+	case 0:
+		return SK_DROP;
+	case 1:
+		return SK_PASS;
+	}
+	return called_from((__u16)ctx->local_port);
 }
 
 char _license[] SEC("license") = "GPL";

@@ -280,13 +280,14 @@ int dip_tc_out(struct __sk_buff *skb)
 	if (skb->protocol == bpf_htons(ETHER_ARP))
 		return arp_out(skb, &t);
 	read_skb(skb, &f, DIP_OUT);
+	r = dip_egress(&t, &f, bpf_jiffies64());
+	if (r.verdict != DIP_PASS)
+		dip_count(DIP_OUT, r.reason);
+	if (r.verdict != DIP_PASS && r.verdict != DIP_ACCEPT)
+		return TC_ACT_SHOT;
 	if (f.flags & DIP_F_ADDR && dip_vip_find(&t, f.family, &f.raddr))
 		return to_vip(skb, &t);
-	r = dip_egress(&t, &f, bpf_jiffies64());
-	if (r.verdict == DIP_PASS)
-		return TC_ACT_UNSPEC;
-	dip_count(DIP_OUT, r.reason);
-	return r.verdict == DIP_ACCEPT ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+	return TC_ACT_UNSPEC;
 }
 
 char _license[] SEC("license") = "GPL";

@@ -460,6 +460,7 @@ DIP_INLINE struct dip_result dip_egress(const struct dip_tables *t, const struct
 /*
  * May a socket of this node be found for this flow?  (sk_lookup: no lease
  * needed, what arrives was steered before and local clients never left.)
+ * 2: only one that a program called from.
  */
 DIP_INLINE int dip_local(const struct dip_tables *t, const struct dip_flow *f, __u32 vip)
 {
@@ -471,6 +472,8 @@ DIP_INLINE int dip_local(const struct dip_tables *t, const struct dip_flow *f, _
 	if ((s.flags & DIP_SLOT_EXCEPTIONS) && dip_flow_find(t, f, vip, udp, &w) &&
 	    (w.state & DIP_WAY_STATE) == DIP_FLOW_NODE)
 		return w.node == self;
+	if (s.state == DIP_SLOT_OWNED && s.flags & DIP_SLOT_LEASED)
+		return s.owner == self && udp ? 2 : 0;
 	if (s.state == DIP_SLOT_OWNED)
 		return s.owner == self;
 	return s.state == DIP_SLOT_HOLD && (s.owner == self || s.next == self);

@@ -10,7 +10,7 @@ tmpdir
 up_is() { wait_get "$1" nodes '[.[] | select(.state == "up")] | length' "$2" "${3:-40}"; }
 NODES="n1 n2 n3 n4"
 all() { local n pids=(); for n in ${2-$NODES}; do cluster "$1" $n & pids+=($!); done; wait "${pids[@]}"; }
-claims() { get "$1" ports 'length'; }
+claims() { get "$1" ports '[.[] | select(.state != "leased")] | length'; }
 
 on n1 netctl vip add 10.77.0.101/24
 on n1 netctl set nodes_min 3

@@ -121,6 +121,9 @@ TEST(Steer, SocketsAreFoundOnlyForWhatIsHere)
 	EXPECT_FALSE(local(6, 81, 1)) << "home answers RST, not with a socket";
 	EXPECT_TRUE(local(17, 53, 1));
 	EXPECT_FALSE(local(17, 6379, 1));
+	EXPECT_FALSE(local(6, 40000, 1)) << "nobody listens at a source port";
+	EXPECT_EQ(local(17, 40000, 1), 2) << "whoever called";
+	EXPECT_FALSE(local(6, 40001, 1)) << "another node's source port";
 }
 
 // ASan watches: nothing is read past the end of a frame cut anywhere.

@@ -464,6 +464,8 @@ static void apply(dip_mem *m, const std::string &line)
 	} else if (cmd == "own") {
 		dip_slot_own(m, vip_index(m, arg(1)), arg(2) == "udp", number(arg(3)), number(arg(4)), 1,
 			     w.size() > 5 && w[5] == "releasing");
+	} else if (cmd == "lease" && w.size() > 4) {
+		dip_slot_lease(m, vip_index(m, arg(1)), arg(2) == "udp", number(arg(3)), number(arg(4)));
 	} else if (cmd == "move") {
 		dip_slot_hold(m, vip_index(m, arg(1)), arg(2) == "udp", number(arg(3)), number(arg(4)),
 			      number(arg(5)), 1);

@@ -90,6 +90,9 @@ static const struct prog_info {
 	[DIP_PROG_POST_BIND4] = {"dip_post_bind4", BPF_CGROUP_INET4_POST_BIND, TO_CGROUP},
 	[DIP_PROG_POST_BIND6] = {"dip_post_bind6", BPF_CGROUP_INET6_POST_BIND, TO_CGROUP},
 	[DIP_PROG_SOCKOPS] = {"dip_sockops", BPF_CGROUP_SOCK_OPS, TO_CGROUP},
+	[DIP_PROG_SOURCE_MARK] = {"dip_source_mark", BPF_CGROUP_INET_SOCK_CREATE, TO_CGROUP},
+	[DIP_PROG_SOURCE_SEND4] = {"dip_source_send4", BPF_CGROUP_UDP4_SENDMSG, TO_CGROUP},
+	[DIP_PROG_SOURCE_END] = {"dip_source_end", BPF_CGROUP_INET_SOCK_RELEASE, TO_CGROUP},
 };
 
 const char *dip_bpf_prog_name(enum dip_prog prog)
@@ -197,6 +200,15 @@ bool dip_bpf_foreign(const struct dip_bpf *d)
 int dip_bpf_events_fd(const struct dip_bpf *d)
 {
 	return bpf_map__fd(d->skel->maps.dip_events);
+}
+
+int dip_bpf_source(const struct dip_bpf *d, uint64_t cgroup, bool node)
+{
+	int fd = bpf_map__fd(d->skel->maps.dip_node_groups), err;
+	__u8 one = 1;
+
+	err = node ? bpf_map_update_elem(fd, &cgroup, &one, BPF_ANY) : bpf_map_delete_elem(fd, &cgroup);
+	return err == -ENOENT ? 0 : err;
 }
 
 /* ---- pins ---- */

@@ -35,6 +35,9 @@ enum dip_prog {
 	DIP_PROG_POST_BIND4,
 	DIP_PROG_POST_BIND6,
 	DIP_PROG_SOCKOPS,
+	DIP_PROG_SOURCE_MARK,
+	DIP_PROG_SOURCE_SEND4,
+	DIP_PROG_SOURCE_END,
 	DIP_PROGS,
 };
 
@@ -75,6 +78,9 @@ int dip_bpf_attach(struct dip_bpf *d, enum dip_prog prog, int target, uint32_t f
 int dip_bpf_detach(struct dip_bpf *d, const char *name);
 /* Detach all links and remove every pin: the node leaves. */
 int dip_bpf_unpin(const char *pin_dir);
+
+/* Programs of this control group leave from the node's address (`node`), or from a VIP. */
+int dip_bpf_source(const struct dip_bpf *d, uint64_t cgroup, bool node);
 
 /* Sum over CPUs. */
 int dip_bpf_stats(const struct dip_bpf *d, struct dip_stats *out);

@@ -309,6 +309,12 @@ void dip_slot_own(struct dip_mem *m, unsigned int vip, bool udp, uint16_t port, 
 				      .flags = releasing ? DIP_SLOT_RELEASING : 0});
 }
 
+void dip_slot_lease(struct dip_mem *m, unsigned int vip, bool udp, uint16_t port, uint16_t owner)
+{
+	slot_change(m, vip, udp, port,
+		    (struct dip_slot){.state = DIP_SLOT_OWNED, .owner = owner, .flags = DIP_SLOT_LEASED});
+}
+
 void dip_slot_hold(struct dip_mem *m, unsigned int vip, bool udp, uint16_t port, uint16_t owner,
 		   uint16_t next, uint16_t epoch)
 {

@@ -76,6 +76,8 @@ void dip_slot_set(struct dip_mem *m, unsigned int vip, bool udp, uint16_t port, 
 void dip_slot_free(struct dip_mem *m, unsigned int vip, bool udp, uint16_t port);
 void dip_slot_own(struct dip_mem *m, unsigned int vip, bool udp, uint16_t port, uint16_t owner,
 		  uint16_t epoch, bool releasing);
+/* A source port of `owner`'s. */
+void dip_slot_lease(struct dip_mem *m, unsigned int vip, bool udp, uint16_t port, uint16_t owner);
 void dip_slot_hold(struct dip_mem *m, unsigned int vip, bool udp, uint16_t port, uint16_t owner,
 		   uint16_t next, uint16_t epoch);
 

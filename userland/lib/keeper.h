@@ -13,7 +13,7 @@
  *
  * First line, from the keeper:
  *   {"hello":{"name","state","pid","main","cgroup_id","cgroup","uid","gid","cmd":[…],
- *             "cwd","origin","flags":["detached","standby"],"data":[…],"since"}}
+ *             "cwd","origin","flags":["detached","standby","ipc-host","source-node"],"data":[…],"since"}}
  *   name: that of the socket. pid: the root process, main: CMD itself; on this
  *   node, 0 while there is none. cgroup: below the cgroup2 mount. since: Unix ms.
  *   state: "starting" "running" "frozen" "waiting" (for an image) "restored"

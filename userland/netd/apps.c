@@ -22,6 +22,7 @@
 #include "moves.h"
 #include "netd.h"
 #include "peer.h"
+#include "source_ports.h"
 #include "userland/lib/log.h"
 
 #define KEEPER_TIMEOUT_MS 10000
@@ -230,6 +231,18 @@ static void start_went(void *arg, int status, json_t *ok, json_t *error)
 	start_free(s);
 }
 
+/* Its programs call from the node's address; `where` has its control group, when that is made. */
+static void tell_source(struct netd *n, struct keeper *k, json_t *where, bool node)
+{
+	uint64_t cgroup = (uint64_t)json_integer_value(json_object_get(where, "cgroup_id"));
+	json_t *flags = json_object_get(keeper_hello(k), "flags"), *flag;
+	size_t i;
+
+	json_array_foreach(flags, i,
+			   flag) if (cgroup && !strcmp(json_string_value(flag) ?: "", "source-node"))
+		sources_group(n->datapath, cgroup, node);
+}
+
 /* A request to the keeper of an application whose name was granted. */
 static void start_ask(struct start *s, json_t *request, keeper_done_fn *done)
 {
@@ -247,6 +260,10 @@ static void start_prepared(void *arg, int status, json_t *ok, json_t *error)
 {
 	struct start *s = arg;
 
+	struct keeper *k = keepers_find(s->netd->apps->keepers, s->socket);
+
+	if (k)
+		tell_source(s->netd, k, ok, true);
 	if (status < 0 || error)
 		start_went(s, status, ok, error);
 	else
@@ -412,6 +429,7 @@ static void keeper_said_hello(void *arg, struct keeper *k)
 {
 	struct netd *n = arg;
 
+	tell_source(n, k, keeper_hello(k), true);
 	for (struct start *s = n->apps->starts; s; s = s->next) {
 		if (strcmp(s->socket, keeper_name(k)) == 0 && !s->submitted && !s->waiting) {
 			start_claim(s);
@@ -440,6 +458,7 @@ static void keeper_gone(void *arg, struct keeper *k)
 {
 	struct netd *n = arg;
 
+	tell_source(n, k, keeper_hello(k), false);
 	moves_keeper_gone(n, k);
 	if (!kddm_find(n->sets.moves, keeper_name(k), strlen(keeper_name(k))))
 		apps_release(n, keeper_name(k)); /* else its move decides */

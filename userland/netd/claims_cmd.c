@@ -11,6 +11,7 @@
 
 #include "apps.h"
 #include "member.h"
+#include "source_ports.h"
 #include "userland/lib/log.h"
 
 #define APPLIED_MS 5000
@@ -85,6 +86,33 @@ static bool wanted(const struct kddm_object *obj, int64_t port, uint32_t node, c
 	return (!port || k->port == port) && (!node || v.node == node) && (!app || !strcmp(v.app, app));
 }
 
+/* Source ports, one row a node. */
+struct lessees {
+	struct netd *n;
+	json_t *list;
+	uint16_t port; /* of whoever has this one, or 0 */
+	uint32_t node; /* of this node, or 0 */
+};
+
+static void add_lessee(void *arg, const struct member_node *node)
+{
+	const struct lessees *l = arg;
+	uint32_t number = node->info->number;
+	char *ranges;
+	json_t *o;
+
+	if ((l->node && l->node != number) || (l->port && sources_lessee(l->n->datapath, l->port) != number))
+		return;
+	ranges = sources_ranges(l->n->datapath, number);
+	if (!ranges)
+		return;
+	o = json_pack("{ss,sn,ss,si,ss,ss,si,ss,ss,si,si,sn,ss}", "proto", "any", "vip", "addr", "", "port",
+		      0, "node", node->info->name, "app", "", "pid", 0, "comm", "", "state", "leased",
+		      "share", 0, "epoch", 0, "since", "ranges", ranges);
+	json_array_append_new(l->list, o);
+	free(ranges);
+}
+
 static void cmd_ports(void *arg, struct ctl_request *ctl, json_t *args)
 {
 	struct claims *c = arg;
@@ -118,6 +146,8 @@ static void cmd_ports(void *arg, struct ctl_request *ctl, json_t *args)
 	for (size_t i = 0; i < count; i++)
 		json_array_append_new(list, claims_port_json(n, all[i]));
 	free(all);
+	if (!app)
+		member_each(n->member, add_lessee, &(struct lessees){n, list, (uint16_t)port, number});
 	ctl_ok(ctl, list);
 }
 
@@ -203,8 +233,15 @@ static bool pin_keys(struct pin *p, const char *vip, uint8_t proto, uint16_t por
 static int pin_conflict(struct pin *p, const struct port_key *k)
 {
 	const struct kddm_object *obj = kddm_find(p->c->netd->sets.ports, k, sizeof(*k));
+	uint32_t lessee = sources_lessee(p->c->netd->datapath, k->port);
 	struct port_value v;
 
+	if (!obj && lessee && lessee != p->node) {
+		ctl_fail(p->ctl, CTL_FAILED, "choose another outside of net.ipv4.ip_local_port_range",
+			 "port %u is a source port of node %s: its programs may be calling from there",
+			 k->port, member_name(p->c->netd->member, lessee));
+		return -1;
+	}
 	if (!obj)
 		return 0;
 	object_read(obj, &v, sizeof(v));

@@ -22,6 +22,8 @@
 
 #include "datapath_int.h"
 #include "hold.h"
+#include "source_reserved.h"
+#include "source_route.h"
 #include "transport_bearer.h"
 #include "undo.h"
 #include "userland/lib/cleanup.h"
@@ -85,6 +87,12 @@ static void remove_network(void)
 	}
 	remove_filters(r);
 	undo_all(r);
+	n = source_route_clear(r);
+	if (n)
+		report(n, "%d routes and rules by which programs leave from a cluster address", n);
+	n = source_reserved_restore();
+	if (n)
+		report(n, "source ports of other nodes in net.ipv4.ip_local_reserved_ports");
 	n = rtnl_purge(r, NULL, NULL);
 	if (n)
 		report(n, "%d routes, rules and neighbours", n);

@@ -16,6 +16,7 @@
 #include "userland/netd/kddm_set.h"
 #include "userland/netd/member.h"
 #include "userland/netd/netd.h"
+#include "userland/netd/source_reserved.h"
 #include "userland/netd/objects.h"
 
 #define TOKEN_TTL_S	3600
@@ -279,6 +280,20 @@ static void setting_done(void *arg, const struct member_error *error)
 	free(c);
 }
 
+/* A block must fit into the range of the node that is asked. */
+static bool block_fits(struct ctl_request *r, const char *key, const char *value)
+{
+	uint16_t low, high;
+
+	source_range(&low, &high);
+	if (strcmp(key, "source_block") || strtoul(value, NULL, 10) <= high - low + 1ul)
+		return true;
+	ctl_fail(r, CTL_FAILED, "choose a smaller one, or widen net.ipv4.ip_local_port_range on all nodes",
+		 "a block of %s source ports is larger than the range of this node, %u to %u", value, low,
+		 high);
+	return false;
+}
+
 static void cmd_set(void *arg, struct ctl_request *r, json_t *args)
 {
 	struct netd *n = arg;
@@ -305,6 +320,8 @@ static void cmd_set(void *arg, struct ctl_request *r, json_t *args)
 		ctl_ok(r, json_pack("[o]", o));
 		return;
 	}
+	if (!block_fits(r, key, value))
+		return;
 	c = calloc(1, sizeof(*c));
 	if (!c) {
 		ctl_fail(r, CTL_FAILED, "free some memory", "out of memory");

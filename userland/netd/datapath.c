@@ -22,6 +22,7 @@
 
 #include "claims.h"
 #include "member.h"
+#include "source_ports.h"
 #include "userland/lib/cleanup.h"
 #include "userland/lib/log.h"
 
@@ -201,6 +202,7 @@ static void load_take(struct datapath *dp, struct load_job *job)
 		dip_tables_set_self(dip_bpf_mem(dp->bpf), datapath_self(dp));
 	dip_tables_set_netns(dip_bpf_mem(dp->bpf), netns_cookie());
 	open_hold(dp);
+	sources_loaded(dp);
 	write_lease(dp);
 	datapath_set_error(dp, "%s", "");
 	log_info("data path loaded%s", job->reused		  ? ", tables taken over"
@@ -510,6 +512,7 @@ void datapath_leave(struct datapath *dp)
 	dp->synced = false;
 	dp->discard = dp->loading;
 	datapath_ports_stop(dp);
+	sources_withdraw(dp);
 	vips_withdraw(dp);
 	datapath_detach(dp);
 	datapath_set_error(dp, "%s", "");
@@ -598,6 +601,8 @@ int datapath_start(struct netd *n)
 	vips_start(dp);
 	datapath_nodes_start(dp);
 	datapath_ports_start(dp);
+	if (sources_start(dp))
+		datapath_set_error(dp, "cannot follow the source ports of the cluster");
 	vips_cmd_start(dp);
 	explain_start(dp);
 	stats_start(dp);
@@ -620,6 +625,7 @@ void datapath_stop(struct netd *n)
 	dp->synced = false;
 	dp->stopped = true;
 	datapath_ports_stop(dp);
+	sources_stop(dp);
 	hold_close(dp->hold, false);
 	if (dp->bpf)
 		dip_bpf_close(dp->bpf);
@@ -637,6 +643,7 @@ void datapath_stop(struct netd *n)
 json_t *datapath_status(struct datapath *dp)
 {
 	const char *problem = dp->error[0] ? dp->error : NULL, *xdp = "none";
+	json_t *sources = sources_problem(dp), *o;
 	int used = 0, exposed = 0;
 
 	for (int i = 0; i < DATAPATH_VIPS; i++) {
@@ -649,7 +656,10 @@ json_t *datapath_status(struct datapath *dp)
 		else if (v->used && !problem && !dp->loading && !dp->unloading)
 			problem = v->state;
 	}
-	return json_pack("{ss,ss,ss,si,si,ss*}", "datapath", "ebpf", "xdp", xdp, "hold",
-			 dp->hold ? hold_name(dp->hold) : "none", "vips", used, "exposed", exposed, "problem",
-			 problem);
+	o = json_pack("{ss,ss,ss,si,si,ss*}", "datapath", "ebpf", "xdp", xdp, "hold",
+		      dp->hold ? hold_name(dp->hold) : "none", "vips", used, "exposed", exposed, "problem",
+		      problem);
+	if (sources)
+		json_object_set_new(o, "problems", json_pack("[o]", sources));
+	return o;
 }

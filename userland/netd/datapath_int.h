@@ -5,7 +5,8 @@
  *
  *   datapath.c        life: load, attach, lease, fence, leave
  *   datapath_nodes.c  the set `nodes` -> homes and MACs of peers
- *   datapath_ports.c  the set `ports` -> slots and holds
+ *   datapath_ports.c  the sets `ports` and `blocks` -> slots and holds
+ *   source_ports.h    the set `blocks` -> which source ports programs get
  *   vips.c            the set `vips`  -> addresses, routes, programs on interfaces
  *   vips_cmd.c        vip-add, vip-del, vips
  *   vips_probe.c      is an address free?
@@ -83,7 +84,9 @@ struct datapath {
 	struct vip vips[DATAPATH_VIPS];
 	struct deferred *deferred;
 	struct opening *openings;
-	uint8_t pushed_mac[6]; /* told to the peers */
+	struct sources *sources;
+	uint16_t lessee[BLOCKS]; /* who has a block of source ports, 0: nobody */
+	uint8_t pushed_mac[6];	 /* told to the peers */
 	bool push_pending;
 	uv_poll_t watch_poll;
 	uv_timer_t settle; /* netlink said something: look soon */

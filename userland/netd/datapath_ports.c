@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The set `ports` in the tables. A slot follows its object at once, with three
+ * The sets `ports` and `blocks` in the tables: a port is whose claim it is, else who leased its block, else
+ * nobody's. A slot follows its object at once, with three
  * exceptions: a queue is ready before the slot says HOLD; a port that came
  * to this node opens only after its queue was written back, and not before
  * moves.c lets it (datapath_hold_release); and a new claim of this node opens
@@ -111,10 +112,11 @@ static struct opening *opening_begin(struct datapath *dp, const struct vip *v, c
 	return o;
 }
 
-/* The node that refuses connections to a port that nobody owns; 0: this one. */
+/* The node that refuses connections to a port that nobody claimed; 0: this one. */
 static uint32_t home_elsewhere(struct datapath *dp, const struct port_key *k)
 {
-	uint32_t home = dip_home_port(dip_bpf_mem(dp->bpf), is_udp(k), k->port);
+	uint32_t lessee = dp->lessee[k->port / BLOCK_PORTS];
+	uint32_t home = lessee ?: dip_home_port(dip_bpf_mem(dp->bpf), is_udp(k), k->port);
 
 	return home == datapath_self(dp) ? 0 : home;
 }
@@ -172,13 +174,24 @@ static void apply(struct datapath *dp, const struct kddm_object *obj)
 	}
 }
 
+/* Without a claim. */
+static void slot_rest(struct datapath *dp, const struct vip *v, bool udp, uint16_t port)
+{
+	uint16_t lessee = dp->lessee[port / BLOCK_PORTS];
+
+	if (lessee)
+		dip_slot_lease(dip_bpf_mem(dp->bpf), v->slot, udp, port, lessee);
+	else
+		dip_slot_free(dip_bpf_mem(dp->bpf), v->slot, udp, port);
+}
+
 static void port_freed(struct datapath *dp, const struct port_key *k)
 {
 	const struct vip *v = vip_of(dp, k);
 
 	if (!v)
 		return;
-	dip_slot_free(dip_bpf_mem(dp->bpf), v->slot, is_udp(k), k->port);
+	slot_rest(dp, v, is_udp(k), k->port);
 	if (dp->hold)
 		hold_discard(dp->hold, hold_key(v, k));
 }
@@ -267,21 +280,29 @@ static void changed_remove(void *arg, const struct kddm_object *old)
 	port_freed(arg, old->key);
 }
 
-/* Slots that no object stands behind. */
-static void free_others(struct datapath *dp, const struct vip *v)
+/* Is the slot as it is without a claim? */
+static bool at_rest(const struct datapath *dp, const struct vip *v, bool udp, uint16_t port)
 {
-	struct dip_mem *mem = dip_bpf_mem(dp->bpf);
+	struct dip_slot s = dip_slot_get(dip_bpf_mem(dp->bpf), v->slot, udp, port);
+	uint16_t lessee = dp->lessee[port / BLOCK_PORTS];
+
+	return lessee ? s.flags & DIP_SLOT_LEASED && s.owner == lessee : s.state == DIP_SLOT_FREE;
+}
+
+/* Slots of ports from `first` on that no object of `ports` stands behind. */
+static void rest_others(struct datapath *dp, const struct vip *v, uint32_t first, uint32_t n)
+{
 	struct port_key k = {.vip = v->value.index};
 
-	for (uint32_t i = 0; i < 2 << 16; i++) {
-		bool udp = i >> 16;
+	for (uint32_t i = 0; i < 2 * n; i++) {
+		bool udp = i >= n;
 
-		if (dip_slot_get(mem, v->slot, udp, i & 0xffff).state == DIP_SLOT_FREE)
-			continue;
 		k.proto = udp ? IPPROTO_UDP : IPPROTO_TCP;
-		k.port = i & 0xffff;
+		k.port = (uint16_t)(first + i % n);
+		if (at_rest(dp, v, udp, k.port))
+			continue;
 		if (!kddm_find(dp->netd->sets.ports, &k, sizeof(k)) && !opening_find(dp, &k))
-			dip_slot_free(mem, v->slot, udp, k.port);
+			slot_rest(dp, v, udp, k.port);
 	}
 }
 
@@ -300,7 +321,7 @@ void datapath_ports_apply(struct datapath *dp, const struct vip *only)
 	}
 	for (int i = 0; i < DATAPATH_VIPS; i++)
 		if (dp->vips[i].exposed && (!only || only == &dp->vips[i]))
-			free_others(dp, &dp->vips[i]);
+			rest_others(dp, &dp->vips[i], 0, 65536);
 }
 
 void datapath_ports_stop(struct datapath *dp)
@@ -324,9 +345,54 @@ static const struct kddm_linker linker = {
 	.reset = changed_reset,
 };
 
+/* ---- blocks of source ports ----------------------------------------------------- */
+static void block_is(struct datapath *dp, const struct kddm_object *obj, uint32_t node)
+{
+	const struct block_key *k = obj->key;
+
+	dp->lessee[k->number] = (uint16_t)node;
+	for (int i = 0; i < DATAPATH_VIPS; i++)
+		if (dp->vips[i].exposed && dp->bpf && dp->synced)
+			rest_others(dp, &dp->vips[i], k->number * BLOCK_PORTS, BLOCK_PORTS);
+}
+
+static void block_insert(void *arg, const struct kddm_object *obj)
+{
+	block_is(arg, obj, obj->owner);
+}
+
+static void block_update(void *arg, const struct kddm_object *old, const struct kddm_object *obj)
+{
+	block_is(arg, obj, obj->owner);
+}
+
+static void block_remove(void *arg, const struct kddm_object *old)
+{
+	block_is(arg, old, 0);
+}
+
+static void block_reset(void *arg)
+{
+	struct datapath *dp = arg;
+	const struct kddm_object *obj;
+
+	memset(dp->lessee, 0, sizeof(dp->lessee));
+	kddm_for_each(dp->netd->sets.blocks, obj)
+		dp->lessee[((const struct block_key *)obj->key)->number] = (uint16_t)obj->owner;
+	datapath_ports_apply(dp, NULL);
+}
+
+static const struct kddm_linker block_linker = {
+	.insert = block_insert,
+	.update = block_update,
+	.remove = block_remove,
+	.reset = block_reset,
+};
+
 void datapath_ports_start(struct datapath *dp)
 {
-	if (kddm_link(dp->netd->sets.ports, &linker, dp))
+	if (kddm_link(dp->netd->sets.ports, &linker, dp) ||
+	    kddm_link(dp->netd->sets.blocks, &block_linker, dp))
 		datapath_set_error(dp, "cannot follow the ports of the cluster");
 }
 

@@ -50,6 +50,7 @@ static const struct member_setting settings[] = {
 	 "how long a node that is cut off may still answer; after it its death is declared"},
 	{"voters", 1, 5, 3, true, "how many nodes vote: 1, 3 or 5"},
 	{"nodes_min", 0, NODES_MAX, 0, false, "status warns when fewer nodes are up"},
+	{"source_block", 64, 16384, 512, false, "source ports that a node leases at a time"},
 	{"tolerance_ms", 50, 30000, 500, false, "silence after which TIPC gives up a link"},
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The sets vips, ports, apps, moves: registration, and what the death of a node
+ * The sets vips, ports, apps, moves, blocks: registration, and what the death of a node
  * means for each. The rules run inside one log entry on every node, in the
  * order ports, apps, moves, so each may still read the move record as it was.
  */
@@ -59,6 +59,14 @@ static bool move_valid(const void *key, size_t key_len, const void *value, size_
 
 	return name_valid(key, key_len) && value_len >= sizeof(*v) && v->src && v->dst && v->src != v->dst &&
 	       v->step >= MOVE_PREPARED && v->step <= MOVE_ABORTED && memchr(v->reason, 0, sizeof(v->reason));
+}
+
+static bool block_valid(const void *key, size_t key_len, const void *value, size_t value_len)
+{
+	const struct block_key *k = key;
+	const struct block_value *v = value;
+
+	return key_len == sizeof(*k) && value_len >= sizeof(*v) && k->number < BLOCKS && v->node;
 }
 
 /* The move of an application, as it stands; false when there is none. */
@@ -186,6 +194,13 @@ static const struct kddm_type moves_type = {
 	.valid = move_valid,
 };
 
+static const struct kddm_type blocks_type = {
+	.id = OBJECT_BLOCKS,
+	.name = "blocks",
+	.key_len = sizeof(struct block_key),
+	.valid = block_valid,
+};
+
 int objects_register(struct kddm *k, struct objects *out)
 {
 	int err;
@@ -197,5 +212,7 @@ int objects_register(struct kddm *k, struct objects *out)
 		err = kddm_set_register(k, &apps_type, &out->apps);
 	if (!err)
 		err = kddm_set_register(k, &moves_type, &out->moves);
+	if (!err)
+		err = kddm_set_register(k, &blocks_type, &out->blocks);
 	return err;
 }

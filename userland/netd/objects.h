@@ -24,6 +24,7 @@ enum object_type {
 	OBJECT_PORTS = 17,
 	OBJECT_APPS = 18,
 	OBJECT_MOVES = 19,
+	OBJECT_BLOCKS = 20,
 };
 
 #define APP_NAME_MAX  64 /* NUL included */
@@ -112,13 +113,31 @@ struct move_value {
 	char reason[160]; /* why aborted */
 };
 
+/*
+ * blocks: source ports. Key: which BLOCK_PORTS of them (number * BLOCK_PORTS and on), of TCP and UDP and on
+ * all cluster addresses; owner = the node that has leased them. Ports that somebody has a claim for
+ * (set `ports`) are left out, whoever has the block.
+ */
+#define BLOCK_PORTS 64
+#define BLOCKS	    (65536 / BLOCK_PORTS)
+
+struct block_key {
+	uint32_t number; /* below BLOCKS */
+};
+
+struct block_value {
+	uint16_t node; /* equals the object's owner */
+	uint8_t pad[6];
+	uint64_t since_ms; /* Unix time */
+};
+
 /* Copy a value of any version into *dst, zero-filled. */
 void object_read(const struct kddm_object *obj, void *dst, size_t size);
 
 struct objects {
-	struct kddm_set *vips, *ports, *apps, *moves;
+	struct kddm_set *vips, *ports, *apps, *moves, *blocks;
 };
-/* Register the four sets with their rules on death. Before kddm_start(). */
+/* Register these sets with their rules on death. Before kddm_start(). */
 int objects_register(struct kddm *k, struct objects *out);
 
 #endif

@@ -487,7 +487,8 @@ static int purge_route_cb(const struct nlmsghdr *nlh, void *arg)
 		else if (mnl_attr_get_type(a) == RTA_TABLE)
 			table = mnl_attr_get_u32(a);
 	}
-	purge_note(arg, dst, table, 0);
+	if (table == RTNL_TABLE || table == RT_TABLE_LOCAL) /* others are not of one address */
+		purge_note(arg, dst, table, 0);
 	return MNL_CB_OK;
 }
 
@@ -551,6 +552,13 @@ int rtnl_purge(struct rtnl *r, bool (*keep)(void *arg, __be32 addr), void *arg)
 	return err ? err : (int)p.n;
 }
 
+int rtnl_talk(struct rtnl *r, struct nlmsghdr *nlh, mnl_cb_t cb, void *arg)
+{
+	nlh->nlmsg_flags |= NLM_F_REQUEST;
+	nlh->nlmsg_seq = ++r->seq;
+	return talk(r, nlh, cb, arg);
+}
+
 /* ---- watching ------------------------------------------------------------ */
 int rtnl_watch_open(struct rtnl **out)
 {
@@ -585,8 +593,10 @@ static bool interesting(const struct nlmsghdr *nlh)
 	case RTM_DELADDR:
 	case RTM_DELRULE:
 		return true;
+	case RTM_NEWROUTE:
+		return rtm->rtm_table == RT_TABLE_MAIN;
 	case RTM_DELROUTE:
-		return rtm->rtm_protocol == RTNL_PROTO;
+		return rtm->rtm_protocol == RTNL_PROTO || rtm->rtm_table == RT_TABLE_MAIN;
 	case RTM_DELNEIGH:
 		return (ndm->ndm_family == PF_BRIDGE && ndm->ndm_flags & NTF_SELF) || neigh_is_ours(nlh);
 	}

@@ -74,9 +74,14 @@ int rtnl_route_get(struct rtnl *r, __be32 addr, int *index);
  * refuses, or all (NULL). How many, or -errno. */
 int rtnl_purge(struct rtnl *r, bool (*keep)(void *arg, __be32 addr), void *arg);
 
+struct nlmsghdr;
+/* Any request: NLM_F_REQUEST and the number are put in. `cb` is libmnl's, or NULL. 0 or -errno. */
+int rtnl_talk(struct rtnl *r, struct nlmsghdr *nlh, int (*cb)(const struct nlmsghdr *nlh, void *arg),
+	      void *arg);
+
 /* Tells when the kernel's network configuration changes: a readable fd, and
- * what it said. rtnl_watch_read: 1 something of interest (a link, an address,
- * or one of our own routes and rules gone), 0 nothing more, -errno. */
+ * what it said. rtnl_watch_read: 1 something of interest (a link, an address, a
+ * route of `main`, or one of our own routes and rules gone), 0 nothing more, -errno. */
 int rtnl_watch_open(struct rtnl **out);
 int rtnl_watch_fd(const struct rtnl *r);
 int rtnl_watch_read(struct rtnl *r);

@@ -17,6 +17,8 @@
 
 #define BACKLOG		4096 /* strangers that come in a flood keep no member from the queue */
 #define USER_TIMEOUT_MS 3000
+#define BIND_LOW	10000
+#define BIND_TRIES	64
 
 static const struct transport_ops *const transports[] = {&transport_tipc, &transport_tcp};
 
@@ -186,6 +188,21 @@ static int tcp_listen(const char *address)
 	return take_fd(fd);
 }
 
+/* The ports that programs may use are all in use, or reserved (source_ports.h): netd must get through. */
+static int bind_any_port(int fd, int family)
+{
+	union inet_address a = {.sa.sa_family = (sa_family_t)family};
+	socklen_t len = family == AF_INET ? sizeof(a.in) : sizeof(a.in6);
+
+	for (int i = 0; i < BIND_TRIES; i++) {
+		a.in.sin_port = htons(
+			(uint16_t)(BIND_LOW + arc4random_uniform(65536 - BIND_LOW))); /* IPv6: same place */
+		if (!bind(fd, &a.sa, len))
+			return 0;
+	}
+	return -EADDRNOTAVAIL;
+}
+
 static int tcp_connect(const char *address)
 {
 	_close_ int fd = -1;
@@ -198,7 +215,10 @@ static int tcp_connect(const char *address)
 	if (fd < 0)
 		return -errno;
 	tcp_tune(fd);
-	if (connect(fd, &a.sa, len) < 0 && errno != EINPROGRESS)
+	if (!connect(fd, &a.sa, len) || errno == EINPROGRESS)
+		return take_fd(fd);
+	if (errno != EADDRNOTAVAIL || bind_any_port(fd, a.sa.sa_family) ||
+	    (connect(fd, &a.sa, len) < 0 && errno != EINPROGRESS))
 		return -errno;
 	return take_fd(fd);
 }

@@ -20,6 +20,7 @@
 
 #include "claims.h"
 #include "member.h"
+#include "source_ports.h"
 #include "undo.h"
 #include "vips_arp.h"
 #include "userland/lib/cleanup.h"
@@ -460,6 +461,7 @@ void vips_apply(struct datapath *dp)
 	}
 	tell_serving(dp);
 	rtnl_purge(dp->rtnl, stands, dp);
+	sources_apply(dp);
 	datapath_keep_hold(dp);
 	if (any) {
 		purge_tables(dp);

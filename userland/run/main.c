@@ -85,6 +85,8 @@ static json_t *flags_json(void)
 		json_array_append_new(flags, json_string("standby"));
 	if (run.opts.ipc_host)
 		json_array_append_new(flags, json_string("ipc-host"));
+	if (run.opts.source_node)
+		json_array_append_new(flags, json_string("source-node"));
 	return flags;
 }
 

@@ -24,6 +24,8 @@ static const char usage[] =
 	"  --user USER     run CMD as this user\n"
 	"  --standby       wait until no application of this name runs, then start\n"
 	"  --data DIR      a directory that moves with it; may be given again\n"
+	"  --source vip|node  where its connections come from: the cluster's address (default) or the "
+	"node's\n"
 	"  --ipc own|host  System V IPC and message queues: its own (default) or the node's\n"
 	"  --detach        print name and log file, go on in the background\n"
 	"  --help, --version\n"
@@ -32,11 +34,17 @@ static const char usage[] =
 	"126: CMD cannot be run, 127: there is no CMD. `netctl migrate NAME NODE` moves it.\n";
 
 static const struct option options[] = {
-	{"name", required_argument, NULL, 'n'}, {"user", required_argument, NULL, 'u'},
-	{"standby", no_argument, NULL, 's'},	{"data", required_argument, NULL, 'd'},
-	{"ipc", required_argument, NULL, 'i'},	{"detach", no_argument, NULL, 'D'},
-	{"keeper", no_argument, NULL, 'k'},	{"help", no_argument, NULL, 'h'},
-	{"version", no_argument, NULL, 'v'},	{0},
+	{"name", required_argument, NULL, 'n'},
+	{"user", required_argument, NULL, 'u'},
+	{"standby", no_argument, NULL, 's'},
+	{"data", required_argument, NULL, 'd'},
+	{"ipc", required_argument, NULL, 'i'},
+	{"detach", no_argument, NULL, 'D'},
+	{"source", required_argument, NULL, 'S'},
+	{"keeper", no_argument, NULL, 'k'},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'v'},
+	{0},
 };
 
 bool opts_name_ok(const char *name, const char **why)
@@ -186,6 +194,11 @@ static int one_option(struct run_opts *o, int c, const char **name, char *arg)
 			return bad_option("--ipc %s: use own or host", optarg);
 		o->ipc_host = strcmp(optarg, "host") == 0;
 		return 1;
+	case 'S':
+		if (strcmp(optarg, "vip") && strcmp(optarg, "node"))
+			return bad_option("--source %s: use vip or node", optarg);
+		o->source_node = strcmp(optarg, "node") == 0;
+		return 1;
 	case 'D':
 		o->detach = true;
 		return 1;
@@ -278,6 +291,7 @@ int opts_from_json(struct run_opts *o, json_t *desc)
 	o->detach = has_flag(flags, "detached");
 	o->standby = has_flag(flags, "standby");
 	o->ipc_host = has_flag(flags, "ipc-host");
+	o->source_node = has_flag(flags, "source-node");
 	o->cmd = strings(cmd, NULL);
 	o->data = strings(data, &o->n_data);
 	return o->cmd && o->data ? 0 : -ENOMEM;

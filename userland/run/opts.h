@@ -17,7 +17,7 @@ struct run_opts {
 	gid_t gid;
 	char *groups; /* "4,24" */
 	char *home, *shell;
-	bool standby, detach, ipc_host, keeper;
+	bool standby, detach, ipc_host, source_node, keeper;
 	char **data; /* absolute, ends with NULL */
 	int n_data;
 	char **cmd; /* ends with NULL */

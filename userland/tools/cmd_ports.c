@@ -30,6 +30,25 @@ static char *process(json_t *o)
 		       : text;
 }
 
+/* Source ports are many ranges a node: for people lines of their own below the table, taken out of `result`. */
+static json_t *take_leased(json_t *result)
+{
+	json_t *leased = json_array();
+	size_t i = 0;
+
+	while (i < json_array_size(result)) {
+		json_t *o = json_array_get(result, i);
+
+		if (json_object_get(o, "ranges")) {
+			json_array_append(leased, o);
+			json_array_remove(result, i);
+		} else {
+			i++;
+		}
+	}
+	return leased;
+}
+
 /* The address and protocol that were asked for; netd looks at the number only. */
 static void keep_wanted(json_t *result, const char *vip, const char *proto)
 {
@@ -50,6 +69,19 @@ static const struct table_column columns[] = {
 	{"PROCESS", NULL, 0, process},	     {"STATE", "state", TABLE_STATE, NULL},
 	{"SINCE", "since", TABLE_AGE, NULL}, {"EPOCH", "epoch", TABLE_RIGHT, NULL},
 };
+
+static void show(struct netctl *c, json_t *result, const char *none)
+{
+	json_t *leased = c->json ? NULL : take_leased(result), *o;
+	size_t i;
+
+	if (json_array_size(result) || !json_array_size(leased))
+		netctl_show(c, result, columns, N_COLUMNS(columns), none);
+	json_array_foreach(leased, i, o)
+		printf("source ports of %s: %s\n", json_string_value(json_object_get(o, "node")),
+		       json_string_value(json_object_get(o, "ranges")));
+	json_decref(leased);
+}
 
 static int run_ports(struct netctl *c)
 {
@@ -75,8 +107,7 @@ static int run_ports(struct netctl *c)
 	if (r != EXIT_OK)
 		return r;
 	keep_wanted(result, *vip ? vip : NULL, *proto ? proto : NULL);
-	netctl_show(c, result, columns, N_COLUMNS(columns),
-		    c->arg[0] || node || app ? "no such port" : "no ports");
+	show(c, result, c->arg[0] || node || app ? "no such port" : "no ports");
 	json_decref(result);
 	return EXIT_OK;
 }

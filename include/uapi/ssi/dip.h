@@ -56,6 +56,9 @@
  * EXCEPTIONS says that exact flows of this port may stand in dip_flows; without
  * it that table is never looked at.  epoch counts changes of owner.
  *
+ * LEASED: the port is in a block of source ports that `owner` has leased, and
+ * nobody has claimed it.  A claim takes its place and gives it back.
+ *
  * Flow exceptions.  A bucket is one cache line with four ways of 16 bytes.
  * Both families use the same way: IPv4 puts the remote address into `addr`
  * (zero extended), IPv6 a 64-bit digest of it, keyed with flow_key.  A stranger
@@ -81,7 +84,7 @@
  * rendezvous hashing over the live nodes, so that all nodes compute the same.
  */
 
-#define DIP_ABI 2
+#define DIP_ABI 3
 
 #define DIP_NODES_MAX  1024
 #define DIP_NOBODY     0
@@ -91,6 +94,9 @@
 #define DIP_PEER_SLOTS 4096
 #define DIP_SLOTS      (DIP_VIPS_MAX << 17)
 #define DIP_WAYS       4
+
+/* SO_MARK of sockets whose program leaves from a VIP: routes by it name the VIP as the source */
+#define DIP_SOURCE_MARK 0x00535349
 
 #define DIP_PIN_DIR "/sys/fs/bpf/netssi"
 
@@ -107,6 +113,7 @@ enum dip_slot_state {
 
 #define DIP_SLOT_EXCEPTIONS 0x01 /* exact flows stand in dip_flows */
 #define DIP_SLOT_RELEASING  0x02 /* the queue is being written back */
+#define DIP_SLOT_LEASED	    0x04 /* a source port: for what a program called from there, not for listeners */
 
 /* One port.  Changed only as a whole, by one store of `word`. */
 struct dip_slot {

@@ -6,7 +6,7 @@
  *               where the VIP is, marked so that it is not steered again
  *   dip_tc_out  interface, egress: only who may answer answers; what a program
  *               of this node sends to a VIP comes back in when it is this node's;
- *               ARP of a VIP names the VIP's MAC
+ *               ARP and neighbour discovery of a VIP name the VIP's MAC
  * What is not the cluster's is left to the next program (TC_ACT_UNSPEC).
  */
 #include "vmlinux.h"
@@ -181,6 +181,91 @@ static __always_inline void arp_in(struct __sk_buff *skb, const struct dip_table
 		take(skb);
 }
 
+/* ---- neighbour discovery ----------------------------------------------------- */
+/* As the kernel writes it: no extension headers, one target, options. */
+#define ND_AT	   (ETH_HLEN_ + 40)
+#define ND_OPTIONS (ND_AT + 24)
+#define ND_OPTS	   4 /* that are looked at */
+#define ND_ASKS	   135
+#define ND_TELLS   136
+
+/* Its type, and the address that it is about: a solicitation's source, an advertisement's target. */
+static __always_inline __u8 nd_about(struct __sk_buff *skb, union dip_addr *a)
+{
+	const __u8 *ip = (const __u8 *)(long)skb->data + ETH_HLEN_;
+	const __u8 *end = (const __u8 *)(long)skb->data_end;
+
+	if (ip + 64 > end || ip[6] != DIP_PROTO_ICMP6)
+		return 0;
+	load_addr6(a, ip[40] == ND_ASKS ? ip + 8 : ip + 48);
+	return ip[40];
+}
+
+/* Every node tells where a VIP is; the kernel would warn of a stranger that has its address. */
+static __always_inline int nd_other(struct __sk_buff *skb, const struct dip_tables *t)
+{
+	struct dip_peer told = {.word = 0};
+	const struct dip_vip *vip;
+	union dip_addr about;
+	__u8 opt[8];
+
+	if (nd_about(skb, &about) != ND_TELLS)
+		return 0;
+	vip = dip_vip_find(t, DIP_INET6, &about);
+	if (!vip || bpf_skb_load_bytes(skb, ND_OPTIONS, opt, sizeof(opt)) || opt[0] != 2)
+		return 0;
+	__builtin_memcpy(told.mac, opt + 2, 6);
+	return told.word == dip_mac(vip->word);
+}
+
+/* The MAC in the option of this type becomes the VIP's; 0 or an error. */
+static __always_inline int nd_set_mac(struct __sk_buff *skb, __u8 type, const struct dip_vip *vip)
+{
+	__u32 at = ND_OPTIONS;
+	__be32 was[2], is[2];
+	__s64 diff;
+	int i;
+
+	for (i = 0; i < ND_OPTS; i++) {
+		if (bpf_skb_load_bytes(skb, at, was, sizeof(was)))
+			return 0; /* no more options */
+		if (((__u8 *)was)[0] != type) {
+			at += ((__u8 *)was)[1] * 8;
+			continue;
+		}
+		__builtin_memcpy(is, was, 2);
+		__builtin_memcpy((__u8 *)is + 2, vip->mac, 6);
+		diff = bpf_csum_diff(was, sizeof(was), is, sizeof(is), 0);
+		return bpf_skb_store_bytes(skb, at, is, sizeof(is), 0) ||
+		       bpf_l4_csum_replace(skb, ND_AT + 2, 0, diff, 0);
+	}
+	return 0;
+}
+
+/* 1: *act says what becomes of it; 0: it is not about a VIP. */
+static __always_inline int nd_out(struct __sk_buff *skb, const struct dip_tables *t, int *act)
+{
+	const struct dip_vip *vip;
+	union dip_addr about;
+	__u8 type = nd_about(skb, &about);
+
+	if (type != ND_ASKS && type != ND_TELLS)
+		return 0;
+	vip = dip_vip_find(t, DIP_INET6, &about);
+	if (!vip)
+		return 0;
+	*act = TC_ACT_SHOT;
+	if (!dip_lease_valid(t->conf, bpf_jiffies64())) {
+		dip_count(DIP_OUT, DIP_R_ND_LEASE);
+		return 1;
+	}
+	if (nd_set_mac(skb, type == ND_ASKS ? 1 : 2, vip))
+		return 1;
+	dip_count(DIP_OUT, DIP_R_ND_VIP);
+	*act = TC_ACT_UNSPEC;
+	return 1;
+}
+
 SEC("tc")
 int dip_tc_in(struct __sk_buff *skb)
 {
@@ -193,6 +278,10 @@ int dip_tc_in(struct __sk_buff *skb)
 	if (skb->mark && skb->mark == t.conf->mark)
 		return released(skb, t.conf);
 	read_skb(skb, &f, DIP_IN);
+	if (f.flags & DIP_F_ND && nd_other(skb, &t)) {
+		dip_count(DIP_IN, DIP_R_ND_OTHER);
+		return TC_ACT_SHOT;
+	}
 	if (f.flags & DIP_F_LATER)
 		frag_recall(&f);
 	r = dip_steer(&t, &f, bpf_jiffies64());
@@ -261,10 +350,17 @@ static __always_inline int to_vip(struct __sk_buff *skb, const struct dip_tables
 	struct dip_result r;
 
 	read_skb(skb, &f, DIP_IN);
+	/* What the VIP asked of this node: whoever asked hears the answer, as all do. */
+	if (f.flags & DIP_F_ND)
+		return TC_ACT_UNSPEC;
+	if (f.flags & DIP_F_LATER)
+		frag_recall(&f);
 	r = dip_steer(t, &f, bpf_jiffies64());
+	if ((f.flags & (DIP_F_FRAG | DIP_F_LATER)) == DIP_F_FRAG)
+		frag_remember(&f, &r);
 	if (r.verdict == DIP_HOLD && tap)
 		bpf_clone_redirect(skb, tap, 0);
-	if (r.verdict != DIP_ACCEPT)
+	if (r.verdict != DIP_ACCEPT || r.reason == DIP_R_FRAG_UNKNOWN)
 		return TC_ACT_UNSPEC;
 	skb->mark = t->conf->mark;
 	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
@@ -276,10 +372,14 @@ int dip_tc_out(struct __sk_buff *skb)
 	struct dip_flow f = {0};
 	struct dip_tables t = dip_tables();
 	struct dip_result r;
+	int act;
 
 	if (skb->protocol == bpf_htons(ETHER_ARP))
 		return arp_out(skb, &t);
 	read_skb(skb, &f, DIP_OUT);
+	/* To a VIP, too: all nodes must hear it. */
+	if (f.flags & DIP_F_ND && nd_out(skb, &t, &act))
+		return act;
 	r = dip_egress(&t, &f, bpf_jiffies64());
 	if (r.verdict != DIP_PASS)
 		dip_count(DIP_OUT, r.reason);

@@ -12,12 +12,17 @@
 
 #include <ssi/dip_steer.h>
 
-#define ETH_HLEN_  14
-#define ETHER_IPV4 0x0800
-#define ETHER_IPV6 0x86dd
-#define ETHER_VLAN 0x8100
-#define ETHER_QINQ 0x88a8
-#define EXT_MAX	   4 /* IPv6 extension headers, and what ends them */
+#define ETH_HLEN_   14
+#define ETHER_IPV4  0x0800
+#define ETHER_IPV6  0x86dd
+#define ETHER_VLAN  0x8100
+#define ETHER_QINQ  0x88a8
+#define EXT_MAX	    4 /* IPv6 extension headers, and what ends them */
+#define EXT_HBH	    0
+#define EXT_ROUTING 43
+#define EXT_FRAG    44
+#define EXT_DST	    60
+#define EXT_SET	    (1ULL << EXT_HBH | 1ULL << EXT_ROUTING | 1ULL << EXT_FRAG | 1ULL << EXT_DST)
 
 #ifdef __clang__
 #define DIP_UNROLL _Pragma("unroll")
@@ -136,6 +141,33 @@ DIP_INLINE int parse_quote4(const struct dip_cursor *c, struct dip_flow *f, cons
 	return quote_l4(c, f, p + hlen, p[9], DIP_PROTO_ICMP);
 }
 
+/* One comparison: the verifier follows each way on. */
+DIP_INLINE int is_ext(__u8 proto)
+{
+	return proto < 64 && EXT_SET >> proto & 1;
+}
+
+/* Of the extension header at p, of which 8 bytes are there. */
+DIP_INLINE __u32 ext_size(__u8 proto, const __u8 *p)
+{
+	return proto == EXT_FRAG ? 8 : 8 + p[1] * 8;
+}
+
+/* The quoted packet may have an extension header, too; what was sent in fragments has. */
+DIP_INLINE int quote_ext(const struct dip_cursor *c, struct dip_flow *f, const __u8 *p, __u8 proto)
+{
+	if (is_ext(proto)) {
+		__u8 next;
+
+		if (p + 8 > c->end || (proto == EXT_FRAG && load_u16(p + 2) & 0xfff8))
+			return DIP_R_QUOTE_SHORT;
+		next = p[0];
+		p += ext_size(proto, p);
+		proto = next;
+	}
+	return is_ext(proto) ? DIP_R_EXT_DEEP : quote_l4(c, f, p, proto, DIP_PROTO_ICMP6);
+}
+
 DIP_INLINE int parse_quote6(const struct dip_cursor *c, struct dip_flow *f, const __u8 *p)
 {
 	union dip_addr src, dst;
@@ -150,7 +182,7 @@ DIP_INLINE int parse_quote6(const struct dip_cursor *c, struct dip_flow *f, cons
 	why = quote_sides(c, f, &src, &dst);
 	if (why)
 		return why;
-	return quote_l4(c, f, p + 40, p[6], DIP_PROTO_ICMP6);
+	return quote_ext(c, f, p + 40, p[6]);
 }
 
 DIP_INLINE int parse_icmp4(const struct dip_cursor *c, struct dip_flow *f)
@@ -269,25 +301,16 @@ DIP_INLINE int parse_ext(struct dip_cursor *c, struct dip_flow *f)
 	const __u8 *p = c->p;
 	__u32 size;
 
-	switch (f->proto) {
-	case 0:	 /* hop by hop */
-	case 43: /* routing */
-	case 60: /* destination options */
-	case 44: /* fragment */
-		break;
-	default:
+	if (!is_ext(f->proto))
 		return 0;
-	}
 	if (p + 8 > c->end || c->left < 8)
 		return -DIP_R_IP_TRUNCATED;
-	size = 8;
-	if (f->proto == 44) {
+	size = ext_size(f->proto, p);
+	if (f->proto == EXT_FRAG) {
 		f->flags |= DIP_F_FRAG;
 		f->frag_id = load_be32(p + 4);
 		if (load_u16(p + 2) & 0xfff8)
 			f->flags |= DIP_F_LATER;
-	} else {
-		size += p[1] * 8;
 	}
 	if (size > c->left)
 		return -DIP_R_IP_TRUNCATED;

@@ -89,15 +89,19 @@ static __always_inline __u16 taken_by(const struct dip_tables *t, __u32 vip, __u
 	return s.owner;
 }
 
-/* A wildcard address means all VIPs. */
-static __always_inline __u16 taken_any(const struct dip_tables *t, __u32 udp, __u16 port)
+/* Which families a socket's wildcard address means. */
+#define ANY_INET  0x01
+#define ANY_INET6 0x02
+
+/* All VIPs of these families. */
+static __always_inline __u16 taken_any(const struct dip_tables *t, __u32 any, __u32 udp, __u16 port)
 {
 	__u32 used = t->conf->vip_used;
 	__u16 node;
 	int i;
 
 	for (i = 0; i < DIP_VIPS_MAX; i++) {
-		if (!(used & 1U << i))
+		if (!(used & 1U << i) || !(any & (used & 1U << (DIP_VIPS_MAX + i) ? ANY_INET6 : ANY_INET)))
 			continue;
 		node = taken_by(t, i, udp, port);
 		if (node)
@@ -123,7 +127,7 @@ static __always_inline __u8 unmap(union dip_addr *a)
 }
 
 /* A global function, so that the verifier looks at it once. */
-__noinline int taken(const union dip_addr *addr, __u32 family, __u32 udp, __u32 port)
+__noinline int taken(const union dip_addr *addr, __u32 family, __u32 any, __u32 udp, __u32 port)
 {
 	struct dip_tables t = dip_tables();
 	const struct dip_vip *vip;
@@ -133,7 +137,7 @@ __noinline int taken(const union dip_addr *addr, __u32 family, __u32 udp, __u32 
 		return DIP_NOBODY;
 	a = *addr;
 	if (is_any(&a))
-		return taken_any(&t, udp, (__u16)port);
+		return taken_any(&t, any, udp, (__u16)port);
 	vip = dip_vip_find(&t, (__u8)family, &a);
 	return vip ? taken_by(&t, vip->index, udp, (__u16)port) : DIP_NOBODY;
 }
@@ -149,7 +153,19 @@ static __always_inline void refuse(struct bpf_sock_addr *ctx, struct dip_event *
 	bpf_set_retval(-EADDRINUSE_);
 }
 
-static __always_inline int bind_check(struct bpf_sock_addr *ctx, struct dip_event *ev)
+/* Is :: not IPv4's wildcard, too? */
+static __always_inline int only6(struct bpf_sock_addr *ctx)
+{
+	const struct sock_common *sk;
+
+	if (!ctx->sk)
+		return 0;
+	sk = ctx->protocol == DIP_PROTO_UDP ? (const void *)bpf_skc_to_udp6_sock(ctx->sk)
+					    : (const void *)bpf_skc_to_tcp6_sock(ctx->sk);
+	return sk ? BPF_CORE_READ_BITFIELD_PROBED(sk, skc_ipv6only) : 0;
+}
+
+static __always_inline int bind_check(struct bpf_sock_addr *ctx, struct dip_event *ev, __u32 any)
 {
 	__u16 port = bpf_ntohs(ctx->user_port);
 	__u32 udp = ctx->protocol == DIP_PROTO_UDP;
@@ -168,7 +184,7 @@ static __always_inline int bind_check(struct bpf_sock_addr *ctx, struct dip_even
 		return 1;
 	}
 	ev->port = port;
-	ev->owner = (__u16)taken(&ev->addr, ev->family, udp, port);
+	ev->owner = (__u16)taken(&ev->addr, ev->family, any, udp, port);
 	if (!ev->owner)
 		return 1;
 	refuse(ctx, ev);
@@ -181,20 +197,23 @@ int dip_bind4(struct bpf_sock_addr *ctx)
 	struct dip_event ev = {.family = DIP_INET};
 
 	ev.addr.a4 = ctx->user_ip4;
-	return bind_check(ctx, &ev);
+	return bind_check(ctx, &ev, ANY_INET);
 }
 
 SEC("cgroup/bind6")
 int dip_bind6(struct bpf_sock_addr *ctx)
 {
 	struct dip_event ev = {.family = DIP_INET6};
+	__u32 any = ANY_INET;
 
 	ev.addr.a32[0] = ctx->user_ip6[0];
 	ev.addr.a32[1] = ctx->user_ip6[1];
 	ev.addr.a32[2] = ctx->user_ip6[2];
 	ev.addr.a32[3] = ctx->user_ip6[3];
 	ev.family = unmap(&ev.addr);
-	return bind_check(ctx, &ev);
+	if (ev.family == DIP_INET6)
+		any = only6(ctx) ? ANY_INET6 : ANY_INET | ANY_INET6;
+	return bind_check(ctx, &ev, any);
 }
 
 /* ---- UDP ---- */

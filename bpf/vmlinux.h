@@ -15,6 +15,10 @@ struct task_struct {
 	char comm[16];
 };
 
+struct sock_common {
+	unsigned char skc_ipv6only : 1;
+};
+
 #pragma clang attribute pop
 
 #endif /* SSI_BPF_VMLINUX_H */

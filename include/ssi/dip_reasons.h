@@ -68,7 +68,10 @@
 	R(NO_QUEUE, DROP, "must be queued, but this node has no hold queue")                     \
 	R(RELEASED, ACCEPT, "out of the hold queue, decided before")                             \
 	R(ARP_VIP, ACCEPT, "ARP of the VIP leaves with the VIP's MAC")                           \
-	R(ARP_LEASE, DROP, "no ARP for the VIP without a lease")
+	R(ARP_LEASE, DROP, "no ARP for the VIP without a lease")                                 \
+	R(ND_VIP, ACCEPT, "neighbour discovery of the VIP leaves with the VIP's MAC")            \
+	R(ND_LEASE, DROP, "no neighbour discovery for the VIP without a lease")                  \
+	R(ND_OTHER, DROP, "another node of the cluster tells where the VIP is")
 
 enum dip_verdict {
 #define DIP_V_ENUM(name, text) DIP_##name,

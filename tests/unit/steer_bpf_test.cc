@@ -253,6 +253,37 @@ TEST(Bpf, ArpOfAVipNamesItsMacAndNothingElseChanges)
 	}
 }
 
+// The frame is as if the kernel had written the VIP's MAC, checksum included.
+TEST(Bpf, NeighbourDiscoveryOfAVipNamesItsMacAndNothingElseChanges)
+{
+	const std::string own = "02:00:00:00:00:02", vip = "03:53:53:49:00:64";
+	Loaded l;
+
+	for (auto &v : load_all())
+		if (v.file.find("/nd.txt") != std::string::npos) {
+			setup(l.mem(), v);
+			break;
+		}
+	dip_lease_set(l.mem(), FOREVER);
+	for (std::string text : {"nd [fd77::100] > [fd77::250] target=fd77::100 tells ll=",
+				 "nd [fe80::2] > [ff02::1] target=fd77::100 tells ll=",
+				 "nd [fd77::100] > [ff02::1:ff00:250] target=fd77::250 ll=",
+				 "nd [fd77::100] > [ff02::1:ff00:250] target=fd77::250 nonce ll="}) {
+		Ran r = run_skb(l, DIP_PROG_TC_OUT, build_frame(text + own));
+
+		EXPECT_EQ(r.retval, (uint32_t)TC_ACT_UNSPEC) << text;
+		EXPECT_EQ(r.frame, build_frame(text + vip)) << text;
+	}
+	for (std::string text : {"nd [fd77::100] > [fd77::250] target=fd77::2 tells ll=",
+				 "nd [fd77::2] > [ff02::1:ff00:250] target=fd77::250 ll=",
+				 "nd [fd77::2] > [fd77::100] target=fd77::2 tells ll="}) {
+		Ran r = run_skb(l, DIP_PROG_TC_OUT, build_frame(text + own));
+
+		EXPECT_EQ(r.retval, (uint32_t)TC_ACT_UNSPEC) << text << ": and out, for all to hear";
+		EXPECT_EQ(r.frame, build_frame(text + own)) << text;
+	}
+}
+
 TEST(Bpf, AForeignMarkIsNoKey)
 {
 	Loaded l;

@@ -364,6 +364,34 @@ TEST_F(Hooks, APortOfAnotherNodeIsInUse)
 	EXPECT_EQ(bind_to(SOCK_DGRAM, in4(VIP, 53)), 0);
 }
 
+// 0 or errno of binding to [::]:port with IPV6_V6ONLY.
+static int bind_only6(int type, uint16_t port)
+{
+	Fd s(socket(AF_INET6, type, 0));
+	sockaddr_in6 a = in6("::", port);
+	int on = 1;
+
+	EXPECT_EQ(setsockopt(s.fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)), 0);
+	return bind(s.fd, (const sockaddr *)&a, sizeof(a)) ? errno : 0;
+}
+
+TEST_F(Hooks, AWildcardMeansTheFamiliesOfItsSocket)
+{
+	for (int type : {SOCK_STREAM, SOCK_DGRAM}) {
+		bool udp = type == SOCK_DGRAM;
+
+		dip_slot_own(mem(), 0, udp, 90, 3, 1, false); // on the IPv4 VIP
+		EXPECT_EQ(bind_only6(type, 90), 0);
+		EXPECT_EQ(bind_to(type, in6("::", 90)), EADDRINUSE);
+		EXPECT_EQ(bind_to(type, in6("::ffff:0.0.0.0", 90)), EADDRINUSE);
+		dip_slot_own(mem(), 1, udp, 91, 3, 1, false); // on the IPv6 VIP
+		EXPECT_EQ(bind_only6(type, 91), EADDRINUSE);
+		EXPECT_EQ(bind_to(type, in6("::", 91)), EADDRINUSE);
+		EXPECT_EQ(bind_to(type, in4(0, 91)), 0);
+		EXPECT_EQ(bind_to(type, in6("::ffff:0.0.0.0", 91)), 0);
+	}
+}
+
 TEST_F(Hooks, MovingPorts)
 {
 	dip_slot_own(mem(), 0, false, 80, 2, 1, false);
@@ -431,6 +459,23 @@ TEST_F(Hooks, OnlyOwnedPortsAreReachedThroughTheVip)
 	EXPECT_EQ(connect_to(VIP, 22), 0);
 	dip_slot_own(mem(), 0, false, 22, 3, 1, false);
 	EXPECT_EQ(connect_to(VIP, 22), ECONNREFUSED);
+}
+
+TEST_F(Hooks, OnlyOwnedPortsAreReachedThroughAnIpv6Vip)
+{
+	Fd s = listening(in6("::", 22));
+	sockaddr_in6 a = in6("fd77::100", 22);
+	auto result = [&] {
+		Fd c(socket(AF_INET6, SOCK_STREAM, 0));
+
+		return connect(c.fd, (sockaddr *)&a, sizeof(a)) ? errno : 0;
+	};
+
+	EXPECT_EQ(result(), ECONNREFUSED);
+	dip_slot_own(mem(), 0, false, 22, 2, 1, false);
+	EXPECT_EQ(result(), ECONNREFUSED) << "only on the IPv4 VIP";
+	dip_slot_own(mem(), 1, false, 22, 2, 1, false);
+	EXPECT_EQ(result(), 0);
 }
 
 TEST_F(Hooks, UdpToAnUnownedPortIsRefused)

@@ -81,7 +81,7 @@ int reason_by_name(const std::string &s)
 
 bool adapter_reason(int r)
 {
-	return r == DIP_R_NO_QUEUE || r == DIP_R_RELEASED || r == DIP_R_ARP_VIP || r == DIP_R_ARP_LEASE;
+	return r >= DIP_R_NO_QUEUE;
 }
 
 // ---- addresses ----
@@ -193,6 +193,49 @@ static Spec parse_spec(const std::string &text)
 
 static Bytes build_ip(const Spec &s);
 
+static uint16_t icmp6_checksum(const Spec &s, const Bytes &b)
+{
+	uint32_t sum = b.size() + 58;
+	Bytes all;
+
+	put_addr(all, s.src);
+	put_addr(all, s.dst);
+	put(all, b);
+	for (size_t i = 0; i + 1 < all.size(); i += 2)
+		sum += all[i] << 8 | all[i + 1];
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
+static std::string option(const Spec &s, const std::string &k, const std::string &dflt);
+
+// Neighbour discovery: asks for, or (tells) says where, `target` is.  Options: a nonce, then the MAC.
+static Bytes build_nd(const Spec &s)
+{
+	bool tells = s.has("tells");
+	Bytes b;
+
+	b.push_back(tells ? 136 : 135);
+	b.push_back(0);
+	put16(b, 0);
+	put32(b, tells ? 0x60000000 : 0);
+	put_addr(b, address(option(s, "target", "::")));
+	if (s.has("nonce"))
+		put(b, {14, 1, 1, 2, 3, 4, 5, 6});
+	if (s.has("ll")) {
+		auto m = mac(option(s, "ll", ""));
+
+		b.push_back(tells ? 2 : 1);
+		b.push_back(1);
+		b.insert(b.end(), m.begin(), m.end());
+	}
+	uint16_t sum = icmp6_checksum(s, b);
+	b[2] = sum >> 8;
+	b[3] = sum;
+	return b;
+}
+
 static Bytes build_l4(const Spec &s, unsigned *proto)
 {
 	bool v6 = s.src.family == DIP_INET6;
@@ -219,6 +262,9 @@ static Bytes build_l4(const Spec &s, unsigned *proto)
 		b.push_back(s.get("code", 0));
 		put16(b, 0);
 		put32(b, 0x12340001);
+	} else if (s.kind == "nd") {
+		*proto = 58;
+		return build_nd(s);
 	} else if (s.kind == "icmp-error") {
 		*proto = v6 ? 58 : 1;
 		b.push_back(s.get("type", v6 ? 1 : 3));
@@ -549,7 +595,7 @@ std::vector<Vector> load_all()
 	const char *top = getenv("TEST_TOP");
 	Reader r;
 
-	for (const char *name : {"ipv4", "ipv6", "malformed", "arp"}) {
+	for (const char *name : {"ipv4", "ipv6", "malformed", "arp", "nd"}) {
 		std::string file = std::string(top ? top : ".") + "/tests/unit/vectors/" + name + ".txt";
 		std::ifstream in(file);
 		std::string text;

@@ -196,6 +196,12 @@ static void vip_fill(struct dip_vip *v, const struct dip_vip_spec *s, unsigned i
 	v->ifindex = s->ifindex;
 }
 
+/* Of dip_conf.vip_used. */
+static __u32 vip_bits(uint8_t family, unsigned int index)
+{
+	return 1U << index | (family == DIP_INET6 ? 1U << (DIP_VIPS_MAX + index) : 0);
+}
+
 int dip_vip_add(struct dip_mem *m, const struct dip_vip_spec *spec)
 {
 	struct dip_vip list[DIP_VIPS_MAX], *v, was;
@@ -221,7 +227,7 @@ int dip_vip_add(struct dip_mem *m, const struct dip_vip_spec *spec)
 	err = vips_publish(m, list, n + 1);
 	if (err)
 		return err;
-	__atomic_fetch_or(&m->conf->vip_used, 1U << index, __ATOMIC_RELEASE);
+	__atomic_fetch_or(&m->conf->vip_used, vip_bits(spec->family, index), __ATOMIC_RELEASE);
 	return index;
 }
 
@@ -240,7 +246,7 @@ int dip_vip_del(struct dip_mem *m, uint8_t family, const union dip_addr *addr)
 	err = vips_publish(m, list, n - 1);
 	if (err)
 		return err;
-	__atomic_fetch_and(&m->conf->vip_used, ~(1U << index), __ATOMIC_RELEASE);
+	__atomic_fetch_and(&m->conf->vip_used, ~vip_bits(DIP_INET6, index), __ATOMIC_RELEASE);
 	return 0;
 }
 

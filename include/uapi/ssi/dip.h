@@ -215,7 +215,7 @@ struct dip_conf {
 	__u32 hold_ifindex; /* device of the hold queue, 0: none */
 	__u32 mark;	    /* of released packets, random, not 0 */
 	__u64 netns_cookie; /* only sockets of this namespace count */
-	__u32 vip_used;	    /* bit i: index i is a VIP */
+	__u32 vip_used;	    /* bit i: index i is a VIP; bit 16 + i: of IPv6 */
 	__u32 peer_seed;
 
 	struct dip_vip vips[2][DIP_VIP_SLOTS];

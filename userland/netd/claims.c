@@ -8,7 +8,7 @@
  */
 #include "claims_int.h"
 
-#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,15 +53,19 @@ bool claims_sock_covers(const struct claims *c, const struct claims_sock *s, con
 {
 	const struct datapath *dp = c->netd->datapath;
 	const struct vip *v;
+	struct ipaddr addr;
 
 	if (s->proto != k->proto || s->port != k->port)
 		return false;
 	if (k->vip == PORT_VIP_LOCAL)
 		return s->loopback && k->node == self_of(c);
 	v = k->vip < DATAPATH_VIPS && dp->vips[k->vip].used ? &dp->vips[k->vip] : NULL;
-	if (!v || s->ipv6 || s->only6)
+	if (!v)
 		return false;
-	return !s->addr || !memcmp(&s->addr, v->key.addr, sizeof(s->addr));
+	addr = vips_addr(v);
+	if (!ipaddr_any(&s->addr))
+		return ipaddr_equal(&s->addr, &addr);
+	return s->addr.family == addr.family || (s->addr.family == DIP_INET6 && !s->only6);
 }
 
 void claims_sock_changed(struct claims *c, const struct claims_sock *s)
@@ -101,7 +105,7 @@ static struct claims_sock *sock_for(struct claims *c, const struct port_key *k, 
 		if (s->pid == pid)
 			return s;
 		/* one that is bound to the address says more than a wildcard */
-		if (!found || (s->addr && !found->addr))
+		if (!found || (!ipaddr_any(&s->addr) && ipaddr_any(&found->addr)))
 			found = s;
 	}
 	return found;
@@ -160,7 +164,9 @@ static void fill(struct claims *c, struct port_value *v, struct claims_sock *s)
 	v->node = self_of(c);
 	v->state = PORT_OWNED;
 	v->pid = s->pid;
-	memcpy(v->addr, &s->addr, sizeof(v->addr));
+	memset(v->addr, 0, sizeof(v->addr));
+	memset(v->addr6, 0, sizeof(v->addr6));
+	memcpy(s->addr.family == DIP_INET6 ? v->addr6 : v->addr, s->addr.addr, ipaddr_len(&s->addr));
 	memcpy(v->comm, s->comm, sizeof(v->comm));
 	memcpy(v->app, s->app, sizeof(v->app));
 }

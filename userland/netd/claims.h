@@ -9,6 +9,9 @@
 
 #include <stdint.h>
 
+#include "objects.h"
+#include "userland/lib/ipaddr.h"
+
 struct netd;
 struct claims;
 
@@ -19,6 +22,9 @@ void claims_stop(struct netd *n);
  * addresses. Once for each socket. */
 typedef void claims_local_fn(void *arg, const char *app, uint8_t proto, uint16_t port);
 void claims_on_local(struct claims *c, claims_local_fn *fn, void *arg);
+
+/* What the listener of a claim is bound to, seen from an address of this family (DIP_INET, DIP_INET6). */
+struct ipaddr claims_addr(uint8_t family, const struct port_value *v);
 
 /* Called by the data path: (re)read the kernel's sockets and set claims right. */
 void claims_resync(struct claims *c);

@@ -2,7 +2,7 @@
 /* The commands ports, port-add and port-del. */
 #include "claims_int.h"
 
-#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,35 +26,55 @@ static const char *state_name(const struct port_key *k, const struct port_value 
 	return v->flags & PORT_PINNED ? "pinned" : "owned";
 }
 
-static json_t *vip_text(struct netd *n, uint8_t index)
+static const struct vip_key *vip_of(struct netd *n, uint8_t index)
 {
 	const struct kddm_object *obj;
-	char text[INET_ADDRSTRLEN];
 	struct vip_value v;
 
 	kddm_for_each(n->sets.vips, obj)
 	{
 		object_read(obj, &v, sizeof(v));
 		if (v.index == index && index != PORT_VIP_LOCAL)
-			return json_string(inet_ntop(AF_INET, ((const struct vip_key *)obj->key)->addr, text,
-						     sizeof(text)));
+			return obj->key;
 	}
-	return json_null();
+	return NULL;
+}
+
+static json_t *vip_text(struct netd *n, uint8_t index)
+{
+	const struct vip_key *k = vip_of(n, index);
+	struct ipaddr addr;
+
+	if (!k)
+		return json_null();
+	addr = ipaddr_of(k->family, k->addr);
+	return json_string(ipaddr_text(&addr));
+}
+
+struct ipaddr claims_addr(uint8_t family, const struct port_value *v)
+{
+	return ipaddr_of(family, family == DIP_INET6 ? v->addr6 : v->addr);
+}
+
+/* On a loopback: of the family that it has an address of. */
+static struct ipaddr bound_addr(struct netd *n, const struct port_key *k, const struct port_value *v)
+{
+	const struct vip_key *vip = vip_of(n, k->vip);
+
+	return claims_addr(vip ? vip->family : v->addr[0] ? DIP_INET : DIP_INET6, v);
 }
 
 json_t *claims_port_json(struct netd *n, const struct kddm_object *obj)
 {
 	const struct port_key *k = obj->key;
-	char addr[INET_ADDRSTRLEN];
+	struct ipaddr addr;
 	struct port_value v;
 	json_t *o;
 
 	object_read(obj, &v, sizeof(v));
-	inet_ntop(AF_INET, v.addr, addr, sizeof(addr));
-	if (k->vip == PORT_VIP_LOCAL && !v.addr[0])
-		strcpy(addr, "::1");
+	addr = bound_addr(n, k, &v);
 	o = json_pack("{ss,so,ss,si,ss,ss,si,ss,ss,si,sI}", "proto", k->proto == IPPROTO_UDP ? "udp" : "tcp",
-		      "vip", vip_text(n, k->vip), "addr", addr, "port", k->port, "node",
+		      "vip", vip_text(n, k->vip), "addr", ipaddr_text(&addr), "port", k->port, "node",
 		      member_name(n->member, v.node), "app", v.app, "pid", (int)v.pid, "comm", v.comm,
 		      "state", state_name(k, &v), "share", v.share, "epoch", (json_int_t)obj->epoch);
 	ctl_time_set(o, "since", v.since_ms);
@@ -213,16 +233,18 @@ static bool pin_keys(struct pin *p, const char *vip, uint8_t proto, uint16_t por
 {
 	struct netd *n = p->c->netd;
 	const struct kddm_object *obj;
-	__be32 addr = 0;
+	struct ipaddr want, addr;
 	struct vip_value v;
 
-	if (vip && inet_pton(AF_INET, vip, &addr) != 1)
+	if (vip && !ipaddr_parse(vip, &want))
 		return false;
 	kddm_for_each(n->sets.vips, obj)
 	{
+		const struct vip_key *k = obj->key;
+
 		object_read(obj, &v, sizeof(v));
-		if ((vip && memcmp(((const struct vip_key *)obj->key)->addr, &addr, 4)) ||
-		    p->n == DATAPATH_VIPS)
+		addr = ipaddr_of(k->family, k->addr);
+		if ((vip && !ipaddr_equal(&addr, &want)) || p->n == DATAPATH_VIPS)
 			continue;
 		p->key[p->n++] = (struct port_key){.vip = v.index, .proto = proto, .port = port};
 	}

@@ -23,12 +23,12 @@ struct claims_sock {
 	struct claims_sock *next, *next_port; /* chains by cookie and by port */
 	uint64_t cookie, cgroup;
 	uint8_t proto;
-	bool loopback, only6, ipv6; /* ipv6: on an IPv6 address, not the wildcard */
-	bool seen;		    /* by the dump that runs */
-	bool resolve;		    /* claims_procs.c has still to fill in inode, only6, pid */
+	bool loopback, only6; /* only6: :: is not IPv4's wildcard, too */
+	bool seen;	      /* by the dump that runs */
+	bool resolve;	      /* claims_procs.c has still to fill in inode, only6, pid */
 	uint32_t inode;
 	uint16_t port;
-	__be32 addr; /* 0: wildcard */
+	struct ipaddr addr;
 	uint32_t pid;
 	char comm[16];
 	char app[APP_NAME_MAX];

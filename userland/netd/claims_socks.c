@@ -6,7 +6,7 @@
  */
 #include "claims_int.h"
 
-#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,18 +74,11 @@ static void sock_end(struct claims *c, uint64_t cookie)
 		sock_remove(c, at);
 }
 
-static void set_addr(struct claims_sock *s, bool six, const void *addr)
+static bool is_loopback(const struct ipaddr *addr)
 {
-	static const uint8_t any[16];
-	static const uint8_t loopback6[16] = {[15] = 1};
+	static const struct ipaddr six = {DIP_INET6, {[15] = 1}};
 
-	if (six && memcmp(addr, any, 16)) {
-		s->ipv6 = true;
-		s->loopback = !memcmp(addr, loopback6, 16);
-		return;
-	}
-	memcpy(&s->addr, addr, 4);
-	s->loopback = ntohl(s->addr) >> 24 == 127;
+	return addr->family == DIP_INET ? addr->addr[0] == 127 : ipaddr_equal(addr, &six);
 }
 
 static struct claims_sock *sock_insert(struct claims *c, struct claims_sock probe)
@@ -109,26 +102,27 @@ static struct claims_sock *sock_insert(struct claims *c, struct claims_sock prob
 
 static void sock_begin(struct claims *c, const struct dip_event *ev)
 {
-	bool six = ev->family == DIP_INET6, fresh = !*sock_at(c, ev->cookie);
+	bool fresh = !*sock_at(c, ev->cookie);
 	struct claims_sock s = {
 		.cookie = ev->cookie,
 		.cgroup = ev->cgroup,
 		.proto = ev->proto,
 		.port = ev->port,
 		.pid = ev->pid,
+		.addr = ipaddr_of(ev->family == DIP_INET6 ? DIP_INET6 : DIP_INET, &ev->addr),
 	};
 
 	memcpy(s.comm, ev->comm, sizeof(s.comm) - 1);
-	set_addr(&s, six, &ev->addr);
+	s.loopback = is_loopback(&s.addr);
 	/* A client's socket: nobody outside knows the port. */
-	if (ev->proto == IPPROTO_UDP && ev->flags & DIP_EV_EPHEMERAL && !s.addr)
+	if (ev->proto == IPPROTO_UDP && ev->flags & DIP_EV_EPHEMERAL && ipaddr_any(&s.addr))
 		return;
 	if (!claims_procs_app(ev->cgroup, s.app))
 		return;
 	if (claims_procs_foreign())
 		s.pid = 0;
-	/* An event does not tell of IPV6_V6ONLY: nothing is claimed before that is known. */
-	s.only6 = six && !s.ipv6;
+	/* An event does not tell of IPV6_V6ONLY: nothing of IPv4 is claimed before that is known. */
+	s.only6 = s.addr.family == DIP_INET6 && ipaddr_any(&s.addr);
 	s.resolve = !s.pid || s.only6;
 	/* CRIU tries what the kernel can with sockets of its own. */
 	if (sock_insert(c, s) && fresh && s.loopback && ev->proto == IPPROTO_TCP && c->local_fn &&
@@ -205,6 +199,8 @@ static void scan_fn(void *arg, const struct sockdiag_sock *d)
 		.proto = d->proto,
 		.port = d->port,
 		.inode = d->inode,
+		.addr = d->addr,
+		.loopback = is_loopback(&d->addr),
 		.only6 = d->only6,
 		.seen = true,
 		.resolve = true,
@@ -216,8 +212,7 @@ static void scan_fn(void *arg, const struct sockdiag_sock *d)
 	}
 	if (!d->port || ended_lately(c, d->cookie) || !claims_procs_app(d->cgroup, s.app))
 		return;
-	set_addr(&s, d->family == AF_INET6 && !d->mapped, d->addr);
-	if (d->proto == IPPROTO_UDP && !s.addr && is_ephemeral(d->port) && !has_claim(c, &s))
+	if (d->proto == IPPROTO_UDP && ipaddr_any(&s.addr) && is_ephemeral(d->port) && !has_claim(c, &s))
 		return;
 	sock_insert(c, s);
 }

@@ -7,7 +7,6 @@
  */
 #include "cleanup.h"
 
-#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -66,12 +65,13 @@ static void remove_filters(struct rtnl *r)
 	if (dip_bpf_open(&bpf, NULL))
 		return;
 	for (unsigned int i = 0; i < DIP_VIPS_MAX; i++) {
-		char addr[INET6_ADDRSTRLEN] = "?";
+		struct ipaddr addr;
 
 		if (dip_vip_at(dip_bpf_mem(bpf), i, &v))
 			continue;
-		inet_ntop(v.family == DIP_INET ? AF_INET : AF_INET6, &v.addr, addr, sizeof(addr));
-		report(rtnl_filter(r, false, (int)v.ifindex, v.mac), "cluster address %s", addr);
+		addr = ipaddr_of(v.family, &v.addr);
+		report(rtnl_filter(r, false, (int)v.ifindex, v.mac), "cluster address %s",
+		       ipaddr_text(&addr));
 	}
 	dip_bpf_close(bpf);
 }
@@ -95,8 +95,10 @@ static void remove_network(void)
 		report(n, "source ports of other nodes in net.ipv4.ip_local_reserved_ports");
 	n = rtnl_purge(r, NULL, NULL);
 	if (n)
-		report(n, "%d routes, rules and neighbours", n);
-	n = rtnl_rule_local(r, false);
+		report(n, "%d addresses, routes, rules and neighbours", n);
+	n = rtnl_rule_local(r, DIP_INET, false);
+	if (!n)
+		n = rtnl_rule_local(r, DIP_INET6, false);
 	if (n < 0)
 		report(n, "the rule for table local at preference %d", RTNL_PREF_LOCAL);
 	rtnl_close(r);

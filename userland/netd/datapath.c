@@ -528,21 +528,19 @@ void datapath_lease(struct datapath *dp, uint64_t expiry_monotonic_ns)
 	write_lease(dp);
 	for (int i = 0; i < DATAPATH_VIPS && regained; i++)
 		if (dp->vips[i].exposed)
-			vips_announce(dp, &dp->vips[i]);
+			vips_announce(&dp->vips[i]);
 }
 
 void datapath_fence(struct datapath *dp)
 {
 	datapath_lease(dp, 0);
 	for (int i = 0; i < DATAPATH_VIPS; i++) {
-		struct vip *v = &dp->vips[i];
-		__be32 addr;
+		struct ipaddr addr = vips_addr(&dp->vips[i]);
 		int n;
 
-		if (!v->used)
+		if (!dp->vips[i].used)
 			continue;
-		memcpy(&addr, v->key.addr, sizeof(addr));
-		n = sockdiag_destroy_addr(dp->diag, addr, 0);
+		n = sockdiag_destroy_addr(dp->diag, &addr, 0);
 		if (n < 0)
 			log_err("cannot end the sockets of a cluster address: %s", strerror(-n));
 		else if (n)

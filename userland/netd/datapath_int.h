@@ -9,7 +9,8 @@
  *   source_ports.h    the set `blocks` -> which source ports programs get
  *   vips.c            the set `vips`  -> addresses, routes, programs on interfaces
  *   vips_cmd.c        vip-add, vip-del, vips
- *   vips_probe.c      is an address free?
+ *   vips_probe.c      is an address free? it is ours
+ *   vips_frame.c      ARP and neighbour discovery, as frames
  */
 #ifndef SSI_DATAPATH_INT_H
 #define SSI_DATAPATH_INT_H
@@ -18,6 +19,7 @@
 #include <uv.h>
 
 #include "userland/lib/dip_bpf.h"
+#include "userland/lib/ipaddr.h"
 #include "ctl.h"
 #include "datapath.h"
 #include "hold.h"
@@ -39,6 +41,7 @@ struct vip {
 	struct vip_key key;
 	struct vip_value value;
 	struct rtnl_link link;	    /* where it is exposed */
+	struct ipaddr own;	    /* of that interface, in the address's network */
 	const char *xdp;	    /* "native", "none" */
 	char state[DATAPATH_ERROR]; /* "up", or what stands against it */
 };
@@ -129,7 +132,8 @@ void datapath_ports_claimed(struct datapath *dp, const struct port_key *k);
 void vips_start(struct datapath *dp);
 void vips_apply(struct datapath *dp);
 void vips_withdraw(struct datapath *dp); /* all, the set notwithstanding */
-struct vip *vips_find(struct datapath *dp, __be32 addr);
+struct vip *vips_find(struct datapath *dp, const struct ipaddr *addr);
+struct ipaddr vips_addr(const struct vip *v);
 /* The interface that `devs` (of a vip_value) names for this node, "" for none. */
 void vips_dev_of(const char *devs, const char *node, char out[IFNAMSIZ]);
 
@@ -138,15 +142,17 @@ struct vips_why {
 	char text[DATAPATH_ERROR];
 	char remedy[DATAPATH_ERROR];
 };
-/* Can this node expose the address? Fills `link` (may be NULL). 0 or -errno. */
-int vips_check(struct datapath *dp, __be32 addr, unsigned int prefix, const char *devs, const uint8_t mac[6],
-	       struct rtnl_link *link, struct vips_why *why);
-void vips_announce(struct datapath *dp, const struct vip *v);
+/* Can this node expose the address? Fills `link`. 0 or -errno. */
+int vips_check(struct datapath *dp, const struct ipaddr *addr, unsigned int prefix, const char *devs,
+	       const uint8_t mac[6], struct rtnl_link *link, struct vips_why *why);
 
-/* vips_probe.c: does a machine on this segment, other than our nodes, have the address? Its MAC, or NULL. */
+/* vips_probe.c */
+/* Tells the segment that the address is here. */
+void vips_announce(const struct vip *v);
+/* Does a machine on this segment, other than our nodes, have the address? Its MAC, or NULL. */
 typedef void vips_probe_fn(void *arg, const uint8_t *holder);
-int vips_probe(struct datapath *dp, const struct rtnl_link *link, __be32 addr, const uint8_t mac[6],
-	       vips_probe_fn *done, void *arg);
+int vips_probe(struct datapath *dp, const struct rtnl_link *link, const struct ipaddr *addr,
+	       const uint8_t mac[6], vips_probe_fn *done, void *arg);
 
 /* vips_cmd.c, explain.c, stats.c: commands and peer handlers */
 void vips_cmd_start(struct datapath *dp);

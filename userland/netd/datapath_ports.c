@@ -31,10 +31,7 @@ static struct vip *vip_of(struct datapath *dp, const struct port_key *k)
 
 static struct hold_key hold_key(const struct vip *v, const struct port_key *k)
 {
-	struct hold_key key = {.port = k->port, .proto = k->proto};
-
-	memcpy(&key.addr, v->key.addr, sizeof(key.addr));
-	return key;
+	return (struct hold_key){.addr = vips_addr(v), .port = k->port, .proto = k->proto};
 }
 
 static bool is_udp(const struct port_key *k)
@@ -55,7 +52,7 @@ static bool is_deferred(const struct datapath *dp, const char *app)
 static void opened(void *arg, struct hold_key key)
 {
 	struct datapath *dp = arg;
-	struct vip *v = vips_find(dp, key.addr);
+	struct vip *v = vips_find(dp, &key.addr);
 	struct port_key k = {.proto = key.proto, .port = key.port};
 	const struct kddm_object *obj;
 
@@ -458,12 +455,14 @@ void datapath_sweep(struct datapath *dp, const char *app)
 	{
 		const struct port_key *k = obj->key;
 		const struct vip *v = vip_of(dp, k);
+		struct ipaddr addr;
 		int n;
 
 		object_read(obj, &pv, sizeof(pv));
 		if (!v || strcmp(pv.app, app) || pv.node == datapath_self(dp))
 			continue;
-		n = sockdiag_destroy_addr(dp->diag, hold_key(v, k).addr, k->port);
+		addr = vips_addr(v);
+		n = sockdiag_destroy_addr(dp->diag, &addr, k->port);
 		if (n < 0)
 			log_err("cannot end what is left of %s: %s", app, strerror(-n));
 	}

@@ -15,6 +15,7 @@
 
 #include <ssi/dip_steer.h>
 
+#include "claims.h"
 #include "explain_host.h"
 #include "member.h"
 #include "userland/lib/cleanup.h"
@@ -37,7 +38,7 @@ static const char *const verdicts[DIP_VERDICT_COUNT] = {
 };
 
 struct question {
-	__be32 client, vip;
+	struct ipaddr client, vip;
 	uint16_t client_port, port;
 	uint8_t proto;
 };
@@ -59,11 +60,11 @@ static struct dip_result steer(struct datapath *dp, const struct question *q)
 	struct dip_mem *mem = dip_bpf_mem(dp->bpf);
 	struct dip_tables t = {mem->conf, mem->ports, mem->flows, mem->flow_mask};
 	struct dip_flow f = {
-		.raddr.a4 = q->client,
-		.laddr.a4 = q->vip,
+		.raddr = ipaddr_dip(&q->client),
+		.laddr = ipaddr_dip(&q->vip),
 		.rport = htons(q->client_port),
 		.lport = htons(q->port),
-		.family = DIP_INET,
+		.family = q->vip.family,
 		.proto = q->proto,
 		.flags = DIP_F_ADDR,
 	};
@@ -83,8 +84,9 @@ static bool parse(json_t *args, struct question *q, const char **what)
 		.port = ctl_arg_int(args, "port", 0, 1, 65535, &bad),
 		.proto = strcmp(proto, "udp") ? IPPROTO_TCP : IPPROTO_UDP,
 	};
-	*what = inet_pton(AF_INET, client, &q->client) != 1    ? "the client's address"
-		: inet_pton(AF_INET, vip, &q->vip) != 1	       ? "the cluster address"
+	*what = !ipaddr_parse(client, &q->client)	       ? "the client's address"
+		: !ipaddr_parse(vip, &q->vip)		       ? "the cluster address"
+		: q->client.family != q->vip.family	       ? "addresses of two families"
 		: bad || !q->port			       ? "a port"
 		: strcmp(proto, "tcp") && strcmp(proto, "udp") ? "the protocol"
 							       : NULL;
@@ -111,10 +113,10 @@ static void on_explain(void *arg, uint32_t from, json_t *request, struct peer_ca
 		      reasons[r.reason].name ? reasons[r.reason].name : "NONE", "text",
 		      reasons[r.reason].text ? reasons[r.reason].text : "", "for",
 		      r.node ? datapath_node_name(dp, r.node) : "");
-	v = vips_find(dp, q.vip);
+	v = vips_find(dp, &q.vip);
 	if (v && v->exposed && (r.verdict == DIP_ACCEPT || r.verdict == DIP_HOLD))
 		json_object_set_new(o, "checks",
-				    explain_host(dp, v, q.client, q.proto, q.port, r.reason == DIP_R_HOME));
+				    explain_host(dp, v, &q.client, q.proto, q.port, r.reason == DIP_R_HOME));
 	peer_call_answer(call, o);
 }
 
@@ -149,10 +151,10 @@ static const char *deciding(json_t *answers, const char *own, json_t **out)
 
 static void add_claim(struct datapath *dp, const struct question *q, json_t *o)
 {
-	const struct vip *v = vips_find(dp, q->vip);
+	const struct vip *v = vips_find(dp, &q->vip);
 	struct port_key k = {.proto = q->proto, .port = q->port};
 	const struct kddm_object *obj;
-	char addr[INET_ADDRSTRLEN];
+	struct ipaddr addr;
 	struct port_value pv;
 
 	k.vip = v ? v->value.index : 0;
@@ -160,10 +162,10 @@ static void add_claim(struct datapath *dp, const struct question *q, json_t *o)
 	if (!obj)
 		return;
 	object_read(obj, &pv, sizeof(pv));
-	inet_ntop(AF_INET, pv.addr, addr, sizeof(addr));
-	json_object_update_new(o,
-			       json_pack("{ss,ss,si,ss,ss}", "owner", datapath_node_name(dp, pv.node), "app",
-					 pv.app, "pid", (int)pv.pid, "comm", pv.comm, "addr", addr));
+	addr = claims_addr(q->vip.family, &pv);
+	json_object_update_new(o, json_pack("{ss,ss,si,ss,ss}", "owner", datapath_node_name(dp, pv.node),
+					    "app", pv.app, "pid", (int)pv.pid, "comm", pv.comm, "addr",
+					    ipaddr_text(&addr)));
 }
 
 static json_t *views(json_t *answers)
@@ -186,14 +188,12 @@ static void answered(void *arg, json_t *answers)
 {
 	struct explain_request *r = arg;
 	const char *own = datapath_node_name(r->dp, datapath_self(r->dp)), *node;
-	char client[INET_ADDRSTRLEN], vip[INET_ADDRSTRLEN];
 	json_t *answer = NULL, *o;
 
 	node = deciding(answers, own, &answer);
-	inet_ntop(AF_INET, &r->q.client, client, sizeof(client));
-	inet_ntop(AF_INET, &r->q.vip, vip, sizeof(vip));
-	o = json_pack("{ss,si,ss,si,ss,ss}", "client", client, "client_port", r->q.client_port, "vip", vip,
-		      "port", r->q.port, "proto", r->q.proto == IPPROTO_UDP ? "udp" : "tcp", "node", node);
+	o = json_pack("{ss,si,ss,si,ss,ss}", "client", ipaddr_text(&r->q.client), "client_port",
+		      r->q.client_port, "vip", ipaddr_text(&r->q.vip), "port", r->q.port, "proto",
+		      r->q.proto == IPPROTO_UDP ? "udp" : "tcp", "node", node);
 	json_object_update_missing(o, answer);
 	json_object_del(o, "for");
 	if (!json_object_get(o, "checks"))
@@ -215,7 +215,7 @@ static void cmd_explain(void *arg, struct ctl_request *ctl, json_t *args)
 			 "cannot read %s", what);
 		return;
 	}
-	if (!vips_find(arg, q.vip)) {
+	if (!vips_find(arg, &q.vip)) {
 		ctl_fail(ctl, CTL_FAILED, "`netctl vips` lists them", "%s is no cluster address",
 			 json_string_value(json_object_get(args, "vip")));
 		return;

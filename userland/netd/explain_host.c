@@ -23,44 +23,41 @@ static void add(json_t *list, const char *what, bool ok, const char *text, const
 
 /* ---- listener --------------------------------------------------------------------------- */
 struct listener {
-	__be32 vip;
+	struct ipaddr vip;
 	uint16_t port;
-	int found;	/* 0 none, 1 elsewhere, 2 reachable */
-	__be32 addr[4]; /* of the best */
-	bool six;
+	int found;	    /* 0 none, 1 elsewhere, 2 reachable */
+	struct ipaddr addr; /* of the best */
 };
 
 static void listener_fn(void *arg, const struct sockdiag_sock *s)
 {
-	bool six = s->family == AF_INET6 && !s->mapped;
-	bool any = !(s->addr[0] | s->addr[1] | s->addr[2] | s->addr[3]);
 	struct listener *l = arg;
-	int good = any ? !s->only6 : !six && s->addr[0] == l->vip;
+	bool family = s->addr.family == l->vip.family || (s->addr.family == DIP_INET6 && !s->only6);
+	int good = ipaddr_any(&s->addr) ? family : ipaddr_equal(&s->addr, &l->vip);
 
 	if (s->port != l->port || l->found >= 1 + good)
 		return;
 	l->found = 1 + good;
-	l->six = six;
-	memcpy(l->addr, s->addr, sizeof(l->addr));
+	l->addr = s->addr;
 }
 
 static void check_listener(struct datapath *dp, const struct vip *v, uint8_t proto, uint16_t port,
 			   json_t *list)
 {
-	struct listener l = {.port = port};
-	char addr[INET6_ADDRSTRLEN], text[160];
+	struct listener l = {.vip = vips_addr(v), .port = port};
+	char text[160];
 	uint32_t states = proto == IPPROTO_TCP ? SOCKDIAG_LISTEN : SOCKDIAG_UDP;
 
-	memcpy(&l.vip, v->key.addr, sizeof(l.vip));
 	sockdiag_dump(dp->diag, AF_INET, proto, states, listener_fn, &l);
 	sockdiag_dump(dp->diag, AF_INET6, proto, states, listener_fn, &l);
 	if (!l.found) {
 		add(list, "listener", false, "no socket has the port on this node", "start the server there");
 		return;
 	}
-	inet_ntop(l.six ? AF_INET6 : AF_INET, l.addr, addr, sizeof(addr));
-	snprintf(text, sizeof(text), "a socket has %s port %u", addr, port);
-	add(list, "listener", l.found == 2, text, "let it listen on 0.0.0.0 or on the cluster address");
+	snprintf(text, sizeof(text), "a socket has %s port %u", ipaddr_text(&l.addr), port);
+	add(list, "listener", l.found == 2, text,
+	    l.vip.family == DIP_INET6 ? "let it listen on :: or on the cluster address"
+				      : "let it listen on 0.0.0.0 or on the cluster address");
 }
 
 /* ---- sysctls and routes ------------------------------------------------------------------- */
@@ -83,13 +80,25 @@ static int rp_filter_of(const char *dev)
 	return value;
 }
 
-static void check_way_back(struct datapath *dp, const struct vip *v, __be32 client, json_t *list)
+/* IPv6 has no such filter of its own. */
+static void check_rp_filter(const struct vip *v, int oif, json_t *list)
 {
 	int all = rp_filter_of("all"), own = rp_filter_of(v->link.name);
-	int strict = (all > own ? all : own) == 1, oif = 0;
-	struct rtnl_link back = {};
+	int strict = (all > own ? all : own) == 1;
 	char text[160], remedy[160];
-	int err = rtnl_route_get(dp->rtnl, client, &oif);
+
+	snprintf(text, sizeof(text), "rp_filter of %s is %s", v->link.name,
+		 strict ? "strict (1)" : "off or loose");
+	snprintf(remedy, sizeof(remedy), "sysctl net.ipv4.conf.%s.rp_filter=2", v->link.name);
+	add(list, "rp_filter", !strict || oif == v->link.index, text, remedy);
+}
+
+static void check_way_back(struct datapath *dp, const struct vip *v, const struct ipaddr *client,
+			   json_t *list)
+{
+	struct rtnl_link back = {};
+	char text[160];
+	int oif = 0, err = rtnl_route_get(dp->rtnl, client, &oif);
 
 	if (!err && oif)
 		err = rtnl_link_get(dp->rtnl, oif, NULL, &back);
@@ -100,17 +109,15 @@ static void check_way_back(struct datapath *dp, const struct vip *v, __be32 clie
 	snprintf(text, sizeof(text), "answers leave through %s", back.name);
 	add(list, "route", back.loopback || oif == v->link.index, text,
 	    "answers leave by another interface than requests come in: check the routes");
-	snprintf(text, sizeof(text), "rp_filter of %s is %s", v->link.name,
-		 strict ? "strict (1)" : "off or loose");
-	snprintf(remedy, sizeof(remedy), "sysctl net.ipv4.conf.%s.rp_filter=2", v->link.name);
-	add(list, "rp_filter", !strict || oif == v->link.index, text, remedy);
+	if (client->family == DIP_INET)
+		check_rp_filter(v, oif, list);
 }
 
 /* ---- firewall -------------------------------------------------------------------------------- */
 struct firewall {
 	json_t *list;
 	uint16_t port;
-	uint8_t proto;
+	uint8_t proto, family;
 	int found;
 };
 
@@ -126,6 +133,7 @@ static int hook_of(const struct nlattr *nested)
 /* A base chain on the way in that drops what no rule allows. */
 static int chain_cb(const struct nlmsghdr *nlh, void *arg)
 {
+	const struct nfgenmsg *nfg = mnl_nlmsg_get_payload(nlh);
 	const char *table = "?", *name = "?";
 	struct firewall *fw = arg;
 	char text[256], remedy[256];
@@ -149,6 +157,8 @@ static int chain_cb(const struct nlmsghdr *nlh, void *arg)
 			break;
 		}
 	}
+	if (nfg->nfgen_family == (fw->family == DIP_INET6 ? NFPROTO_IPV4 : NFPROTO_IPV6))
+		return MNL_CB_OK;
 	if (policy != NF_DROP || (hook != NF_INET_LOCAL_IN && hook != NF_INET_PRE_ROUTING))
 		return MNL_CB_OK;
 	fw->found++;
@@ -184,10 +194,10 @@ static int list_chains(struct mnl_socket *nl, struct firewall *fw)
 	return rc < 0 ? -errno : 0;
 }
 
-static void check_firewall(uint8_t proto, uint16_t port, json_t *list)
+static void check_firewall(uint8_t family, uint8_t proto, uint16_t port, json_t *list)
 {
 	struct mnl_socket *nl = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
-	struct firewall fw = {.list = list, .proto = proto, .port = port};
+	struct firewall fw = {.list = list, .family = family, .proto = proto, .port = port};
 
 	/* No nf_tables in the kernel: nothing of it can be in the way. */
 	if (nl && !list_chains(nl, &fw) && !fw.found)
@@ -196,14 +206,14 @@ static void check_firewall(uint8_t proto, uint16_t port, json_t *list)
 		mnl_socket_close(nl);
 }
 
-json_t *explain_host(struct datapath *dp, const struct vip *v, __be32 client, uint8_t proto, uint16_t port,
-		     bool home)
+json_t *explain_host(struct datapath *dp, const struct vip *v, const struct ipaddr *client, uint8_t proto,
+		     uint16_t port, bool home)
 {
 	json_t *list = json_array();
 
 	if (!home)
 		check_listener(dp, v, proto, port, list);
 	check_way_back(dp, v, client, list);
-	check_firewall(proto, port, list);
+	check_firewall(v->key.family, proto, port, list);
 	return list;
 }

@@ -4,16 +4,17 @@
 #define SSI_EXPLAIN_HOST_H
 
 #include <jansson.h>
-#include <linux/types.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "userland/lib/ipaddr.h"
 
 struct datapath;
 struct vip;
 
 /* An array of {"what","ok","text","remedy"}. `home`: nobody owns the port, no
  * listener is expected. */
-json_t *explain_host(struct datapath *dp, const struct vip *v, __be32 client, uint8_t proto, uint16_t port,
-		     bool home);
+json_t *explain_host(struct datapath *dp, const struct vip *v, const struct ipaddr *client, uint8_t proto,
+		     uint16_t port, bool home);
 
 #endif

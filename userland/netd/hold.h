@@ -15,12 +15,12 @@
 #ifndef SSI_HOLD_H
 #define SSI_HOLD_H
 
-#include <linux/types.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
 
 #include "datapath.h"
+#include "userland/lib/ipaddr.h"
 
 #define HOLD_DEVICE	   "ssi-hold"
 #define HOLD_BYTES_MAX	   (32u << 20) /* of connections */
@@ -30,10 +30,9 @@
 struct hold;
 
 struct hold_key {
-	__be32 addr;   /* of the VIP */
-	uint16_t port; /* host order */
+	struct ipaddr addr; /* of the VIP */
 	uint8_t proto;
-	uint8_t pad;
+	uint16_t port; /* host order */
 };
 
 /* Makes the device, or takes over the one of an earlier netd. */

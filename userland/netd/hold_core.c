@@ -100,7 +100,8 @@ static int ask(const struct core *c, uint8_t cmd, struct hold_key key, struct an
 	struct nlmsghdr *nlh = genl_message(c->genl, cmd, 0);
 
 	mnl_attr_put_u32(nlh, SSI_CORE_A_IFINDEX, (uint32_t)c->hold.ifindex);
-	mnl_attr_put_u32(nlh, SSI_CORE_A_ADDR4, key.addr);
+	mnl_attr_put(nlh, key.addr.family == DIP_INET6 ? SSI_CORE_A_ADDR6 : SSI_CORE_A_ADDR4,
+		     ipaddr_len(&key.addr), key.addr.addr);
 	mnl_attr_put_u8(nlh, SSI_CORE_A_PROTO, key.proto);
 	mnl_attr_put_u16(nlh, SSI_CORE_A_PORT, key.port);
 	return genl_talk(c->genl, nlh, answer_cb, answer);

@@ -26,7 +26,7 @@ struct hold {
 
 static inline bool hold_same_key(struct hold_key a, struct hold_key b)
 {
-	return a.addr == b.addr && a.port == b.port && a.proto == b.proto;
+	return ipaddr_equal(&a.addr, &b.addr) && a.port == b.port && a.proto == b.proto;
 }
 
 int hold_tap_open(struct hold **out, uv_loop_t *loop);

@@ -13,6 +13,7 @@
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <netinet/ip.h>
+#include <netinet/ip6.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
 #include <stdio.h>
@@ -42,7 +43,8 @@ struct frame {
 	uint32_t len;
 	bool stranger, segment; /* segment: `mark` names it */
 	struct segment {
-		__be32 saddr, seq;
+		uint8_t saddr[16];
+		__be32 seq;
 		__be16 sport;
 		uint16_t len;
 		uint8_t flags, pad[3];
@@ -91,63 +93,130 @@ static struct port *port_find(const struct tap *h, struct hold_key key)
 }
 
 /* ---- what a frame is ------------------------------------------------------ */
-static size_t min_size(size_t a, size_t b)
-{
-	return a < b ? a : b;
-}
+/* What stands behind the IP headers. */
+struct upper {
+	const uint8_t *data;
+	size_t len, wire; /* present; as the headers say */
+};
 
-static void classify_tcp(const uint8_t *l4, size_t len, size_t wire, const struct iphdr *ip, struct frame *f)
+static void classify_tcp(const struct upper *u, const struct ipaddr *from, struct frame *f)
 {
 	struct tcphdr th;
 	size_t payload;
 
-	if (len < sizeof(th))
+	if (u->len < sizeof(th))
 		return;
-	memcpy(&th, l4, sizeof(th));
+	memcpy(&th, u->data, sizeof(th));
 	f->stranger = th.syn;
-	payload = wire > th.doff * 4u ? wire - th.doff * 4u : 0;
+	payload = u->wire > th.doff * 4u ? u->wire - th.doff * 4u : 0;
 	/* Bare acknowledgements may well look alike: each counts. */
 	f->segment = payload || th.syn || th.fin;
-	f->mark = (struct segment){.saddr = ip->saddr,
-				   .seq = th.seq,
-				   .sport = th.source,
-				   .len = payload,
-				   .flags = th.syn << 1 | th.fin};
+	f->mark = (struct segment){
+		.seq = th.seq, .sport = th.source, .len = payload, .flags = th.syn << 1 | th.fin};
+	memcpy(f->mark.saddr, from->addr, sizeof(f->mark.saddr));
+}
+
+static bool read_ip4(const uint8_t *data, size_t len, struct hold_key *key, struct ipaddr *from,
+		     struct upper *u)
+{
+	struct iphdr ip;
+	size_t ihl;
+
+	if (len < sizeof(ip))
+		return false;
+	memcpy(&ip, data, sizeof(ip));
+	ihl = ip.ihl * 4u;
+	if (ihl < sizeof(ip) || len < ihl || ntohs(ip.tot_len) < ihl)
+		return false;
+	key->addr = ipaddr_of(DIP_INET, &ip.daddr);
+	key->proto = ip.protocol;
+	*from = ipaddr_of(DIP_INET, &ip.saddr);
+	*u = (struct upper){data + ihl, len - ihl, ntohs(ip.tot_len) - ihl};
+	return true;
+}
+
+/* Behind one extension header; false: there is none, or it does not fit. */
+static bool skip_ext(struct upper *u, uint8_t *proto)
+{
+	size_t size;
+
+	if (*proto != IPPROTO_HOPOPTS && *proto != IPPROTO_ROUTING && *proto != IPPROTO_DSTOPTS &&
+	    *proto != IPPROTO_FRAGMENT)
+		return false;
+	if (u->len < 8)
+		return false;
+	size = *proto == IPPROTO_FRAGMENT ? 8 : 8 + u->data[1] * 8u;
+	/* Later fragments have no ports to go by. */
+	if (u->len < size || u->wire < size || (*proto == IPPROTO_FRAGMENT && (u->data[2] | u->data[3] >> 3)))
+		return false;
+	*proto = u->data[0];
+	*u = (struct upper){u->data + size, u->len - size, u->wire - size};
+	return true;
+}
+
+static bool read_ip6(const uint8_t *data, size_t len, struct hold_key *key, struct ipaddr *from,
+		     struct upper *u)
+{
+	struct ip6_hdr ip;
+
+	if (len < sizeof(ip))
+		return false;
+	memcpy(&ip, data, sizeof(ip));
+	key->addr = ipaddr_of(DIP_INET6, &ip.ip6_dst);
+	key->proto = ip.ip6_nxt;
+	*from = ipaddr_of(DIP_INET6, &ip.ip6_src);
+	*u = (struct upper){data + sizeof(ip), len - sizeof(ip), ntohs(ip.ip6_plen)};
+	while (skip_ext(u, &key->proto))
+		;
+	return true;
+}
+
+static bool read_ip(const uint8_t *data, size_t len, struct hold_key *key, struct ipaddr *from,
+		    struct upper *u)
+{
+	__be16 type;
+
+	if (len < ETH_HLEN)
+		return false;
+	memcpy(&type, data + 12, sizeof(type));
+	switch (ntohs(type)) {
+	case ETHERTYPE_IP:
+		return read_ip4(data + ETH_HLEN, len - ETH_HLEN, key, from, u);
+	case ETHERTYPE_IPV6:
+		return read_ip6(data + ETH_HLEN, len - ETH_HLEN, key, from, u);
+	}
+	return false;
 }
 
 /* To whom the frame goes; false: it is nothing that can be held. */
 static bool classify(const uint8_t *data, size_t len, struct hold_key *key, struct frame *f)
 {
-	size_t at = ETH_HLEN, ihl, wire;
-	struct iphdr ip;
-	__be16 type, port;
+	struct ipaddr from;
+	struct upper u;
+	__be16 port;
 
-	if (len < ETH_HLEN + sizeof(ip))
+	*key = (struct hold_key){};
+	if (!read_ip(data, len, key, &from, &u) || u.len < 4 || u.wire < 4)
 		return false;
-	memcpy(&type, data + 12, sizeof(type));
-	if (type != htons(ETHERTYPE_IP))
+	if (key->proto != IPPROTO_TCP && key->proto != IPPROTO_UDP)
 		return false;
-	memcpy(&ip, data + at, sizeof(ip));
-	ihl = ip.ihl * 4u;
-	if (ihl < sizeof(ip) || len < at + ihl + 4 || ntohs(ip.tot_len) < ihl + 4)
-		return false;
-	if (ip.protocol != IPPROTO_TCP && ip.protocol != IPPROTO_UDP)
-		return false;
-	wire = ntohs(ip.tot_len) - ihl;
-	at += ihl;
-	memcpy(&port, data + at + 2, sizeof(port));
-	*key = (struct hold_key){.addr = ip.daddr, .port = ntohs(port), .proto = ip.protocol};
-	f->stranger = ip.protocol == IPPROTO_UDP;
+	memcpy(&port, u.data + 2, sizeof(port));
+	key->port = ntohs(port);
+	if (u.len > u.wire)
+		u.len = u.wire;
+	f->stranger = key->proto == IPPROTO_UDP;
 	f->segment = false;
-	if (ip.protocol == IPPROTO_TCP)
-		classify_tcp(data + at, min_size(len - at, wire), wire, &ip, f);
+	if (key->proto == IPPROTO_TCP)
+		classify_tcp(&u, &from, f);
 	return true;
 }
 
 static unsigned int segment_hash(const struct segment *s)
 {
-	uint32_t x = s->saddr ^ s->seq * 2654435761u ^ (uint32_t)s->sport << 16 ^ s->len;
+	uint32_t part[4], x;
 
+	memcpy(part, s->saddr, sizeof(part));
+	x = part[0] ^ part[1] ^ part[2] ^ part[3] ^ s->seq * 2654435761u ^ (uint32_t)s->sport << 16 ^ s->len;
 	return (x ^ x >> 15) * 2246822519u >> 24 & (SEEN - 1);
 }
 

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <string.h>
 
 void object_read(const struct kddm_object *obj, void *dst, size_t size)
@@ -33,7 +34,7 @@ static bool port_valid(const void *key, size_t key_len, const void *value, size_
 	const struct port_key *k = key;
 	const struct port_value *v = value;
 
-	return key_len == sizeof(*k) && value_len >= sizeof(*v) &&
+	return key_len == sizeof(*k) && value_len >= offsetof(struct port_value, addr6) &&
 	       (k->proto == IPPROTO_TCP || k->proto == IPPROTO_UDP) &&
 	       (k->vip < 16 || k->vip == PORT_VIP_LOCAL) && v->node &&
 	       (v->state == PORT_OWNED || (v->state == PORT_HOLD && v->next)) &&

@@ -75,6 +75,7 @@ struct port_value {
 	uint64_t since_ms;
 	char comm[16];
 	char app[APP_NAME_MAX]; /* "" when pinned */
+	uint8_t addr6[16];	/* IPv6 address of the listener; zero: all */
 };
 
 /* apps: key is the name without NUL; owner = the node it runs on. */

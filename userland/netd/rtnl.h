@@ -9,12 +9,13 @@
 #ifndef SSI_RTNL_H
 #define SSI_RTNL_H
 
-#include <linux/types.h>
 #include <net/if.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#define RTNL_PROTO	77   /* in routes, rules, neighbours */
+#include "userland/lib/ipaddr.h"
+
+#define RTNL_PROTO	77   /* in addresses, routes, rules, neighbours */
 #define RTNL_TABLE	7946 /* cluster address -> interface, for what this node sends */
 #define RTNL_PREF_VIP	50   /* rule: to a cluster address, from here: RTNL_TABLE */
 #define RTNL_PREF_LOCAL 100  /* rule: the kernel's table `local`, moved behind them */
@@ -42,25 +43,26 @@ int rtnl_link_add(struct rtnl *r, const char *name, const char *kind);
 int rtnl_link_del(struct rtnl *r, int index);
 
 /*
- * IPv4 addresses are in network order. rtnl_addr_network: the interface
- * (restricted to `index` unless 0) that has an address in whose network `addr`
- * lies; the longest prefix wins. -ENODEV when there is none. `*own` is the
- * interface's address in that network.
+ * rtnl_addr_network: the interface (restricted to `index` unless 0) that has an
+ * address in whose network `addr` lies; the longest prefix wins. -ENODEV when there
+ * is none. `*own` is the interface's address in that network.
  */
-int rtnl_addr_network(struct rtnl *r, int index, __be32 addr, int *out_index, uint8_t *out_prefix,
-		      __be32 *own);
-/* Is `addr` configured on an interface? 1, 0, -errno. */
-int rtnl_addr_exists(struct rtnl *r, __be32 addr);
+int rtnl_addr_network(struct rtnl *r, int index, const struct ipaddr *addr, int *out_index,
+		      uint8_t *out_prefix, struct ipaddr *own);
+/* Is `addr` configured on an interface, by others than us? 1, 0, -errno. */
+int rtnl_addr_exists(struct rtnl *r, const struct ipaddr *addr);
 /* Is `addr` the next hop of a route? 1, 0, -errno. */
-int rtnl_is_gateway(struct rtnl *r, __be32 addr);
+int rtnl_is_gateway(struct rtnl *r, const struct ipaddr *addr);
 
-int rtnl_route_local(struct rtnl *r, bool add, __be32 addr);
-int rtnl_route_dev(struct rtnl *r, bool add, __be32 addr, int index);
-int rtnl_rule_vip(struct rtnl *r, bool add, __be32 addr);
-/* Moves the lookup of table `local` from preference 0 to RTNL_PREF_LOCAL
+/* This node takes packets to `addr` (IPv6: as an address of interface `index`). */
+int rtnl_local(struct rtnl *r, bool add, const struct ipaddr *addr, int index);
+/* What this node sends to `addr` leaves by `index`, with `own` as its source. */
+int rtnl_route_dev(struct rtnl *r, bool add, const struct ipaddr *addr, int index, const struct ipaddr *own);
+int rtnl_rule_vip(struct rtnl *r, bool add, const struct ipaddr *addr);
+/* Moves a family's lookup of table `local` from preference 0 to RTNL_PREF_LOCAL
  * (`behind`), or back. There is never a moment without one of them. */
-int rtnl_rule_local(struct rtnl *r, bool behind);
-int rtnl_neigh(struct rtnl *r, bool add, int index, __be32 addr, const uint8_t mac[6]);
+int rtnl_rule_local(struct rtnl *r, uint8_t family, bool behind);
+int rtnl_neigh(struct rtnl *r, bool add, int index, const struct ipaddr *addr, const uint8_t mac[6]);
 /* Let frames to `mac` through the interface's address filter. */
 int rtnl_filter(struct rtnl *r, bool add, int index, const uint8_t mac[6]);
 
@@ -68,11 +70,11 @@ int rtnl_filter(struct rtnl *r, bool add, int index, const uint8_t mac[6]);
 int rtnl_promisc(struct rtnl *r, bool on, int index);
 
 /* The interface through which packets to `addr` leave. */
-int rtnl_route_get(struct rtnl *r, __be32 addr, int *index);
+int rtnl_route_get(struct rtnl *r, const struct ipaddr *addr, int *index);
 
-/* Removes the routes, rules and neighbours of RTNL_PROTO whose address `keep`
- * refuses, or all (NULL). How many, or -errno. */
-int rtnl_purge(struct rtnl *r, bool (*keep)(void *arg, __be32 addr), void *arg);
+/* Removes the addresses, routes, rules and neighbours of RTNL_PROTO whose address
+ * `keep` refuses, or all (NULL). How many, or -errno. */
+int rtnl_purge(struct rtnl *r, bool (*keep)(void *arg, const struct ipaddr *addr), void *arg);
 
 struct nlmsghdr;
 /* Any request: NLM_F_REQUEST and the number are put in. `cb` is libmnl's, or NULL. 0 or -errno. */

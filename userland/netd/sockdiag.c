@@ -85,17 +85,16 @@ struct dump {
 	void *arg;
 };
 
-static bool copy_addr(__be32 dst[4], const __be32 src[4], int family)
+static bool is_mapped(const __be32 src[4], int family)
 {
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	return family == AF_INET6 && IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)src);
+}
 
-	memset(dst, 0, 16);
-	if (family == AF_INET6 && memcmp(src, mapped, sizeof(mapped))) {
-		memcpy(dst, src, 16);
-		return false;
-	}
-	dst[0] = family == AF_INET6 ? src[3] : src[0];
-	return family == AF_INET6;
+static struct ipaddr read_addr(const __be32 src[4], int family)
+{
+	if (is_mapped(src, family))
+		return ipaddr_of(DIP_INET, &src[3]);
+	return ipaddr_of(family == AF_INET6 ? DIP_INET6 : DIP_INET, src);
 }
 
 static int dump_cb(const struct nlmsghdr *nlh, void *arg)
@@ -111,10 +110,11 @@ static int dump_cb(const struct nlmsghdr *nlh, void *arg)
 		.rport = ntohs(m->id.idiag_dport),
 		.inode = m->idiag_inode,
 		.cookie = (uint64_t)m->id.idiag_cookie[1] << 32 | m->id.idiag_cookie[0],
+		.mapped = is_mapped(m->id.idiag_src, m->idiag_family),
+		.addr = read_addr(m->id.idiag_src, m->idiag_family),
+		.raddr = read_addr(m->id.idiag_dst, m->idiag_family),
 	};
 
-	s.mapped = copy_addr(s.addr, m->id.idiag_src, m->idiag_family);
-	copy_addr(s.raddr, m->id.idiag_dst, m->idiag_family);
 	mnl_attr_for_each(a, nlh, sizeof(*m))
 	{
 		if (mnl_attr_get_type(a) == INET_DIAG_CGROUP_ID)
@@ -142,21 +142,24 @@ int sockdiag_dump(struct sockdiag *d, int family, int proto, uint32_t states, so
 	return family == AF_INET6 && err == -ENOENT ? 0 : err;
 }
 
+static void fill_addr(__be32 dst[4], const struct ipaddr *addr, bool mapped)
+{
+	if (mapped) {
+		dst[2] = htonl(0xffff);
+		memcpy(&dst[3], addr->addr, 4);
+	} else {
+		memcpy(dst, addr->addr, 16);
+	}
+}
+
 static void fill_id(struct inet_diag_sockid *id, const struct sockdiag_sock *s)
 {
 	id->idiag_sport = htons(s->port);
 	id->idiag_dport = htons(s->rport);
 	id->idiag_cookie[0] = (uint32_t)s->cookie;
 	id->idiag_cookie[1] = s->cookie >> 32;
-	if (s->mapped) {
-		id->idiag_src[2] = htonl(0xffff);
-		id->idiag_src[3] = s->addr[0];
-		id->idiag_dst[2] = htonl(0xffff);
-		id->idiag_dst[3] = s->raddr[0];
-	} else {
-		memcpy(id->idiag_src, s->addr, 16);
-		memcpy(id->idiag_dst, s->raddr, 16);
-	}
+	fill_addr(id->idiag_src, &s->addr, s->mapped);
+	fill_addr(id->idiag_dst, &s->raddr, s->mapped);
 }
 
 int sockdiag_destroy(struct sockdiag *d, const struct sockdiag_sock *s)
@@ -176,7 +179,7 @@ int sockdiag_destroy(struct sockdiag *d, const struct sockdiag_sock *s)
 struct gather {
 	struct sockdiag_sock *sock;
 	size_t n, size;
-	__be32 addr; /* take these, of this port (0: all), or */
+	struct ipaddr addr; /* take these, of this port (0: all), or */
 	uint16_t port;
 	uint64_t cookie; /* this one */
 	bool no_memory;
@@ -187,8 +190,7 @@ static void gather_fn(void *arg, const struct sockdiag_sock *s)
 	struct gather *g = arg;
 
 	if (g->cookie ? s->cookie != g->cookie
-		      : s->addr[0] != g->addr || (g->port && s->port != g->port) ||
-				(s->family == AF_INET6 && !s->mapped))
+		      : !ipaddr_equal(&s->addr, &g->addr) || (g->port && s->port != g->port))
 		return;
 	if (g->n == g->size) {
 		size_t size = g->size ? 2 * g->size : 64;
@@ -232,11 +234,11 @@ int sockdiag_destroy_cookie(struct sockdiag *d, int proto, uint64_t cookie)
 	return n < 0 ? n : n ? 0 : -ENOENT;
 }
 
-int sockdiag_destroy_addr(struct sockdiag *d, __be32 addr, uint16_t port)
+int sockdiag_destroy_addr(struct sockdiag *d, const struct ipaddr *addr, uint16_t port)
 {
 	static const int protos[] = {IPPROTO_TCP, IPPROTO_UDP};
 	static const int families[] = {AF_INET, AF_INET6};
-	struct gather g = {.addr = addr, .port = port};
+	struct gather g = {.addr = *addr, .port = port};
 	int total = 0, n = 0;
 
 	for (int i = 0; i < 4 && n >= 0; i++) {

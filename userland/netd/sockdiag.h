@@ -8,7 +8,8 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <linux/types.h>
+
+#include "userland/lib/ipaddr.h"
 
 struct sockdiag;
 
@@ -21,9 +22,8 @@ struct sockdiag_sock {
 	uint16_t port, rport; /* host order */
 	uint32_t inode;
 	uint64_t cookie;
-	uint64_t cgroup; /* 0: the kernel does not say */
-	__be32 addr[4];	 /* IPv4 (mapped, too) in the first word */
-	__be32 raddr[4];
+	uint64_t cgroup;	   /* 0: the kernel does not say */
+	struct ipaddr addr, raddr; /* mapped ones: IPv4 */
 };
 
 int sockdiag_open(struct sockdiag **out);
@@ -40,7 +40,7 @@ int sockdiag_destroy_cookie(struct sockdiag *d, int proto, uint64_t cookie);
 /* Ends every socket whose own address is `addr` and own port `port` (0: any),
  * TIME_WAIT, half-open ones and those without a process included. The number
  * of them or -errno. */
-int sockdiag_destroy_addr(struct sockdiag *d, __be32 addr, uint16_t port);
+int sockdiag_destroy_addr(struct sockdiag *d, const struct ipaddr *addr, uint16_t port);
 
 #define SOCKDIAG_LISTEN (1u << 10)
 #define SOCKDIAG_UDP	(1u << 7 | 1u << 1)

@@ -7,45 +7,41 @@
  */
 #include "datapath_int.h"
 
-#include <arpa/inet.h>
 #include <bpf/libbpf.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_link.h>
-#include <linux/if_packet.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "claims.h"
 #include "member.h"
 #include "source_ports.h"
 #include "undo.h"
-#include "vips_arp.h"
 #include "userland/lib/cleanup.h"
 #include "userland/lib/log.h"
 
-static __be32 vip_addr(const struct vip *v)
+struct ipaddr vips_addr(const struct vip *v)
 {
-	__be32 addr;
-
-	memcpy(&addr, v->key.addr, sizeof(addr));
-	return addr;
+	return ipaddr_of(v->key.family, v->key.addr);
 }
 
 static const char *vip_text(const struct vip *v)
 {
-	static char text[INET_ADDRSTRLEN];
+	struct ipaddr addr = vips_addr(v);
 
-	return inet_ntop(AF_INET, v->key.addr, text, sizeof(text));
+	return ipaddr_text(&addr);
 }
 
-struct vip *vips_find(struct datapath *dp, __be32 addr)
+struct vip *vips_find(struct datapath *dp, const struct ipaddr *addr)
 {
-	for (int i = 0; i < DATAPATH_VIPS; i++)
-		if (dp->vips[i].used && vip_addr(&dp->vips[i]) == addr)
+	for (int i = 0; i < DATAPATH_VIPS; i++) {
+		struct ipaddr has = vips_addr(&dp->vips[i]);
+
+		if (dp->vips[i].used && ipaddr_equal(&has, addr))
 			return &dp->vips[i];
+	}
 	return NULL;
 }
 
@@ -81,20 +77,20 @@ __attribute__((format(printf, 3, 4))) static int refuse(struct vips_why *why, co
 	return -EINVAL;
 }
 
-static int check_link(struct datapath *dp, __be32 addr, unsigned int prefix, const char *dev,
-		      struct rtnl_link *link, struct vips_why *why)
+static int check_link(struct datapath *dp, const struct ipaddr *addr, unsigned int prefix, const char *dev,
+		      struct rtnl_link *link, struct ipaddr *own, struct vips_why *why)
 {
-	char text[INET_ADDRSTRLEN], net[INET_ADDRSTRLEN], remedy[128];
+	const char *text = ipaddr_text(addr), *net;
+	struct ipaddr network;
 	uint8_t net_prefix;
+	char remedy[128];
 	int index = 0, err;
-	__be32 own;
 
-	inet_ntop(AF_INET, &addr, text, sizeof(text));
 	if (dev[0] && rtnl_link_get(dp->rtnl, 0, dev, link))
 		return refuse(why, "`ip link` lists the interfaces", "there is no interface %s", dev);
 	if (dev[0])
 		index = link->index;
-	err = rtnl_addr_network(dp->rtnl, index, addr, &index, &net_prefix, &own);
+	err = rtnl_addr_network(dp->rtnl, index, addr, &index, &net_prefix, own);
 	if (err == -ENODEV && dev[0])
 		return refuse(why, "choose an address of the interface's network, or another interface",
 			      "%s is not on a network of interface %s", text, dev);
@@ -104,28 +100,29 @@ static int check_link(struct datapath *dp, __be32 addr, unsigned int prefix, con
 	if (err || (err = rtnl_link_get(dp->rtnl, index, NULL, link)))
 		return refuse(why, "see the log of netd there", "cannot read the interfaces: %s",
 			      strerror(-err));
-	own &= htonl(~0u << (32 - net_prefix));
-	inet_ntop(AF_INET, &own, net, sizeof(net));
-	if (net_prefix < 31 && (addr == own || addr == (own | ~htonl(~0u << (32 - net_prefix)))))
+	network = ipaddr_network(own, net_prefix);
+	net = ipaddr_text(&network);
+	if (!ipaddr_is_host(addr, net_prefix))
 		return refuse(why, "choose a free host address of the network",
 			      "%s is no address of a host in %s/%u of interface %s", text, net, net_prefix,
 			      link->name);
 	snprintf(remedy, sizeof(remedy), "say %s/%u", text, net_prefix);
-	if (prefix != 32 && prefix != net_prefix)
+	if (prefix != ipaddr_bits(addr) && prefix != net_prefix)
 		return refuse(why, remedy, "the network of interface %s is %s/%u, not /%u", link->name, net,
 			      net_prefix, prefix);
 	return 0;
 }
 
-int vips_check(struct datapath *dp, __be32 addr, unsigned int prefix, const char *devs, const uint8_t mac[6],
-	       struct rtnl_link *link, struct vips_why *why)
+int vips_check(struct datapath *dp, const struct ipaddr *addr, unsigned int prefix, const char *devs,
+	       const uint8_t mac[6], struct rtnl_link *link, struct vips_why *why)
 {
+	char dev[IFNAMSIZ], remedy[64];
 	struct rtnl_link found = {};
-	char dev[IFNAMSIZ], remedy[64], text[INET_ADDRSTRLEN];
+	struct ipaddr own;
 	int err;
 
 	vips_dev_of(devs, datapath_node_name(dp, datapath_self(dp)), dev);
-	err = check_link(dp, addr, prefix, dev, &found, why);
+	err = check_link(dp, addr, prefix, dev, &found, &own, why);
 	if (err)
 		return err;
 	snprintf(remedy, sizeof(remedy), "ip link set %s up", found.name);
@@ -140,15 +137,13 @@ int vips_check(struct datapath *dp, __be32 addr, unsigned int prefix, const char
 		return refuse(why, "give a multicast MAC, such as --mac 03:00:5e:00:00:01",
 			      "interface %s is a macvlan or ipvlan, which hears no unicast MAC but its own",
 			      found.name);
-	inet_ntop(AF_INET, &addr, text, sizeof(text));
 	if (rtnl_is_gateway(dp->rtnl, addr) > 0)
 		return refuse(why, "choose a free address", "%s is the gateway of a route of that node",
-			      text);
+			      ipaddr_text(addr));
 	if (rtnl_addr_exists(dp->rtnl, addr) > 0)
 		return refuse(why, "choose a free address, or `ip addr del` it there",
-			      "%s is an address of that node itself", text);
-	if (link)
-		*link = found;
+			      "%s is an address of that node itself", ipaddr_text(addr));
+	*link = found;
 	return 0;
 }
 
@@ -237,29 +232,7 @@ static void detach_unused(struct datapath *dp)
 	}
 }
 
-/* ---- announcing --------------------------------------------------------------------- */
-/* Unasked request and reply; the frame's source stays this node's own MAC, so
- * that no switch ever learns the shared one. */
-void vips_announce(struct datapath *dp, const struct vip *v)
-{
-	struct sockaddr_ll to = {.sll_family = AF_PACKET,
-				 .sll_ifindex = v->link.index,
-				 .sll_halen = 6,
-				 .sll_addr = {255, 255, 255, 255, 255, 255}};
-	_close_ int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
-	struct vips_arp f = vips_arp(ARPOP_REQUEST, v->link.mac);
-
-	memcpy(f.sha, v->value.mac, 6);
-	memcpy(f.spa, v->key.addr, 4);
-	memcpy(f.tpa, v->key.addr, 4);
-	for (int i = 0; i < 2 && fd >= 0; i++) {
-		if (sendto(fd, &f, sizeof(f), MSG_DONTWAIT, (struct sockaddr *)&to, sizeof(to)) < 0)
-			log_debug("cannot announce %s: %m", vip_text(v));
-		f.arp.ar_op = htons(ARPOP_REPLY);
-		memset(f.tha, 255, 6);
-	}
-}
-
+/* ---- expose and withdraw --------------------------------------------------------------- */
 /*
  * Frames to the shared MAC must come up. A bridge that were given the MAC as its
  * own would keep what this node sends to the other nodes, too; so a bridge
@@ -272,36 +245,35 @@ static int set_filter(struct datapath *dp, struct vip *v)
 	return rtnl_filter(dp->rtnl, true, v->link.index, v->value.mac);
 }
 
-/* ---- expose and withdraw --------------------------------------------------------------- */
 /* The order matters: nothing is let in before it can be decided, and the local
  * route comes last. */
 static int set_network(struct datapath *dp, struct vip *v)
 {
-	__be32 addr = vip_addr(v);
+	struct ipaddr addr = vips_addr(v);
 	const char *what = "the rules";
-	int err = rtnl_rule_local(dp->rtnl, true);
+	int err = rtnl_rule_local(dp->rtnl, addr.family, true);
 
-	if (!err) {
+	if (!err && addr.family == DIP_INET) {
 		what = "accept_local";
 		err = undo_accept_local(&v->link);
 	}
 	if (!err)
-		err = rtnl_rule_vip(dp->rtnl, true, addr);
+		err = rtnl_rule_vip(dp->rtnl, true, &addr);
 	if (!err) {
 		what = "the route";
-		err = rtnl_route_dev(dp->rtnl, true, addr, v->link.index);
+		err = rtnl_route_dev(dp->rtnl, true, &addr, v->link.index, &v->own);
 	}
 	if (!err) {
 		what = "the neighbour entry";
-		err = rtnl_neigh(dp->rtnl, true, v->link.index, addr, v->value.mac);
+		err = rtnl_neigh(dp->rtnl, true, v->link.index, &addr, v->value.mac);
 	}
 	if (!err) {
 		what = "the MAC filter";
 		err = set_filter(dp, v);
 	}
 	if (!err) {
-		what = "the local route";
-		err = rtnl_route_local(dp->rtnl, true, addr);
+		what = "the local address";
+		err = rtnl_local(dp->rtnl, true, &addr, v->link.index);
 	}
 	if (err)
 		snprintf(v->state, sizeof(v->state), "cannot set %s on %s: %s", what, v->link.name,
@@ -311,10 +283,11 @@ static int set_network(struct datapath *dp, struct vip *v)
 
 static int set_table(struct datapath *dp, struct vip *v)
 {
-	struct dip_vip_spec spec = {.family = DIP_INET, .ifindex = v->link.index};
+	struct dip_vip_spec spec = {.family = v->key.family, .ifindex = v->link.index};
+	struct ipaddr addr = vips_addr(v);
 	int slot;
 
-	spec.addr.a4 = vip_addr(v);
+	spec.addr = ipaddr_dip(&addr);
 	memcpy(spec.mac, v->value.mac, 6);
 	slot = dip_vip_add(dip_bpf_mem(dp->bpf), &spec);
 	if (slot < 0)
@@ -334,23 +307,23 @@ static bool any_exposed(const struct datapath *dp)
 
 static void withdraw(struct datapath *dp, struct vip *v)
 {
-	__be32 addr = vip_addr(v);
+	struct ipaddr addr = vips_addr(v);
 
 	if (!v->exposed)
 		return;
 	v->exposed = false;
-	rtnl_route_local(dp->rtnl, false, addr);
+	rtnl_local(dp->rtnl, false, &addr, v->link.index);
 	if (!v->link.bridge)
 		rtnl_filter(dp->rtnl, false, v->link.index, v->value.mac);
-	rtnl_neigh(dp->rtnl, false, v->link.index, addr, NULL);
-	rtnl_route_dev(dp->rtnl, false, addr, v->link.index);
-	rtnl_rule_vip(dp->rtnl, false, addr);
+	rtnl_neigh(dp->rtnl, false, v->link.index, &addr, NULL);
+	rtnl_route_dev(dp->rtnl, false, &addr, v->link.index, NULL);
+	rtnl_rule_vip(dp->rtnl, false, &addr);
 	if (!link_in_use(dp, v->link.name))
 		undo_link(dp->rtnl, v->link.index);
 	if (dp->bpf) {
-		union dip_addr a = {.a4 = addr};
+		union dip_addr a = ipaddr_dip(&addr);
 
-		dip_vip_del(dip_bpf_mem(dp->bpf), DIP_INET, &a);
+		dip_vip_del(dip_bpf_mem(dp->bpf), addr.family, &a);
 		if (any_exposed(dp)) /* else all are taken out, elsewhere and later */
 			detach_unused(dp);
 	}
@@ -363,6 +336,7 @@ static void withdraw(struct datapath *dp, struct vip *v)
 static void expose(struct datapath *dp, struct vip *v)
 {
 	const char *self = datapath_node_name(dp, datapath_self(dp));
+	struct ipaddr addr = vips_addr(v), own = {};
 	struct rtnl_link link = {};
 	struct vips_why why = {};
 	bool fresh;
@@ -370,7 +344,7 @@ static void expose(struct datapath *dp, struct vip *v)
 	int err;
 
 	vips_dev_of(v->value.devs, self, dev);
-	if (check_link(dp, vip_addr(v), 32, dev, &link, &why) || !link.up) {
+	if (check_link(dp, &addr, ipaddr_bits(&addr), dev, &link, &own, &why) || !link.up) {
 		withdraw(dp, v);
 		v->link = (struct rtnl_link){};
 		snprintf(v->state, sizeof(v->state), "%.200s",
@@ -382,6 +356,7 @@ static void expose(struct datapath *dp, struct vip *v)
 		withdraw(dp, v);
 	fresh = !v->exposed;
 	v->link = link;
+	v->own = own;
 	err = datapath_load(dp);
 	if (err) {
 		snprintf(v->state, sizeof(v->state), "%s", err == -EINPROGRESS ? "starting" : dp->error);
@@ -408,14 +383,16 @@ static void expose(struct datapath *dp, struct vip *v)
 		return;
 	log_notice("%s exposed on %s, XDP %s", vip_text(v), v->link.name, v->xdp);
 	if (dp->lease_ns)
-		vips_announce(dp, v);
+		vips_announce(v);
 }
 
-static bool stands(void *arg, __be32 addr)
+/* What an earlier netd set up goes on while the programs are loaded. */
+static bool stands(void *arg, const struct ipaddr *addr)
 {
+	const struct datapath *dp = arg;
 	const struct vip *v = vips_find(arg, addr);
 
-	return v && v->exposed;
+	return v && (v->exposed || dp->loading);
 }
 
 /* Table entries of an earlier netd that the set no longer has. */
@@ -424,13 +401,30 @@ static void purge_tables(struct datapath *dp)
 	struct dip_vip old;
 
 	for (unsigned int i = 0; i < DIP_VIPS_MAX && dp->bpf; i++) {
+		struct ipaddr addr;
 		const struct vip *v;
 
 		if (dip_vip_at(dip_bpf_mem(dp->bpf), i, &old))
 			continue;
-		v = old.family == DIP_INET ? vips_find(dp, old.addr.a4) : NULL;
+		addr = ipaddr_of(old.family, &old.addr);
+		v = vips_find(dp, &addr);
 		if (!v || !v->exposed)
 			dip_vip_del(dip_bpf_mem(dp->bpf), old.family, &old.addr);
+	}
+}
+
+/* The rules of a family without a cluster address are as the kernel made them. */
+static void restore_rules(struct datapath *dp, bool all)
+{
+	static const uint8_t families[] = {DIP_INET, DIP_INET6};
+
+	for (size_t i = 0; i < sizeof(families); i++) {
+		bool used = false;
+
+		for (int j = 0; j < DATAPATH_VIPS; j++)
+			used |= dp->vips[j].used && dp->vips[j].key.family == families[i];
+		if (all || !used)
+			rtnl_rule_local(dp->rtnl, families[i], false);
 	}
 }
 
@@ -462,6 +456,7 @@ void vips_apply(struct datapath *dp)
 	tell_serving(dp);
 	rtnl_purge(dp->rtnl, stands, dp);
 	sources_apply(dp);
+	restore_rules(dp, false);
 	datapath_keep_hold(dp);
 	if (any) {
 		purge_tables(dp);
@@ -471,7 +466,6 @@ void vips_apply(struct datapath *dp)
 			claims_resync(dp->netd->claims);
 		return;
 	}
-	rtnl_rule_local(dp->rtnl, false);
 	/* Loaded and not attached: somebody is about to add one. */
 	if (dp->attached || dp->leftovers)
 		datapath_detach(dp);
@@ -483,32 +477,31 @@ void vips_withdraw(struct datapath *dp)
 	for (int i = 0; i < DATAPATH_VIPS; i++)
 		withdraw(dp, &dp->vips[i]);
 	rtnl_purge(dp->rtnl, stands, dp);
-	rtnl_rule_local(dp->rtnl, false);
+	restore_rules(dp, true);
 }
 
 /* ---- linker ---------------------------------------------------------------------------- */
 static void take(struct datapath *dp, const struct kddm_object *obj)
 {
+	const struct vip_key *key = obj->key;
 	struct vip_value value;
 	struct vip *v;
 
 	object_read(obj, &value, sizeof(value));
-	if (value.index >= DATAPATH_VIPS || ((const struct vip_key *)obj->key)->family != 4)
+	if (value.index >= DATAPATH_VIPS || (key->family != DIP_INET && key->family != DIP_INET6))
 		return;
 	v = &dp->vips[value.index];
 	v->used = true;
 	v->value = value;
-	v->key = *(const struct vip_key *)obj->key;
+	v->key = *key;
 	v->xdp = v->xdp ? v->xdp : "none";
 }
 
 static void drop(struct datapath *dp, const struct vip_key *key)
 {
-	__be32 addr;
-	struct vip *v;
+	struct ipaddr addr = ipaddr_of(key->family, key->addr);
+	struct vip *v = vips_find(dp, &addr);
 
-	memcpy(&addr, key->addr, sizeof(addr));
-	v = key->family == 4 ? vips_find(dp, addr) : NULL;
 	if (!v)
 		return;
 	withdraw(dp, v);
@@ -517,12 +510,12 @@ static void drop(struct datapath *dp, const struct vip_key *key)
 
 static void publish(struct datapath *dp, const char *change, const struct kddm_object *obj)
 {
-	char text[INET_ADDRSTRLEN] = "?";
+	const struct vip_key *key = obj->key;
+	struct ipaddr addr = ipaddr_of(key->family, key->addr);
 
 	if (!dp->synced)
 		return;
-	inet_ntop(AF_INET, ((const struct vip_key *)obj->key)->addr, text, sizeof(text));
-	ctl_publish(dp->netd->ctl, "vip", json_pack("{ss,ss}", "change", change, "addr", text));
+	ctl_publish(dp->netd->ctl, "vip", json_pack("{ss,ss}", "change", change, "addr", ipaddr_text(&addr)));
 }
 
 static void changed_insert(void *arg, const struct kddm_object *obj)

@@ -6,7 +6,7 @@
  */
 #include "datapath_int.h"
 
-#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,19 +35,16 @@ struct request {
 	bool changed;
 };
 
-static __be32 key_addr(const struct vip_key *key)
+static struct ipaddr key_addr(const struct vip_key *key)
 {
-	__be32 addr;
-
-	memcpy(&addr, key->addr, sizeof(addr));
-	return addr;
+	return ipaddr_of(key->family, key->addr);
 }
 
 static const char *addr_text(const struct vip_key *key)
 {
-	static char text[INET_ADDRSTRLEN];
+	struct ipaddr addr = key_addr(key);
 
-	return inet_ntop(AF_INET, key->addr, text, sizeof(text));
+	return ipaddr_text(&addr);
 }
 
 static void mac_text(const uint8_t m[6], char out[18])
@@ -73,10 +70,11 @@ static uint64_t now_ms(void)
 
 /* Locally administered, unicast; the same address in the same cluster always
  * gets the same, so that neighbours' caches stay right. */
-static void default_mac(struct datapath *dp, __be32 addr, uint8_t mac[6])
+static void default_mac(struct datapath *dp, const struct ipaddr *addr, uint8_t mac[6])
 {
+	union dip_addr a = ipaddr_dip(addr);
 	struct member_cluster cluster;
-	uint64_t h = addr;
+	uint64_t h = addr->family == DIP_INET ? a.a4 : a.a64[0] ^ dip_hash64(a.a64[1]);
 
 	member_cluster(dp->netd->member, &cluster);
 	for (const char *c = cluster.id; *c; c++)
@@ -366,19 +364,34 @@ static void check_load(struct check *c)
 		check_loaded(c);
 }
 
+static const char *node_of_mac(struct datapath *dp, const uint8_t mac[6])
+{
+	const struct kddm_object *obj;
+
+	kddm_for_each(kddm_set_by_id(dp->netd->kddm, NODES_TYPE_ID), obj)
+	{
+		const struct node_info *info = obj->value;
+		uint8_t its[6];
+
+		if (dp->bpf && !dip_peer_get(dip_bpf_mem(dp->bpf), info->number, its) && !memcmp(its, mac, 6))
+			return info->name;
+	}
+	return NULL;
+}
+
 static void check_probed(void *arg, const uint8_t *holder)
 {
+	const char *node = holder ? node_of_mac(((struct check *)arg)->dp, holder) : NULL;
 	struct check *c = arg;
-	char text[128], mac[18];
+	char text[160], mac[18];
 
 	if (!holder) {
 		check_load(c);
 		return;
 	}
 	mac_text(holder, mac);
-	snprintf(text, sizeof(text),
-		 "a machine outside the cluster has this address already: %s answers on %s", mac,
-		 c->link.name);
+	snprintf(text, sizeof(text), "%s%.64s has this address already: %s answers on %s",
+		 node ? "node " : "", node ? node : "a machine outside the cluster", mac, c->link.name);
 	check_fail(c->call, "choose a free address, or take it away there; --force adds it all the same",
 		   text);
 	free(c);
@@ -390,9 +403,9 @@ static void on_check(void *arg, uint32_t from, json_t *request, struct peer_call
 	struct check *c = calloc(1, sizeof(*c));
 	struct datapath *dp = arg;
 	struct vips_why why = {};
+	struct ipaddr addr;
 	int prefix, force = 0;
 	uint8_t mac[6];
-	__be32 addr;
 
 	if (!c) {
 		check_fail(call, "free some memory", "out of memory");
@@ -402,12 +415,12 @@ static void on_check(void *arg, uint32_t from, json_t *request, struct peer_call
 	c->call = call;
 	if (json_unpack(request, "{ss,si,ss,ss,s?b}", "addr", &addr_s, "prefix", &prefix, "dev", &dev, "mac",
 			&mac_s, "force", &force) ||
-	    inet_pton(AF_INET, addr_s, &addr) != 1 || !mac_parse(mac_s, mac))
+	    !ipaddr_parse(addr_s, &addr) || !mac_parse(mac_s, mac))
 		check_fail(call, "run the same version of netd on all nodes",
 			   "the request was not understood");
-	else if (vips_check(dp, addr, prefix, dev, mac, &c->link, &why))
+	else if (vips_check(dp, &addr, prefix, dev, mac, &c->link, &why))
 		check_fail(call, why.remedy, why.text);
-	else if (!force && !vips_probe(dp, &c->link, addr, mac, check_probed, c))
+	else if (!force && !vips_probe(dp, &c->link, &addr, mac, check_probed, c))
 		return;
 	else {
 		check_load(c);
@@ -430,13 +443,6 @@ static int compare_existing(struct request *r, bool mac_given)
 		return 2;
 	r->value = v;
 	return 1;
-}
-
-static bool addr_usable(__be32 addr, unsigned int prefix)
-{
-	uint32_t a = ntohl(addr), host = prefix >= 31 ? 1 : a & ~(~0u << (32 - prefix));
-
-	return a >> 24 && a >> 24 != 127 && a >> 28 < 14 && host && (prefix >= 31 || host != (~0u >> prefix));
 }
 
 static bool dev_wellformed(const char *devs)
@@ -463,15 +469,16 @@ static bool dev_nodes_known(struct datapath *dp, const char *devs, char unknown[
 }
 
 /* Also one that is down: it comes back with its address. */
-static const char *node_of_addr(struct datapath *dp, __be32 addr)
+static const char *node_of_addr(struct datapath *dp, const struct ipaddr *addr)
 {
 	const struct kddm_object *obj;
 
 	kddm_for_each(kddm_set_by_id(dp->netd->kddm, NODES_TYPE_ID), obj)
 	{
 		const struct node_info *info = obj->value;
+		const void *own = addr->family == DIP_INET ? (const void *)&info->ipv4 : info->ipv6;
 
-		if (info->ipv4 == addr && info->state != NODE_LEFT)
+		if (info->state != NODE_LEFT && !memcmp(own, addr->addr, ipaddr_len(addr)))
 			return info->name;
 	}
 	return NULL;
@@ -481,17 +488,16 @@ static bool parse_addr(struct ctl_request *ctl, json_t *args, struct vip_key *ke
 {
 	bool bad = false;
 	const char *text = ctl_arg_string(args, "addr", NULL, &bad);
-	struct in6_addr six;
+	struct ipaddr addr;
 
-	*key = (struct vip_key){.family = 4};
-	if (!bad && text && inet_pton(AF_INET, text, key->addr) == 1)
-		return true;
-	if (!bad && text && inet_pton(AF_INET6, text, &six) == 1)
-		ctl_fail(ctl, CTL_USAGE, "give an IPv4 address", "%s: cluster addresses are IPv4", text);
-	else
-		ctl_fail(ctl, CTL_USAGE, "say ADDR/LEN, for instance 10.0.0.100/24", "%s is no IPv4 address",
-			 text ? text : "that");
-	return false;
+	if (bad || !text || !ipaddr_parse(text, &addr)) {
+		ctl_fail(ctl, CTL_USAGE, "say ADDR/LEN, for instance 10.0.0.100/24 or fd00::100/64",
+			 "%s is no IP address", text ? text : "that");
+		return false;
+	}
+	*key = (struct vip_key){.family = addr.family};
+	memcpy(key->addr, addr.addr, sizeof(key->addr));
+	return true;
 }
 
 /* Everything that can be judged without looking at a node. True: go on. */
@@ -502,22 +508,25 @@ static bool parse_add(struct request *r, json_t *args, bool *mac_given)
 	const char *mode = ctl_arg_string(args, "mode", "auto", &bad);
 	const char *mac = ctl_arg_string(args, "mac", "", &bad);
 	const char *datapath = ctl_arg_string(args, "datapath", "ebpf", &bad);
-	int64_t prefix = ctl_arg_int(args, "prefix", 32, 1, 32, &bad);
 	char unknown[NODES_NAME_SIZE];
+	struct ipaddr addr;
+	int64_t prefix;
 
 	r->force = ctl_arg_bool(args, "force", &bad);
 	if (!parse_addr(r->ctl, args, &r->key))
 		return false;
+	addr = key_addr(&r->key);
+	prefix = ctl_arg_int(args, "prefix", ipaddr_bits(&addr), 1, ipaddr_bits(&addr), &bad);
 	if (bad)
-		ctl_fail(r->ctl, CTL_USAGE, "say ADDR/LEN with LEN from 1 to 32",
+		ctl_fail(r->ctl, CTL_USAGE, "say ADDR/LEN with LEN from 1 to 32, for IPv6 to 128",
 			 "an argument is out of range");
-	else if (!addr_usable(key_addr(&r->key), prefix))
+	else if (!ipaddr_is_host(&addr, prefix))
 		ctl_fail(r->ctl, CTL_FAILED, "choose a free host address of the network",
 			 "%s is no address of a host", addr_text(&r->key));
-	else if (node_of_addr(r->dp, key_addr(&r->key)))
+	else if (node_of_addr(r->dp, &addr))
 		ctl_fail(r->ctl, CTL_FAILED, "choose a free address of the network",
 			 "%s is the address of node %s itself", addr_text(&r->key),
-			 node_of_addr(r->dp, key_addr(&r->key)));
+			 node_of_addr(r->dp, &addr));
 	else if (!dev_wellformed(dev))
 		ctl_fail(r->ctl, CTL_USAGE, "say dev [NODE:]IF", "no such interface can be: %s", dev);
 	else if (!dev_nodes_known(r->dp, dev, unknown))
@@ -539,7 +548,7 @@ good:
 	strcpy(r->value.devs, dev);
 	*mac_given = mac[0];
 	if (!mac[0])
-		default_mac(r->dp, key_addr(&r->key), r->value.mac);
+		default_mac(r->dp, &addr, r->value.mac);
 	return true;
 }
 

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Is an address free on an interface's segment? As RFC 5227 asks, by ARP requests
- * that name no sender, so that no neighbour's cache is touched; with shorter waits:
- * what is up answers within milliseconds. All nodes ask at the same time, so the
- * probes of others say nothing; whoever speaks as the address has it.
+ * Speaking about an address on an interface's segment: that it is ours, and the question
+ * whether it is free. As RFC 5227 and RFC 4862 ask, with shorter waits: what is up
+ * answers within milliseconds. All nodes ask at the same time, so the probes of
+ * others say nothing; whoever speaks as the address has it.
  */
 #include <errno.h>
-#include <net/ethernet.h>
-#include <net/if_arp.h>
-#include <netpacket/packet.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -16,17 +13,32 @@
 #include "datapath_int.h"
 #include "userland/lib/cleanup.h"
 #include "userland/lib/log.h"
-#include "vips_arp.h"
+#include "vips_frame.h"
 
 #define PROBES	3
 #define GAP_MS	100
 #define WAIT_MS 300 /* after the last */
 
+/* The frame's source stays this node's own MAC, so that no switch ever learns the shared one. */
+void vips_announce(const struct vip *v)
+{
+	struct ipaddr addr = vips_addr(v);
+	_close_ int fd = vips_frame_socket(addr.family, v->link.index);
+
+	for (int i = 0; i < 2 && fd >= 0; i++) {
+		struct vips_frame f = vips_frame_tell(&addr, v->value.mac, v->link.mac, i);
+
+		if (send(fd, f.data, f.len, MSG_DONTWAIT) < 0)
+			log_debug("cannot announce %s: %m", ipaddr_text(&addr));
+	}
+}
+
 struct probe {
 	uv_poll_t poll;
 	uv_timer_t timer;
 	int fd, sent, handles;
-	struct vips_arp frame;
+	struct ipaddr addr;
+	struct vips_frame frame;
 	uint8_t own[6]; /* the cluster's MAC: another node that still has the address */
 	vips_probe_fn *done;
 	void *arg;
@@ -52,15 +64,17 @@ static void probe_end(struct probe *p, const uint8_t *holder)
 static void probe_readable(uv_poll_t *poll, int status, int events)
 {
 	struct probe *p = poll->data;
-	struct vips_arp f;
+	uint8_t data[VIPS_FRAME_MAX];
+	const uint8_t *mac;
+	ssize_t n;
 
 	(void)status;
 	(void)events;
-	while (recv(p->fd, &f, sizeof(f), MSG_DONTWAIT) >= (ssize_t)sizeof(f)) {
-		if (f.arp.ar_hrd != htons(ARPHRD_ETHER) || f.arp.ar_pro != htons(ETHERTYPE_IP) ||
-		    memcmp(f.spa, p->frame.tpa, sizeof(f.spa)) || !memcmp(f.sha, p->own, sizeof(f.sha)))
+	while ((n = recv(p->fd, data, sizeof(data), MSG_DONTWAIT)) >= 0) {
+		mac = vips_frame_says(data, n, &p->addr);
+		if (!mac || !memcmp(mac, p->own, sizeof(p->own)))
 			continue;
-		probe_end(p, f.sha);
+		probe_end(p, mac);
 		return;
 	}
 }
@@ -73,26 +87,15 @@ static void probe_tick(uv_timer_t *t)
 		probe_end(p, NULL);
 		return;
 	}
-	if (send(p->fd, &p->frame, sizeof(p->frame), MSG_DONTWAIT) < 0)
-		log_debug("ARP probe: %m");
+	if (send(p->fd, p->frame.data, p->frame.len, MSG_DONTWAIT) < 0)
+		log_debug("probe of %s: %m", ipaddr_text(&p->addr));
 	uv_timer_start(t, probe_tick, ++p->sent == PROBES ? WAIT_MS : GAP_MS, 0);
 }
 
-static int probe_socket(int ifindex)
+int vips_probe(struct datapath *dp, const struct rtnl_link *link, const struct ipaddr *addr,
+	       const uint8_t mac[6], vips_probe_fn *done, void *arg)
 {
-	struct sockaddr_ll at = {
-		.sll_family = AF_PACKET, .sll_protocol = htons(ETHERTYPE_ARP), .sll_ifindex = ifindex};
-	_close_ int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, htons(ETHERTYPE_ARP));
-
-	if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0)
-		return -errno;
-	return take_fd(fd);
-}
-
-int vips_probe(struct datapath *dp, const struct rtnl_link *link, __be32 addr, const uint8_t mac[6],
-	       vips_probe_fn *done, void *arg)
-{
-	int fd = probe_socket(link->index);
+	int fd = vips_frame_socket(addr->family, link->index);
 	struct probe *p;
 
 	if (fd < 0)
@@ -106,9 +109,8 @@ int vips_probe(struct datapath *dp, const struct rtnl_link *link, __be32 addr, c
 	p->done = done;
 	p->arg = arg;
 	memcpy(p->own, mac, sizeof(p->own));
-	p->frame = vips_arp(ARPOP_REQUEST, link->mac);
-	memcpy(p->frame.sha, link->mac, 6);
-	memcpy(p->frame.tpa, &addr, 4);
+	p->addr = *addr;
+	p->frame = vips_frame_ask(addr, link->mac);
 	uv_poll_init(dp->netd->loop, &p->poll, fd);
 	uv_timer_init(dp->netd->loop, &p->timer);
 	p->poll.data = p->timer.data = p;

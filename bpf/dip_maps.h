@@ -22,17 +22,19 @@
 struct dip_conf dip_conf SEC(".bss.conf");
 struct dip_ports dip_ports SEC(".bss.ports");
 struct dip_bucket dip_flows[1] SEC(".bss.flows"); /* the loader chooses how many */
-const volatile __u32 dip_flow_mask = 0;		  /* and tells it here */
+struct dip_wants dip_wants SEC(".bss.wants");
+const volatile __u32 dip_flow_mask = 0; /* and tells it here */
 #else
 extern struct dip_conf dip_conf SEC(".bss.conf");
 extern struct dip_ports dip_ports SEC(".bss.ports");
 extern struct dip_bucket dip_flows[1] SEC(".bss.flows");
+extern struct dip_wants dip_wants SEC(".bss.wants");
 extern const volatile __u32 dip_flow_mask;
 #endif
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, DIP_STATS);
 	__type(key, __u32);
 	__type(value, struct dip_stats);
 } dip_stats __weak SEC(".maps");
@@ -61,13 +63,18 @@ static __always_inline struct dip_tables dip_tables(void)
 	return t;
 }
 
-static __always_inline void dip_count(enum dip_dir dir, __u32 reason)
+/* vip: its index, or DIP_STATS_NO_VIP */
+static __always_inline void dip_count(enum dip_dir dir, __u32 reason, __u32 vip)
 {
-	__u32 zero = 0;
-	struct dip_stats *s = bpf_map_lookup_elem(&dip_stats, &zero);
+	struct dip_stats *s = bpf_map_lookup_elem(&dip_stats, &vip);
 
 	if (s)
 		s->reason[dir][reason & (DIP_REASONS_MAX - 1)]++;
+}
+
+static __always_inline void dip_count_result(enum dip_dir dir, const struct dip_result *r)
+{
+	dip_count(dir, r->reason, r->verdict == DIP_PASS ? DIP_STATS_NO_VIP : r->vip);
 }
 
 _Static_assert(DIP_REASON_COUNT <= DIP_REASONS_MAX, "counters are full");

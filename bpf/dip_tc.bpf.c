@@ -13,6 +13,7 @@
 #include <linux/pkt_cls.h>
 #include <linux/if_packet.h>
 #include "dip_maps.h"
+#include "dip_trace.h"
 #include "parse.h"
 
 #define ETHER_ARP   0x0806
@@ -41,6 +42,47 @@ struct {
 	__type(key, struct frag_key);
 	__type(value, struct frag_value);
 } dip_frags SEC(".maps");
+
+/* of the ports that this node answers on */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, struct dip_port_stats);
+} dip_port_stats SEC(".maps");
+
+static __always_inline void count_port(const struct __sk_buff *skb, enum dip_dir dir,
+				       const struct dip_flow *f, __u32 vip)
+{
+	__u32 slot = DIP_SLOT_INDEX(vip, f->proto == DIP_PROTO_UDP, DIP_NTOH16(f->lport));
+	struct dip_port_stats *s = bpf_map_lookup_elem(&dip_port_stats, &slot);
+
+	if (!s)
+		return;
+	s->packets[dir] += skb->gso_segs ? skb->gso_segs : 1;
+	s->bytes[dir] += skb->len;
+}
+
+/* Counted by port: what reaches a socket, now or out of the queue, and what it answers. */
+static __always_inline int of_port(const struct dip_flow *f, __u8 verdict)
+{
+	return (verdict == DIP_ACCEPT || verdict == DIP_HOLD) &&
+	       (f->proto == DIP_PROTO_TCP || f->proto == DIP_PROTO_UDP) &&
+	       !(f->flags & (DIP_F_LATER | DIP_F_ERROR));
+}
+
+static __always_inline void account(struct __sk_buff *skb, const struct dip_conf *c, const struct dip_flow *f,
+				    const struct dip_result *r, enum dip_where where)
+{
+	enum dip_dir dir = where == DIP_WHERE_TC_OUT ? DIP_OUT : DIP_IN;
+
+	dip_count_result(dir, r);
+	if (of_port(f, r->verdict))
+		count_port(skb, dir, f, r->vip);
+	if (trace_on(c))
+		trace_skb(skb, f, TRACE_WHAT(r, where));
+}
 
 static __always_inline struct frag_key frag_key(const struct dip_flow *f)
 {
@@ -135,7 +177,7 @@ static __always_inline int act(struct __sk_buff *skb, const struct dip_conf *c, 
 		r.verdict = DIP_DROP;
 		r.reason = DIP_R_NO_QUEUE;
 	}
-	dip_count(DIP_IN, r.reason);
+	account(skb, c, f, &r, DIP_WHERE_TC_IN);
 	switch (r.verdict) {
 	case DIP_ACCEPT:
 		return take(skb);
@@ -155,10 +197,10 @@ static __always_inline int released(struct __sk_buff *skb, const struct dip_conf
 {
 	skb->mark = 0;
 	if (!dip_lease_valid(c, bpf_jiffies64())) {
-		dip_count(DIP_IN, DIP_R_LEASE_EXPIRED);
+		dip_count(DIP_IN, DIP_R_LEASE_EXPIRED, DIP_STATS_NO_VIP);
 		return TC_ACT_SHOT;
 	}
-	dip_count(DIP_IN, DIP_R_RELEASED);
+	dip_count(DIP_IN, DIP_R_RELEASED, DIP_STATS_NO_VIP);
 	return take(skb);
 }
 
@@ -256,12 +298,12 @@ static __always_inline int nd_out(struct __sk_buff *skb, const struct dip_tables
 		return 0;
 	*act = TC_ACT_SHOT;
 	if (!dip_lease_valid(t->conf, bpf_jiffies64())) {
-		dip_count(DIP_OUT, DIP_R_ND_LEASE);
+		dip_count(DIP_OUT, DIP_R_ND_LEASE, vip->index);
 		return 1;
 	}
 	if (nd_set_mac(skb, type == ND_ASKS ? 1 : 2, vip))
 		return 1;
-	dip_count(DIP_OUT, DIP_R_ND_VIP);
+	dip_count(DIP_OUT, DIP_R_ND_VIP, vip->index);
 	*act = TC_ACT_UNSPEC;
 	return 1;
 }
@@ -279,7 +321,7 @@ int dip_tc_in(struct __sk_buff *skb)
 		return released(skb, t.conf);
 	read_skb(skb, &f, DIP_IN);
 	if (f.flags & DIP_F_ND && nd_other(skb, &t)) {
-		dip_count(DIP_IN, DIP_R_ND_OTHER);
+		dip_count(DIP_IN, DIP_R_ND_OTHER, DIP_STATS_NO_VIP);
 		return TC_ACT_SHOT;
 	}
 	if (f.flags & DIP_F_LATER)
@@ -303,6 +345,11 @@ int dip_tc_tap(struct __sk_buff *skb)
 	vip = dip_vip_find(&t, f.family, &f.laddr);
 	if (!vip || !vip->ifindex)
 		return TC_ACT_SHOT;
+	if (trace_on(t.conf)) {
+		const struct dip_result r = {DIP_ACCEPT, DIP_R_RELEASED, (__u16)t.conf->self, 0};
+
+		trace_skb(skb, &f, TRACE_WHAT(&r, DIP_WHERE_TC_TAP));
+	}
 	skb->mark = t.conf->mark;
 	return bpf_redirect(vip->ifindex, BPF_F_INGRESS);
 }
@@ -328,12 +375,12 @@ static __always_inline int arp_out(struct __sk_buff *skb, const struct dip_table
 	if (!vip)
 		return TC_ACT_UNSPEC;
 	if (!dip_lease_valid(t->conf, bpf_jiffies64())) {
-		dip_count(DIP_OUT, DIP_R_ARP_LEASE);
+		dip_count(DIP_OUT, DIP_R_ARP_LEASE, vip->index);
 		return TC_ACT_SHOT;
 	}
 	if (bpf_skb_store_bytes(skb, ETH_HLEN_ + 8, vip->mac, 6, 0))
 		return TC_ACT_SHOT;
-	dip_count(DIP_OUT, DIP_R_ARP_VIP);
+	dip_count(DIP_OUT, DIP_R_ARP_VIP, vip->index);
 	return TC_ACT_UNSPEC;
 }
 
@@ -358,6 +405,10 @@ static __always_inline int to_vip(struct __sk_buff *skb, const struct dip_tables
 	r = dip_steer(t, &f, bpf_jiffies64());
 	if ((f.flags & (DIP_F_FRAG | DIP_F_LATER)) == DIP_F_FRAG)
 		frag_remember(&f, &r);
+	if (of_port(&f, r.verdict))
+		count_port(skb, DIP_IN, &f, r.vip);
+	if (trace_on(t->conf))
+		trace_skb(skb, &f, TRACE_WHAT(&r, DIP_WHERE_TO_VIP));
 	if (r.verdict == DIP_HOLD && tap)
 		bpf_clone_redirect(skb, tap, 0);
 	if (r.verdict != DIP_ACCEPT || r.reason == DIP_R_FRAG_UNKNOWN)
@@ -382,7 +433,7 @@ int dip_tc_out(struct __sk_buff *skb)
 		return act;
 	r = dip_egress(&t, &f, bpf_jiffies64());
 	if (r.verdict != DIP_PASS)
-		dip_count(DIP_OUT, r.reason);
+		account(skb, t.conf, &f, &r, DIP_WHERE_TC_OUT);
 	if (r.verdict != DIP_PASS && r.verdict != DIP_ACCEPT)
 		return TC_ACT_SHOT;
 	if (f.flags & DIP_F_ADDR && dip_vip_find(&t, f.family, &f.raddr))

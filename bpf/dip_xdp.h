@@ -4,15 +4,19 @@
 #define SSI_BPF_DIP_XDP_H
 
 #include "dip_maps.h"
+#include "dip_trace.h"
 #include "parse.h"
 
-static __always_inline int xdp_decide(const struct dip_tables *t, const struct dip_flow *f, __u64 now)
+static __always_inline int xdp_decide(struct xdp_md *ctx, const struct dip_tables *t,
+				      const struct dip_flow *f, __u64 now)
 {
 	struct dip_result r = dip_steer(t, f, now);
 
 	if (r.verdict != DIP_DROP || (f->flags & DIP_F_FRAG) || r.reason == f->malformed)
 		return XDP_PASS;
-	dip_count(DIP_IN, r.reason);
+	dip_count(DIP_IN, r.reason, r.vip);
+	if (trace_on(t->conf))
+		trace_xdp(ctx, f, TRACE_WHAT(&r, DIP_WHERE_XDP));
 	return XDP_DROP;
 }
 
@@ -38,7 +42,7 @@ static __noinline int xdp_steer_any(struct xdp_md *ctx)
 	f.eth = NULL; /* as it is; now the verifier knows, too */
 	if (!(f.flags & DIP_F_ADDR))
 		return XDP_PASS;
-	return xdp_decide(&t, &f, bpf_jiffies64());
+	return xdp_decide(ctx, &t, &f, bpf_jiffies64());
 }
 
 /* The clock first: what is read from the packet then stays in registers. */
@@ -51,7 +55,7 @@ static __always_inline int xdp_steer(struct xdp_md *ctx)
 	struct dip_flow f = {0};
 
 	if (dip_parse_common(&f, data, end, end - data))
-		return xdp_decide(&t, &f, now);
+		return xdp_decide(ctx, &t, &f, now);
 	return xdp_steer_any(ctx);
 }
 

@@ -41,8 +41,8 @@ struct {
 
 static __always_inline void event_lost(void)
 {
-	__u32 zero = 0;
-	struct dip_stats *s = bpf_map_lookup_elem(&dip_stats, &zero);
+	__u32 none = DIP_STATS_NO_VIP;
+	struct dip_stats *s = bpf_map_lookup_elem(&dip_stats, &none);
 
 	if (s)
 		s->events_lost++;

@@ -25,25 +25,13 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
-#include "dip_bpf.h"
-
-#include "dip.skel.h"
+#include "dip_bpf_int.h"
 
 #define FLOW_BITS     12
 #define FLOW_BITS_MAX 22
 #define LINKS	      "links"
 #define BTF_PATH      "/sys/kernel/btf/vmlinux"
 #define TC_PRIORITY   0x5351 /* ours on a clsact shared with others */
-
-struct dip_bpf {
-	struct dip *skel; /* NULL: opened read-only */
-	struct dip_mem mem;
-	int stats_fd;
-	size_t flows_size;
-	char dir[PATH_MAX / 2];
-	bool clsact;
-	bool foreign; /* another version's tables were pinned; its programs may still run */
-};
 
 static char error_text[512];
 
@@ -62,7 +50,7 @@ __attribute__((format(printf, 2, 3))) static int fail(int err, const char *fmt, 
 	return err;
 }
 
-static int fail_errno(int err, const char *what)
+int dip_bpf_fail(int err, const char *what)
 {
 	if (err == -EPERM || err == -EACCES)
 		return fail(err, "%s: not permitted; run as root (CAP_BPF, CAP_NET_ADMIN)", what);
@@ -164,23 +152,23 @@ static int tables_map(struct dip_bpf *d, int conf, int ports, int flows, void *m
 	err = err ? err : map_value_size(ports, &ports_size);
 	err = err ? err : map_value_size(flows, &d->flows_size);
 	if (err)
-		return fail_errno(err, "BPF maps");
+		return dip_bpf_fail(err, "BPF maps");
 	if (conf_size != sizeof(struct dip_conf) || ports_size != sizeof(struct dip_slot) * DIP_SLOTS ||
 	    d->flows_size % sizeof(struct dip_bucket) || (d->flows_size & (d->flows_size - 1)))
 		return fail(-EPROTO, "%s holds tables of another netssi version; stop netd and remove it",
 			    d->dir);
 	err = map_memory(conf, conf_size, ro, &p);
 	if (err)
-		return fail_errno(err, "mmap of dip_conf");
+		return dip_bpf_fail(err, "mmap of dip_conf");
 	d->mem.conf = p;
 	p = mapped;
 	err = p ? 0 : map_memory(ports, ports_size, ro, &p);
 	if (err)
-		return fail_errno(err, "mmap of dip_ports");
+		return dip_bpf_fail(err, "mmap of dip_ports");
 	d->mem.ports = p;
 	err = map_memory(flows, d->flows_size, ro, &p);
 	if (err)
-		return fail_errno(err, "mmap of dip_flows");
+		return dip_bpf_fail(err, "mmap of dip_flows");
 	d->mem.flows = p;
 	d->mem.flow_mask = (uint32_t)(d->flows_size / sizeof(struct dip_bucket)) - 1;
 	d->mem.grace = ro ? NULL : grace;
@@ -263,7 +251,7 @@ static int map_reuse(struct bpf_map *map, const char *path)
 		return fail(-EPROTO, "%s is missing, its directory is incomplete; stop netd and remove it",
 			    path);
 	if (fd < 0)
-		return fail_errno(fd, path);
+		return dip_bpf_fail(fd, path);
 	/* libbpf maps tables into memory, by the size it knows */
 	err = map_value_size(fd, &size);
 	if (!err && map_is_table(map))
@@ -271,7 +259,7 @@ static int map_reuse(struct bpf_map *map, const char *path)
 	if (!err)
 		err = bpf_map__reuse_fd(map, fd);
 	close(fd);
-	return err ? fail_errno(err, path) : 0;
+	return err ? dip_bpf_fail(err, path) : 0;
 }
 
 /* Are the pinned tables of this version? Only its dip_conf can tell. */
@@ -282,13 +270,13 @@ static int pins_fit(const char *conf)
 	void *p;
 
 	if (fd < 0)
-		return fail_errno(fd, conf);
+		return dip_bpf_fail(fd, conf);
 	err = map_value_size(fd, &size);
 	if (!err && size == sizeof(struct dip_conf))
 		err = map_memory(fd, size, true, &p);
 	close(fd);
 	if (err)
-		return fail_errno(err, conf);
+		return dip_bpf_fail(err, conf);
 	if (size != sizeof(struct dip_conf))
 		return 0;
 	err = ((struct dip_conf *)p)->abi == DIP_ABI;
@@ -409,7 +397,7 @@ static int flows_size(struct dip_bpf *d, unsigned int bits, int reused)
 	else
 		err = bpf_map__set_value_size(d->skel->maps.bss_flows, (__u32)size);
 	d->skel->rodata->dip_flow_mask = (__u32)(size / sizeof(struct dip_bucket)) - 1;
-	return err ? fail_errno(err, "dip_flows") : 0;
+	return err ? dip_bpf_fail(err, "dip_flows") : 0;
 }
 
 /* So that the next netd can tell the time before it has loaded anything. */
@@ -422,7 +410,7 @@ static int clock_pin(struct dip_bpf *d)
 		return err;
 	unlink(path);
 	err = bpf_obj_pin(bpf_program__fd(d->skel->progs.dip_clock), path);
-	return err ? fail_errno(err, path) : 0;
+	return err ? dip_bpf_fail(err, path) : 0;
 }
 
 /* Fresh tables belong to self; those of an earlier netd must be of this ABI. */
@@ -444,17 +432,24 @@ static int tables_begin(struct dip_bpf *d, uint16_t self, bool again)
 static int load_over(struct dip_bpf *d, const struct dip_bpf_opts *opts, uint16_t self, bool again)
 {
 	int err = flows_size(d, opts->flow_bits, again);
+	void *wants;
 
 	if (err)
 		return err;
 	err = dip__load(d->skel);
 	if (err)
-		return fail_errno(err, "BPF programs do not load");
+		return dip_bpf_fail(err, "BPF programs do not load");
 	err = tables_map(d, bpf_map__fd(d->skel->maps.bss_conf), bpf_map__fd(d->skel->maps.bss_ports),
 			 bpf_map__fd(d->skel->maps.bss_flows), again ? NULL : d->skel->bss_ports, false);
 	if (err)
 		return err;
 	d->stats_fd = bpf_map__fd(d->skel->maps.dip_stats);
+	err = map_memory(bpf_map__fd(d->skel->maps.bss_wants), sizeof(struct dip_wants), false, &wants);
+	if (err)
+		return dip_bpf_fail(err, "mmap of dip_wants");
+	d->wants = wants;
+	for (unsigned int i = 0; i < DIP_WANTS_MAX; i++) /* of a netd that is gone */
+		dip_bpf_watch(d, i, NULL);
 	err = tables_begin(d, self, again);
 	if (err || opts->no_pin)
 		return err;
@@ -472,7 +467,7 @@ static int load(struct dip_bpf *d, const struct dip_bpf_opts *opts, uint16_t sel
 		return fail(-ENOENT, "this kernel has no BTF (%s); it needs CONFIG_DEBUG_INFO_BTF", BTF_PATH);
 	d->skel = dip__open();
 	if (!d->skel)
-		return fail_errno(-errno, "BPF object");
+		return dip_bpf_fail(-errno, "BPF object");
 	if (!opts->no_pin) {
 		err = dir_make(d);
 		again = err ? err : maps_reuse(d);
@@ -531,7 +526,7 @@ static int open_map(struct dip_bpf *d, const char *name)
 	fd = bpf_obj_get(path);
 	if (fd == -ENOENT)
 		return fail(fd, "%s is not there: no VIP was ever served here; is netd running?", path);
-	return fd < 0 ? fail_errno(fd, path) : fd;
+	return fd < 0 ? dip_bpf_fail(fd, path) : fd;
 }
 
 int dip_bpf_open(struct dip_bpf **out, const char *pin_dir)
@@ -572,6 +567,7 @@ void dip_bpf_close(struct dip_bpf *d)
 	if (!d->skel || (void *)d->mem.ports != (void *)d->skel->bss_ports)
 		unmap(d->mem.ports, sizeof(struct dip_slot) * DIP_SLOTS);
 	unmap(d->mem.flows, d->flows_size);
+	unmap(d->wants, sizeof(struct dip_wants));
 	if (d->skel)
 		dip__destroy(d->skel);
 	else if (d->stats_fd >= 0)
@@ -620,15 +616,15 @@ static int link_swap(const char *path, enum dip_prog prog, int target, int prog_
 	if (link == -ENOENT)
 		return 0;
 	if (link < 0)
-		return fail_errno(link, path);
+		return dip_bpf_fail(link, path);
 	if (!link_fits(link, prog, target)) {
 		bpf_link_detach(link);
 		close(link);
-		return unlink(path) ? fail_errno(-errno, path) : 0;
+		return unlink(path) ? dip_bpf_fail(-errno, path) : 0;
 	}
 	err = bpf_link_update(link, prog_fd, NULL);
 	close(link);
-	return err ? fail_errno(err, path) : 1;
+	return err ? dip_bpf_fail(err, path) : 1;
 }
 
 static bool is_tc(enum dip_prog prog)
@@ -646,9 +642,9 @@ static int clsact_attach(enum dip_prog prog, int ifindex, int prog_fd)
 	int err = bpf_tc_hook_create(&hook);
 
 	if (err && err != -EEXIST)
-		return fail_errno(err, "clsact");
+		return dip_bpf_fail(err, "clsact");
 	err = bpf_tc_attach(&hook, &opts);
-	return err ? fail_errno(err, "tc filter") : 0;
+	return err ? dip_bpf_fail(err, "tc filter") : 0;
 }
 
 /* Such a filter is remembered by a pin of its program, NAME:IFINDEX:PROG. */
@@ -666,7 +662,7 @@ static int clsact_keep(const struct dip_bpf *d, enum dip_prog prog, int ifindex,
 	err = clsact_attach(prog, ifindex, prog_fd);
 	if (err)
 		return err;
-	return bpf_obj_pin(prog_fd, path) ? fail_errno(-errno, path) : 0;
+	return bpf_obj_pin(prog_fd, path) ? dip_bpf_fail(-errno, path) : 0;
 }
 
 static void clsact_forget(int ifindex, int prog)
@@ -686,7 +682,7 @@ int dip_bpf_attach(struct dip_bpf *d, enum dip_prog prog, int target, uint32_t f
 
 	snprintf(path, sizeof(path), "%s/" LINKS, d->dir);
 	if (mkdir(path, 0700) && errno != EEXIST)
-		return fail_errno(-errno, path);
+		return dip_bpf_fail(-errno, path);
 	err = link_path(d, name, path);
 	if (err)
 		return err;
@@ -699,8 +695,8 @@ int dip_bpf_attach(struct dip_bpf *d, enum dip_prog prog, int target, uint32_t f
 	if (link == -EINVAL && is_tc(prog))
 		return clsact_keep(d, prog, target, fd, name);
 	if (link < 0)
-		return fail_errno(link, progs[prog].name);
-	err = bpf_obj_pin(link, path) ? fail_errno(-errno, path) : 0;
+		return dip_bpf_fail(link, progs[prog].name);
+	err = bpf_obj_pin(link, path) ? dip_bpf_fail(-errno, path) : 0;
 	close(link);
 	return err;
 }
@@ -757,7 +753,7 @@ int dip_bpf_detach(struct dip_bpf *d, const char *name)
 	int n = links_end(d->dir, name);
 
 	if (n < 0)
-		return fail_errno(n, name);
+		return dip_bpf_fail(n, name);
 	return n ? 0 : fail(-ENOENT, "%s: no such link", name);
 }
 
@@ -768,43 +764,14 @@ int dip_bpf_unpin(const char *pin_dir)
 
 	n = links_end(dir, NULL);
 	if (n < 0)
-		return fail_errno(n, dir);
+		return dip_bpf_fail(n, dir);
 	n = pins_remove(dir);
 	if (n < 0)
 		return n == -ENOENT ? 0 : n;
-	return rmdir(dir) ? fail_errno(-errno, dir) : 0;
+	return rmdir(dir) ? dip_bpf_fail(-errno, dir) : 0;
 }
 
-/* ---- counters and clock ---- */
-
-int dip_bpf_stats(const struct dip_bpf *d, struct dip_stats *out)
-{
-	int cpus = libbpf_num_possible_cpus();
-	struct dip_stats *all;
-	__u32 zero = 0;
-
-	if (cpus < 1)
-		return cpus;
-	all = calloc((size_t)cpus, sizeof(*all));
-	if (!all)
-		return -ENOMEM;
-	if (bpf_map_lookup_elem(d->stats_fd, &zero, all)) {
-		int err = -errno;
-
-		free(all);
-		return fail_errno(err, "dip_stats");
-	}
-	memset(out, 0, sizeof(*out));
-	for (int i = 0; i < cpus; i++) {
-		out->events_lost += all[i].events_lost;
-		for (int r = 0; r < DIP_REASONS_MAX; r++) {
-			out->reason[DIP_IN][r] += all[i].reason[DIP_IN][r];
-			out->reason[DIP_OUT][r] += all[i].reason[DIP_OUT][r];
-		}
-	}
-	free(all);
-	return 0;
-}
+/* ---- clock ---- */
 
 static int clock_run(int prog, uint64_t monotonic_ns, uint64_t *jiffies)
 {
@@ -821,7 +788,7 @@ static int clock_run(int prog, uint64_t monotonic_ns, uint64_t *jiffies)
 	ns = (uint64_t)tick.tv_sec * 1000000000 + (uint64_t)tick.tv_nsec;
 	err = bpf_prog_test_run_opts(prog, &run);
 	if (err)
-		return fail_errno(err, "dip_clock");
+		return dip_bpf_fail(err, "dip_clock");
 	*jiffies = now.jiffies;
 	if (monotonic_ns > now.monotonic)
 		*jiffies += (monotonic_ns - now.monotonic) / ns;
@@ -848,7 +815,7 @@ static int lease_write(int conf, int clock, uint64_t monotonic_ns)
 		err = clock_run(clock, monotonic_ns, &jiffies);
 	err = err ? err : map_memory(conf, size, false, &p);
 	if (err)
-		return fail_errno(err, "lease");
+		return dip_bpf_fail(err, "lease");
 	m.conf = p;
 	if (m.conf->abi == DIP_ABI)
 		dip_lease_set(&m, jiffies);

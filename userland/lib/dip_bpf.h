@@ -82,8 +82,21 @@ int dip_bpf_unpin(const char *pin_dir);
 /* Programs of this control group leave from the node's address (`node`), or from a VIP. */
 int dip_bpf_source(const struct dip_bpf *d, uint64_t cgroup, bool node);
 
-/* Sum over CPUs. */
+/* Sums over CPUs: of all VIPs and of none; of one (its index, or DIP_STATS_NO_VIP). */
 int dip_bpf_stats(const struct dip_bpf *d, struct dip_stats *out);
+int dip_bpf_stats_of(const struct dip_bpf *d, unsigned int vip, struct dip_stats *out);
+
+/* Begin (idempotent) or end to count a port; what was counted, -ENOENT: it is not. */
+int dip_bpf_port_count(struct dip_bpf *d, unsigned int vip, bool udp, uint16_t port, bool on);
+int dip_bpf_port_stats(const struct dip_bpf *d, unsigned int vip, bool udp, uint16_t port,
+		       struct dip_port_stats *out);
+
+/*
+ * Watch a flow in one of DIP_WANTS_MAX slots; want->on is a number of the caller's, not 0,
+ * that the events carry. NULL: no more. Events may still come afterwards.
+ */
+void dip_bpf_watch(struct dip_bpf *d, unsigned int slot, const struct dip_want *want);
+int dip_bpf_traces_fd(const struct dip_bpf *d); /* of the ring buffer map */
 
 /*
  * jiffies64 of a moment of CLOCK_MONOTONIC (ns), rounded down: what is passed

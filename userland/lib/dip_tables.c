@@ -143,7 +143,7 @@ static int vips_publish(struct dip_mem *m, const struct dip_vip *list, size_t n)
 
 		if (vips_place(m->conf->vips[side], list, n, seed))
 			continue;
-		put64(&m->conf->vip_pick, side << 32 | seed);
+		put64(&m->conf->vip_pick, (pick & DIP_PICK_TRACE) | side << 32 | seed);
 		changed(m);
 		return 0;
 	}

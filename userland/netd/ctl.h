@@ -34,7 +34,9 @@
  *   port-del   vip? port proto                          -> changed vip port proto
  *   explain    client client_port? vip port proto  -> node verdict reason text owner? app? …, nodes[] checks[what ok text
  *              remedy]
- *   stats      node?        -> node dir reason verdict packets text
+ *   trace      client client_port? vip port proto seconds?
+ *        events: time node where verdict reason text for dev bytes client_port flags seq icmp; -> node packets lost error
+ *   stats      node? ports? -> node vip dir reason verdict packets text, or node vip proto port app packets_in …
  *   apps                    -> app node origin state pid user cmd ports flags epoch since
  *   app-start  name …       from ssi-run; apps.c
  *   moves                   -> app from to step since reason

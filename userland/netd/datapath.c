@@ -327,6 +327,7 @@ static void unload(struct datapath *dp)
 {
 	struct unload_job *job = calloc(1, sizeof(*job)), now = {.bpf = dp->bpf};
 
+	trace_stop(dp);
 	dp->bpf = NULL;
 	if (job) {
 		*job = (struct unload_job){.dp = dp, .bpf = now.bpf};
@@ -604,6 +605,7 @@ int datapath_start(struct netd *n)
 	vips_cmd_start(dp);
 	explain_start(dp);
 	stats_start(dp);
+	trace_start(dp);
 	return 0;
 }
 
@@ -624,6 +626,7 @@ void datapath_stop(struct netd *n)
 	dp->stopped = true;
 	datapath_ports_stop(dp);
 	sources_stop(dp);
+	trace_stop(dp);
 	hold_close(dp->hold, false);
 	if (dp->bpf)
 		dip_bpf_close(dp->bpf);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What the parts of the data path share; private to datapath*.c, vips*.c,
- * explain.c, stats.c. See datapath.h. One thread: the loop.
+ * explain.c, stats.c, trace*.c. See datapath.h. One thread: the loop.
  *
  *   datapath.c        life: load, attach, lease, fence, leave
  *   datapath_nodes.c  the set `nodes` -> homes and MACs of peers
@@ -86,6 +86,7 @@ struct datapath {
 	bool lease_known;  /* by this netd */
 	struct vip vips[DATAPATH_VIPS];
 	struct deferred *deferred;
+	struct trace *trace; /* trace.c; NULL: no flow is watched */
 	struct opening *openings;
 	struct sources *sources;
 	uint16_t lessee[BLOCKS]; /* who has a block of source ports, 0: nobody */
@@ -122,6 +123,8 @@ const char *datapath_node_name(const struct datapath *dp, uint32_t number);
 /* datapath_ports.c */
 void datapath_ports_start(struct datapath *dp);
 void datapath_ports_stop(struct datapath *dp); /* claims that go round are forgotten */
+/* The VIP of a port where it is exposed on this node, or NULL. */
+const struct vip *datapath_ports_vip(struct datapath *dp, const struct port_key *k);
 /* All ports of one VIP, or of all. */
 void datapath_ports_apply(struct datapath *dp, const struct vip *only);
 /* A claim of this node is about to be submitted; its outcome is known. */
@@ -158,6 +161,12 @@ int vips_probe(struct datapath *dp, const struct rtnl_link *link, const struct i
 void vips_cmd_start(struct datapath *dp);
 void explain_start(struct datapath *dp);
 void stats_start(struct datapath *dp);
+/* What was counted on this node, as `stats` shows it. New references. */
+json_t *stats_reasons(struct datapath *dp);
+json_t *stats_ports(struct datapath *dp);
+/* trace.c */
+void trace_start(struct datapath *dp);
+void trace_stop(struct datapath *dp);
 
 /*
  * ask.c: one call to every living node (or to one), the answers gathered:

@@ -29,6 +29,11 @@ static struct vip *vip_of(struct datapath *dp, const struct port_key *k)
 	return v && v->exposed && dp->bpf && dp->synced ? v : NULL;
 }
 
+const struct vip *datapath_ports_vip(struct datapath *dp, const struct port_key *k)
+{
+	return vip_of(dp, k);
+}
+
 static struct hold_key hold_key(const struct vip *v, const struct port_key *k)
 {
 	return (struct hold_key){.addr = vips_addr(v), .port = k->port, .proto = k->proto};
@@ -160,6 +165,8 @@ static void apply(struct datapath *dp, const struct kddm_object *obj)
 	if (!v)
 		return;
 	object_read(obj, &pv, sizeof(pv));
+	if (pv.node == datapath_self(dp))
+		dip_bpf_port_count(dp->bpf, v->slot, is_udp(k), k->port, true);
 	if (pv.state == PORT_HOLD) {
 		apply_hold(dp, v, k, &pv, obj->epoch);
 	} else if (pv.node == datapath_self(dp)) {
@@ -189,6 +196,7 @@ static void port_freed(struct datapath *dp, const struct port_key *k)
 	if (!v)
 		return;
 	slot_rest(dp, v, is_udp(k), k->port);
+	dip_bpf_port_count(dp->bpf, v->slot, is_udp(k), k->port, false);
 	if (dp->hold)
 		hold_discard(dp->hold, hold_key(v, k));
 }

@@ -36,7 +36,7 @@ static uint64_t lost_count(struct hooks *h)
 {
 	struct dip_stats s;
 
-	return dip_bpf_stats(h->bpf, &s) ? h->lost : s.events_lost;
+	return dip_bpf_stats_of(h->bpf, DIP_STATS_NO_VIP, &s) ? h->lost : s.events_lost;
 }
 
 static void look_for_loss(struct hooks *h)

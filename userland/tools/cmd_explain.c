@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* netctl explain, stats: why packets go where they go, and how many. */
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,26 +8,6 @@
 #include "userland/tools/netctl.h"
 
 /* ---- explain ---- */
-
-static bool put_client(json_t *args, const char *text)
-{
-	struct in6_addr a;
-	json_t *peer;
-
-	if (inet_pton(AF_INET, text, &a) == 1 || inet_pton(AF_INET6, text, &a) == 1) {
-		json_object_set_new(args, "client", json_string(text));
-		return true;
-	}
-	peer = json_object();
-	if (!netctl_put_peer(peer, text)) {
-		json_decref(peer);
-		return false;
-	}
-	json_object_set(args, "client", json_object_get(peer, "addr"));
-	json_object_set(args, "client_port", json_object_get(peer, "port"));
-	json_decref(peer);
-	return true;
-}
 
 static void print_checks(json_t *checks)
 {
@@ -105,17 +84,10 @@ static int run_explain(struct netctl *c)
 	size_t i;
 	int r;
 
-	if (!put_client(args, c->arg[0]) || !netctl_put_port(args, c->arg[1])) {
+	if (!netctl_put_flow(args, c->arg)) {
 		json_decref(args);
 		return EXIT_USAGE;
 	}
-	if (!json_object_get(args, "vip")) {
-		json_decref(args);
-		return print_error(EXIT_USAGE, "write VIP:PORT", "explain: '%s' names no cluster address",
-				   c->arg[1]);
-	}
-	if (c->arg[2])
-		json_object_set_new(args, "proto", json_string(c->arg[2]));
 	r = netctl_request(c, "explain", args, NULL, &result);
 	if (r == EXIT_OK && !netctl_json(c, result))
 		json_array_foreach(result, i, o) print_explanation(o);
@@ -136,8 +108,20 @@ const struct netctl_command cmd_explain = {
 
 static int run_stats(struct netctl *c)
 {
+	static const struct table_column ports[] = {
+		{"NODE", "node", 0, NULL},
+		{"ADDRESS", "vip", 0, NULL},
+		{"PORT", "port", TABLE_RIGHT, NULL},
+		{"PROTO", "proto", 0, NULL},
+		{"APP", "app", TABLE_BOLD, NULL},
+		{"IN", "packets_in", TABLE_RIGHT, NULL},
+		{"BYTES", "bytes_in", TABLE_RIGHT, NULL},
+		{"OUT", "packets_out", TABLE_RIGHT, NULL},
+		{"BYTES", "bytes_out", TABLE_RIGHT, NULL},
+	};
 	static const struct table_column columns[] = {
 		{"NODE", "node", 0, NULL},
+		{"ADDRESS", "vip", 0, NULL},
 		{"WAY", "dir", 0, NULL},
 		{"VERDICT", "verdict", 0, NULL},
 		{"REASON", "reason", TABLE_BOLD, NULL},
@@ -149,12 +133,17 @@ static int run_stats(struct netctl *c)
 
 	if (node)
 		json_object_set_new(args, "node", json_string(node));
+	if (netctl_option(c, "ports")) {
+		json_object_set_new(args, "ports", json_true());
+		return netctl_list(c, "stats", args, ports, N_COLUMNS(ports), "no port is served");
+	}
 	return netctl_list(c, "stats", args, columns, N_COLUMNS(columns), "no packets yet");
 }
 
 const struct netctl_command cmd_stats = {
 	.name = "stats",
 	.summary = "how many packets were decided, by reason",
-	.options = {{"node", "NODE", VALUE_NODE, NULL, "only those of a node"}},
+	.options = {{"node", "NODE", VALUE_NODE, NULL, "only those of a node"},
+		    {"ports", NULL, VALUE_NONE, NULL, "packets and bytes of each port instead"}},
 	.run = run_stats,
 };

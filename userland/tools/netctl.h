@@ -72,7 +72,7 @@ struct netctl_command {
 /* All commands, in the order of help. */
 /* clang-format off */
 #define NETCTL_COMMANDS(C) \
-	C(status) C(nodes) C(vips) C(ports) C(apps) C(moves) C(explain) C(stats) C(sets) C(watch) \
+	C(status) C(nodes) C(vips) C(ports) C(apps) C(moves) C(explain) C(trace) C(stats) C(sets) C(watch) \
 	C(logs) C(migrate) C(signal) C(vip_add) C(vip_del) C(port_add) C(port_del) C(init) C(token) \
 	C(join) C(leave) C(recover) C(set) C(key_rotate) C(check) C(version) C(help)
 /* clang-format on */
@@ -108,6 +108,8 @@ bool netctl_put_port(json_t *args, const char *text);	  /* vip? port proto */
 bool netctl_put_what(json_t *args, const char *text);	  /* app | port vip? proto | pid pid_node? */
 bool netctl_put_addr_len(json_t *args, const char *text); /* addr prefix */
 bool netctl_put_peer(json_t *args, const char *text);	  /* addr port? */
+/* CLIENT[:PORT] VIP:PORT [tcp|udp]: client client_port? vip port proto */
+bool netctl_put_flow(json_t *args, const char *const *words);
 /* One value of a kind that needs no request; error text or NULL. */
 const char *netctl_value_wrong(enum value_kind kind, const char *choices, const char *text);
 int netctl_signal_number(const char *text); /* -1: none */

@@ -298,3 +298,35 @@ const char *netctl_value_wrong(enum value_kind kind, const char *choices, const 
 		return *text ? NULL : "it must not be empty";
 	}
 }
+
+static bool put_client(json_t *args, const char *text)
+{
+	json_t *peer;
+
+	if (is_addr(text)) {
+		json_object_set_new(args, "client", json_string(text));
+		return true;
+	}
+	peer = json_object();
+	if (!netctl_put_peer(peer, text)) {
+		json_decref(peer);
+		return false;
+	}
+	json_object_set(args, "client", json_object_get(peer, "addr"));
+	json_object_set(args, "client_port", json_object_get(peer, "port"));
+	json_decref(peer);
+	return true;
+}
+
+bool netctl_put_flow(json_t *args, const char *const *words)
+{
+	if (!put_client(args, words[0]) || !netctl_put_port(args, words[1]))
+		return false;
+	if (!json_object_get(args, "vip")) {
+		print_error(EXIT_USAGE, "write VIP:PORT", "'%s' names no cluster address", words[1]);
+		return false;
+	}
+	if (words[2])
+		json_object_set_new(args, "proto", json_string(words[2]));
+	return true;
+}

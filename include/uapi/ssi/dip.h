@@ -28,8 +28,12 @@
  *
  * and next to them
  *
- *   dip_stats   PERCPU_ARRAY of struct dip_stats, key 0
+ *   dip_stats   PERCPU_ARRAY of struct dip_stats, key: index of the VIP, or DIP_STATS_NO_VIP
+ *   dip_port_stats  PERCPU_HASH of struct dip_port_stats, key: index into dip_ports; netd
+ *               makes an entry for each port that this node answers on
  *   dip_events  RINGBUF of struct dip_event: sockets that begin and end
+ *   dip_wants   struct dip_wants: which flows are watched (a table like the three above)
+ *   dip_traces  RINGBUF of struct dip_trace: what became of their packets
  *   dip_frags   LRU_HASH, private to the BPF programs
  *
  * dip_conf.abi and the value sizes tell whether a pinned set fits a program.
@@ -74,6 +78,10 @@
  *   DIP_FLOW_NODE  the flow belongs to way.node
  *   DIP_FLOW_HOLD  this node queues it (source and target of a move say so)
  *   DIP_FLOW_DROP  this node keeps silent (everyone else meanwhile)
+ *
+ * Traces.  dip_wants.want[i] is written while its `on` is 0 and then shown by it;
+ * DIP_PICK_TRACE in vip_pick, a word that every decision reads anyway, says
+ * whether any is on.
  *
  * VIPs.  vips[side] is a perfect hash: netd looks for a seed under which all
  * VIPs fall into different slots, so a lookup is one masked load.  A change is
@@ -204,12 +212,14 @@ struct dip_peer {
 	};
 };
 
+#define DIP_PICK_TRACE (1ULL << 33)
+
 struct dip_conf {
 	/* what every packet reads: one cache line */
 	__u32 abi;	    /* DIP_ABI */
 	__u32 self;	    /* this node's number */
 	__u64 lease_expiry; /* jiffies64 */
-	__u64 vip_pick;	    /* side << 32 | seed */
+	__u64 vip_pick;	    /* DIP_PICK_TRACE | side << 32 | seed */
 	__u64 flow_key;	    /* secret, set once before traffic */
 	__u64 generation;   /* of vips, homes and peers */
 	__u32 hold_ifindex; /* device of the hold queue, 0: none */
@@ -233,10 +243,67 @@ enum dip_dir {
 
 #define DIP_REASONS_MAX 64
 
-/* Per CPU.  A packet is counted once, where its fate is decided. */
+#define DIP_STATS_NO_VIP DIP_VIPS_MAX
+#define DIP_STATS	 (DIP_VIPS_MAX + 1)
+
+/* Per CPU and VIP.  A packet is counted once, where its fate is decided. */
 struct dip_stats {
 	__u64 reason[2][DIP_REASONS_MAX];
-	__u64 events_lost; /* ring was full: dump the sockets again */
+	__u64 events_lost; /* of DIP_STATS_NO_VIP; ring was full: dump the sockets again */
+};
+
+/* Per CPU: what this node accepted or queued for a port, and what it answered. By enum dip_dir. */
+struct dip_port_stats {
+	__u64 packets[2]; /* segments: one offloaded packet counts as those on the wire */
+	__u64 bytes[2];	  /* frames */
+};
+
+#define DIP_WANTS_MAX 4
+
+/* A flow to be watched. rport 0: all of that client's. */
+struct dip_want {
+	union dip_addr raddr, laddr;
+	__be16 rport, lport;
+	__u8 family;
+	__u8 proto;
+	__u8 pad[2];
+	__u32 on; /* written last; a number that comes back in dip_trace.want */
+	__u32 pad2;
+};
+
+struct dip_wants {
+	struct dip_want want[DIP_WANTS_MAX];
+};
+
+/* Where a decision was taken. */
+#define DIP_WHERES(W)                                                 \
+	W(XDP, "xdp", "first filter, before the stack")               \
+	W(TC_IN, "in", "interface, ingress")                          \
+	W(TC_TAP, "queue", "given back by the hold queue")            \
+	W(TC_OUT, "out", "interface, egress: an answer of this node") \
+	W(TO_VIP, "inside", "interface, egress: a program of this node calls")
+
+enum dip_where {
+#define DIP_WHERE_ENUM(name, text, help) DIP_WHERE_##name,
+	DIP_WHERES(DIP_WHERE_ENUM)
+#undef DIP_WHERE_ENUM
+		DIP_WHERE_COUNT,
+};
+
+struct dip_trace {
+	__u64 time; /* CLOCK_MONOTONIC, ns */
+	__u32 want; /* dip_want.on */
+	__u32 len;  /* of the frame, several segments when offloaded */
+	__u32 ifindex;
+	__u32 seq; /* TCP, host order */
+	__be16 rport, lport;
+	__u16 node;	/* who takes it, as far as known */
+	__u8 where;	/* enum dip_where */
+	__u8 verdict;	/* enum dip_verdict */
+	__u8 reason;	/* enum dip_reason */
+	__u8 tcp_flags; /* as on the wire; 0 where they cannot be read */
+	__u8 flags;	/* DIP_F_* of the flow */
+	__u8 pad[5];
 };
 
 /*
@@ -282,5 +349,7 @@ DIP_ABI_ASSERT(sizeof(struct dip_vip) == 32);
 DIP_ABI_ASSERT(sizeof(struct dip_peer) == 8);
 DIP_ABI_ASSERT(sizeof(struct dip_conf) == 64 + 16384 + 2048 + 8192 + 8192);
 DIP_ABI_ASSERT(sizeof(struct dip_event) == 72);
+DIP_ABI_ASSERT(sizeof(struct dip_want) == 48);
+DIP_ABI_ASSERT(sizeof(struct dip_trace) == 40);
 
 #endif /* _UAPI_SSI_DIP_H */

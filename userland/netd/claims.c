@@ -19,6 +19,7 @@
 #include "userland/lib/log.h"
 
 #define AGAIN_MS  500
+#define CALLS_MS  1000
 #define BATCH_MAX 1024 /* claims in one entry */
 
 static uint32_t self_of(const struct claims *c)
@@ -240,6 +241,8 @@ static int give_up(struct claims *c, struct kddm_batch *b, const struct kddm_obj
 		return 1;
 	if (k->vip != PORT_VIP_LOCAL && move_of(c, v.app, &m))
 		return 1; /* source: the sockets go before the claim does; target: they come after */
+	if (v.flags & PORT_SOURCE && claims_calls_alive(c, k))
+		return 1;
 	return kddm_remove(b, c->netd->sets.ports, k, sizeof(*k), obj->version);
 }
 
@@ -336,6 +339,8 @@ static void on_soon(uv_timer_t *timer)
 	struct kddm_batch *b;
 	size_t n = 0;
 
+	if (claims_calls_look(c, mark))
+		claims_schedule(c, CALLS_MS);
 	look(c);
 	if (!c->netd->datapath->synced || c->submitting || !c->dirty.n)
 		return;

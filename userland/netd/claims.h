@@ -7,13 +7,16 @@
 #ifndef SSI_CLAIMS_H
 #define SSI_CLAIMS_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "objects.h"
 #include "userland/lib/ipaddr.h"
 
-struct netd;
 struct claims;
+struct kddm_batch;
+struct netd;
 
 int claims_start(struct netd *n); /* fills n->claims; before kddm_start() */
 void claims_stop(struct netd *n);
@@ -25,6 +28,15 @@ void claims_on_local(struct claims *c, claims_local_fn *fn, void *arg);
 
 /* What the listener of a claim is bound to, seen from an address of this family (DIP_INET, DIP_INET6). */
 struct ipaddr claims_addr(uint8_t family, const struct port_value *v);
+
+/*
+ * An application moves: adds claims, held for `dst`, for the ports that it calls from. 0 or -errno; -EADDRINUSE
+ * with a sentence in `why`.
+ */
+int claims_calls_hold(struct claims *c, struct kddm_batch *b, const char *app, uint32_t dst, char *why,
+		      size_t size);
+/* It has connections or sockets that this did not see. */
+bool claims_calls_unheld(struct claims *c, const char *app);
 
 /* Called by the data path: (re)read the kernel's sockets and set claims right. */
 void claims_resync(struct claims *c);

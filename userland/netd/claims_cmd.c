@@ -23,7 +23,7 @@ static const char *state_name(const struct port_key *k, const struct port_value 
 		return "local";
 	if (v->state == PORT_HOLD)
 		return "moving";
-	return v->flags & PORT_PINNED ? "pinned" : "owned";
+	return v->flags & PORT_PINNED ? "pinned" : v->flags & PORT_SOURCE ? "connection" : "owned";
 }
 
 static const struct vip_key *vip_of(struct netd *n, uint8_t index)

@@ -4,6 +4,7 @@
  *   claims.c        sockets -> objects of the set `ports`
  *   claims_socks.c  the table of sockets, filled by events and by sock_diag
  *   claims_procs.c  whose sockets they are
+ *   claims_calls.c  what applications that move call from
  *   claims_cmd.c    ports, port-add, port-del
  */
 #ifndef SSI_CLAIMS_INT_H
@@ -14,6 +15,7 @@
 #include "claims.h"
 #include "datapath_int.h"
 #include "hooks.h"
+#include "source_reserved.h"
 
 #define CLAIMS_CHAINS 1024
 #define CLAIMS_ENDED  256
@@ -50,6 +52,11 @@ struct claims {
 	struct claims_dirty busy;  /* keys in the batch that is under way */
 	bool rescan;		   /* the sockets must be read anew first */
 	bool submitting;
+	struct {
+		struct port_map tcp, udp; /* local ports of sockets */
+		bool fresh;		  /* they are as of now */
+		uint64_t look_at;	  /* uv_now(): then the claims are looked at */
+	} calls;
 	claims_local_fn *local_fn;
 	void *local_arg;
 	uv_timer_t soon;
@@ -78,6 +85,12 @@ void claims_procs_resolve(struct claims *c);
 void claims_sock_changed(struct claims *c, const struct claims_sock *s);
 void claims_schedule(struct claims *c, unsigned int ms);
 bool claims_sock_covers(const struct claims *c, const struct claims_sock *s, const struct port_key *k);
+
+/* claims_calls.c */
+/* Marks claims of this kind from time to time; are there any? */
+bool claims_calls_look(struct claims *c, void (*mark)(struct claims *c, const struct port_key *k));
+/* Does a socket still have the port? */
+bool claims_calls_alive(struct claims *c, const struct port_key *k);
 
 /* claims_cmd.c */
 void claims_cmd_start(struct claims *c);

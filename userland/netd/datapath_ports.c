@@ -53,6 +53,16 @@ static bool is_deferred(const struct datapath *dp, const char *app)
 	return d;
 }
 
+/* A port of `owner`'s. Where a TCP connection left from that moved, nobody listens. */
+static void slot_owned(struct datapath *dp, const struct vip *v, const struct port_key *k,
+		       const struct port_value *pv, uint16_t epoch, bool releasing)
+{
+	if (pv->flags & PORT_SOURCE && !is_udp(k) && !releasing)
+		dip_slot_lease(dip_bpf_mem(dp->bpf), v->slot, false, k->port, pv->node);
+	else
+		dip_slot_own(dip_bpf_mem(dp->bpf), v->slot, is_udp(k), k->port, pv->node, epoch, releasing);
+}
+
 /* The queue is empty: the table entry opens, if the port is still ours. */
 static void opened(void *arg, struct hold_key key)
 {
@@ -60,14 +70,16 @@ static void opened(void *arg, struct hold_key key)
 	struct vip *v = vips_find(dp, &key.addr);
 	struct port_key k = {.proto = key.proto, .port = key.port};
 	const struct kddm_object *obj;
+	struct port_value pv;
 
 	if (!v)
 		return;
 	k.vip = v->value.index;
 	obj = kddm_find(dp->netd->sets.ports, &k, sizeof(k));
-	if (obj && obj->owner == datapath_self(dp) && vip_of(dp, &k))
-		dip_slot_own(dip_bpf_mem(dp->bpf), v->slot, is_udp(&k), k.port, obj->owner, obj->epoch,
-			     false);
+	if (!obj || obj->owner != datapath_self(dp) || !vip_of(dp, &k))
+		return;
+	object_read(obj, &pv, sizeof(pv));
+	slot_owned(dp, v, &k, &pv, obj->epoch, false);
 }
 
 /* ---- claims that go round ------------------------------------------------------ */
@@ -127,18 +139,15 @@ static uint32_t home_elsewhere(struct datapath *dp, const struct port_key *k)
 static void apply_own(struct datapath *dp, const struct vip *v, const struct port_key *k,
 		      const struct port_value *pv, uint16_t epoch)
 {
-	struct dip_mem *mem = dip_bpf_mem(dp->bpf);
-	uint32_t self = datapath_self(dp);
-
 	if (opening_find(dp, k))
 		return;
 	if (!dp->hold || !hold_is_held(dp->hold, hold_key(v, k))) {
-		dip_slot_own(mem, v->slot, is_udp(k), k->port, self, epoch, false);
+		slot_owned(dp, v, k, pv, epoch, false);
 		return;
 	}
 	if (is_deferred(dp, pv->app))
 		return;
-	dip_slot_own(mem, v->slot, is_udp(k), k->port, self, epoch, true);
+	slot_owned(dp, v, k, pv, epoch, true);
 	hold_release(dp->hold, hold_key(v, k), opened, dp);
 }
 
@@ -172,7 +181,7 @@ static void apply(struct datapath *dp, const struct kddm_object *obj)
 	} else if (pv.node == datapath_self(dp)) {
 		apply_own(dp, v, k, &pv, obj->epoch);
 	} else {
-		dip_slot_own(dip_bpf_mem(dp->bpf), v->slot, is_udp(k), k->port, pv.node, obj->epoch, false);
+		slot_owned(dp, v, k, &pv, obj->epoch, false);
 		if (dp->hold)
 			hold_discard(dp->hold, hold_key(v, k));
 	}

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "claims.h"
 #include "datapath.h"
 #include "member.h"
 #include "move.h"
@@ -366,6 +367,11 @@ static void source_dumped(void *arg, int status, json_t *ok, json_t *error)
 		source_unref(s);
 		return;
 	}
+	if (claims_calls_unheld(s->netd->claims, s->app)) {
+		source_fail(s, "it opened a connection while it was being frozen; try again");
+		source_unref(s);
+		return;
+	}
 	s->dumped = json_copy(ok);
 	json_object_del(s->dumped, "state");
 	source_send(s);
@@ -420,6 +426,8 @@ static void source_hold(struct move_source *s)
 		err = move_step(b, n, s->app, MOVE_PREPARED, NULL);
 	if (!err)
 		err = move_ports_hold(b, n, s->app, s->dst);
+	if (!err)
+		err = claims_calls_hold(n->claims, b, s->app, s->dst, s->why, sizeof(s->why));
 	source_submit(s, b, err, source_hold_committed);
 }
 

@@ -17,6 +17,6 @@ include tests/net/member.mk
 NET_TESTS += $(addprefix tests/net/,62-filter.sh 62-rotate.sh 62-strangers.sh 62-control.sh 62-clear.sh)
 include tests/linear/linear.mk
 # The disk
-NET_TESTS += $(addprefix tests/net/,70-disk-full.sh 71-disk-log.sh)
+NET_TESTS += $(addprefix tests/net/,70-disk-full.sh 71-disk-log.sh 72-disk-fills.sh)
 # Linearizability
 NET_TESTS += tests/net/75-linear.sh

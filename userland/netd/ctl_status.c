@@ -62,6 +62,9 @@ static void check_node(void *arg, const struct member_node *node)
 			"wait while it restarts; else `systemctl start netd` there before it is declared "
 			"dead",
 			"netd on %s was stopped: the node goes on without it for a while", node->info->name);
+	else if (node->idle)
+		problem(problems, "warning", "`netctl status` there says why",
+			"node %s takes no part in the data path", node->info->name);
 	else if (node->suspect > 0)
 		problem(problems, "warning",
 			"look at its power, its network and its netd; when its lease is over it is declared "

@@ -34,6 +34,8 @@ void datapath_leave(struct datapath *dp);
 
 /* The lease: until when (CLOCK_MONOTONIC, ns) this node may answer; 0: not. */
 void datapath_lease(struct datapath *dp, uint64_t expiry_monotonic_ns);
+/* Whether the sets show the past: this node is then home for no port. */
+void datapath_behind(struct datapath *dp, bool behind);
 /* Declared dead: silence at once, and every socket of a cluster address is
  * destroyed, so that none speaks up later. */
 void datapath_fence(struct datapath *dp);

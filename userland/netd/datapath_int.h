@@ -74,6 +74,7 @@ struct datapath {
 	struct rtnl *rtnl, *watch;
 	struct sockdiag *diag;
 	bool synced;
+	bool behind; /* the sets show the past */
 	bool loading, stopped;
 	bool discard;	/* what is being loaded is not wanted any more */
 	bool unloading; /* `bpf` is NULL */

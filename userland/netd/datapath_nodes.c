@@ -64,7 +64,7 @@ void datapath_nodes_apply(struct datapath *dp)
 		if (!info || !info->number || info->number > NODES_MAX)
 			continue;
 		peer_apply(dp, info);
-		if (!nodes_in_datapath(info))
+		if (!nodes_in_datapath(info) || (dp->behind && info->number == datapath_self(dp)))
 			continue;
 		live[n++] = info->number;
 		if (info->flags & NODE_SERVES)
@@ -76,6 +76,12 @@ void datapath_nodes_apply(struct datapath *dp)
 	else
 		dip_homes_set(dip_bpf_mem(dp->bpf), live, n);
 	datapath_nodes_push(dp);
+}
+
+void datapath_behind(struct datapath *dp, bool behind)
+{
+	dp->behind = behind;
+	datapath_nodes_apply(dp);
 }
 
 /* ---- MACs -------------------------------------------------------------------- */

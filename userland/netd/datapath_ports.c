@@ -18,8 +18,11 @@
 #include <string.h>
 
 #include "userland/lib/log.h"
+#include "userland/netd/lease.h"
+#include "userland/netd/member.h"
 
-#define HOME_MS 1000 /* a home that says nothing for so long is no hindrance */
+#define HOME_MS \
+	1500 /* and a third of a lease: a home that says nothing for so long has noticed that it is behind */
 
 /* The VIP of a key when it is exposed here. */
 static struct vip *vip_of(struct datapath *dp, const struct port_key *k)
@@ -243,7 +246,10 @@ static void changed_insert(void *arg, const struct kddm_object *obj)
 	}
 	if (home && o) {
 		o->waits = true;
-		kddm_wait_applied(dp->netd->kddm, obj->version, &home, 1, HOME_MS, home_knows, o);
+		kddm_wait_applied(dp->netd->kddm, obj->version, &home, 1,
+				  HOME_MS + member_conf_uint(dp->netd->member, "lease_ms", LEASE_MS_DEFAULT) /
+						    3,
+				  home_knows, o);
 		return;
 	}
 	if (o)

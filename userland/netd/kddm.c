@@ -671,7 +671,10 @@ void kddm_wait_applied(struct kddm *k, uint64_t index, const uint32_t *nodes, si
 	size_t room = n ? n : kddm_count(k->fsm.nodes);
 	struct waiter **end = &k->waiters, *w = must(calloc(1, sizeof(*w) + room * sizeof(w->node[0])));
 	const struct kddm_object *obj;
+	bool serving = false;
 
+	kddm_for_each(k->fsm.nodes, obj)
+		serving |= ((const struct node_info *)obj->value)->flags & NODE_SERVES;
 	w->id = k->next_wait_id++;
 	w->index = index;
 	w->deadline_ms = now_ms(k) + timeout_ms;
@@ -680,7 +683,9 @@ void kddm_wait_applied(struct kddm *k, uint64_t index, const uint32_t *nodes, si
 	if (n)
 		memcpy(w->node, nodes, n * sizeof(nodes[0]));
 	else
-		kddm_for_each(k->fsm.nodes, obj)
+		kddm_for_each(k->fsm.nodes,
+			      obj) if (!serving ||
+				       (((const struct node_info *)obj->value)->flags & NODE_SERVES))
 			w->node[w->n++] = ((const struct node_info *)obj->value)->number;
 	if (n)
 		w->n = n;

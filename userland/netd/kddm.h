@@ -164,8 +164,8 @@ int kddm_apply_put(struct kddm *k, uint16_t type, const void *key, size_t key_le
 int kddm_apply_remove(struct kddm *k, uint16_t type, const void *key, size_t key_len);
 
 /*
- * Commit is not application: call `done` when every node of `nodes` (all live
- * members when n is 0) has applied the entry `index`, its linkers included.
+ * Commit is not application: call `done` when every node of `nodes` (n is 0: all
+ * live members that serve, NODE_SERVES, or all while none does) has applied the entry `index`, its linkers included.
  * status 0, or -ETIMEDOUT after `timeout_ms`; a node declared dead meanwhile no
  * longer counts.
  */

@@ -16,7 +16,6 @@
 #include "kddm_tell.h"
 #include "userland/lib/log.h"
 
-#define SEGMENT_BYTES		(4u << 20)
 #define SNAPSHOT_THRESHOLD	4096
 #define SNAPSHOT_TRAILING	1024
 #define SNAPSHOT_TRAILING_LARGE 16
@@ -411,7 +410,7 @@ static int configure_and_start(struct kddm_raft *kr, const struct kddm_raft_conf
 	kr->raft.data = kr;
 	watch_io(kr);
 	kr->raft.tracer = &kr->tracer;
-	raft_uv_set_segment_size(&kr->log.io, SEGMENT_BYTES);
+	raft_uv_set_segment_size(&kr->log.io, KDDM_SEGMENT_BYTES);
 	raft_uv_set_connect_retry_delay(&kr->log.io, CONNECT_RETRY_MS);
 	raft_uv_set_disk_retry(&kr->log.io, DISK_RETRY_MS);
 	raft_uv_set_auto_recovery(&kr->log.io, false); /* it throws away what it cannot read */
@@ -534,6 +533,11 @@ bool kddm_raft_writes(const struct kddm_raft *kr, uint64_t *done)
 {
 	*done = kr->log.done;
 	return kr->log.appends || kr->log.refused;
+}
+
+bool kddm_raft_refused(const struct kddm_raft *kr)
+{
+	return kr->log.refused;
 }
 
 /* ---- writing ---- */

@@ -22,6 +22,8 @@ struct kddm_raft_events {
 	void (*proposed)(void *arg); /* the fate of one kddm_raft_propose() is known */
 };
 
+#define KDDM_SEGMENT_BYTES (4u << 20) /* the files of the log */
+
 struct kddm_raft_config {
 	uv_loop_t *loop;
 	const char *dir;
@@ -55,6 +57,8 @@ const struct raft_configuration *kddm_raft_members(struct kddm_raft *kr);
 const char *kddm_raft_failure(struct kddm_raft *kr);
 /* Are there writes that the disk has not taken yet? In *done how many it took. */
 bool kddm_raft_writes(const struct kddm_raft *kr, uint64_t *done);
+/* The engine took the last write not even into its log: too few voters have said that they have room. */
+bool kddm_raft_refused(const struct kddm_raft *kr);
 /* The engine gave up: its log must not be used again. */
 bool kddm_raft_damaged(const struct kddm_raft *kr);
 

@@ -99,6 +99,13 @@ static void on_status(void *arg, enum member_status status)
 	}
 }
 
+static void on_behind(void *arg, bool behind)
+{
+	struct netd *n = arg;
+
+	datapath_behind(n->datapath, behind);
+}
+
 static void on_restart(void *arg)
 {
 	struct netd *n = arg;
@@ -114,6 +121,7 @@ static const struct member_events member_events = {
 	.ready = on_ready,
 	.fenced = on_fenced,
 	.status = on_status,
+	.behind = on_behind,
 	.restart = on_restart,
 };
 

@@ -19,6 +19,7 @@
 #define STOP_ORPHAN_MS	 200
 #define STALL_MS	 500
 #define CATCH_UP_MS	 15000
+#define BEHIND_MS	 500
 
 /* ---- what the request core needs ---- */
 
@@ -193,6 +194,7 @@ static uint8_t own_flags(struct member *m)
 	const struct node_info *own = member_own(m);
 	bool serves = m->serving < 0 ? own && (own->flags & NODE_SERVES) : m->serving;
 
+	serves &= !m->behind;
 	return (m->id.witness ? NODE_WITNESS : 0) | (serves ? NODE_SERVES : 0);
 }
 
@@ -291,8 +293,43 @@ static void look_whether_ready(struct member *m)
 	log_notice("%s is a live member (node %u)", m->id.name, m->self);
 }
 
+/*
+ * A node that does not apply what is committed must not be home for ports: it would refuse clients of ports that
+ * others have claimed since. The engine does not say how far the cluster is before our disk has it; grants do.
+ */
+static void look_whether_behind(struct member *m)
+{
+	uint64_t applied = kddm_fsm_of(m->kddm)->index, owed = m->owed_index;
+	bool behind;
+
+	if (applied >= owed)
+		m->owed_index = 0;
+	behind = m->ready && m->owed_index && member_now_ms() - m->owed_ms >= BEHIND_MS;
+	if (behind == m->behind)
+		return;
+	m->behind = behind;
+	if (behind)
+		log_err("this node is behind: the cluster was at entry %llu, it is at %llu; others answer "
+			"for ports "
+			"that nobody has",
+			(unsigned long long)owed, (unsigned long long)applied);
+	else
+		log_notice("this node has caught up with the cluster");
+	if (m->params.events->behind)
+		m->params.events->behind(m->params.arg, behind);
+}
+
+static void note_owed(struct member *m, const struct lease_grant *g)
+{
+	if (m->owed_index || g->applied <= kddm_fsm_of(m->kddm)->index)
+		return;
+	m->owed_index = g->applied;
+	m->owed_ms = member_now_ms();
+}
+
 void member_take_grant(struct member *m, const struct lease_grant *g)
 {
+	note_owed(m, g);
 	if (!lease_holder_granted(&m->holder, g))
 		return;
 	if (!m->has_grant) {
@@ -357,6 +394,18 @@ static void ask_to_come_up(struct member *m)
 	}
 }
 
+/* It asks again until it has applied the answer itself. */
+static bool is_up_so(struct member *m, const struct node_info *info)
+{
+	const struct node_info *known = nodes_get(m->nodes, info->number);
+
+	return known && known->state == NODE_UP && known->incarnation == info->incarnation &&
+	       known->raft_id == info->raft_id && known->ipv4 == info->ipv4 &&
+	       !((known->flags ^ info->flags) & NODE_SERVES) &&
+	       !memcmp(known->mac, info->mac, sizeof(known->mac)) &&
+	       !memcmp(known->ipv6, info->ipv6, sizeof(known->ipv6));
+}
+
 static void handle_up(void *arg, uint32_t from, json_t *request, struct peer_call *call)
 {
 	const char *text = json_string_value(json_object_get(request, "info"));
@@ -370,7 +419,8 @@ static void handle_up(void *arg, uint32_t from, json_t *request, struct peer_cal
 		return;
 	}
 	info.changed_ms = member_unix_ms();
-	kddm_submit_node_op(m->kddm, KDDM_OP_NODE_UP, &info, NULL, NULL);
+	if (!is_up_so(m, &info))
+		kddm_submit_node_op(m->kddm, KDDM_OP_NODE_UP, &info, NULL, NULL);
 	peer_call_answer(call, json_object());
 }
 
@@ -418,7 +468,7 @@ static void look_after_self(struct member *m)
 	kddm_identify(m->kddm, m->self, m->incarnation);
 	renew_lease(m);
 	look_whether_ready(m);
-	if (m->ready && m->serving >= 0 && m->serving != !!(own->flags & NODE_SERVES))
+	if (m->ready && m->serving >= 0 && ((own_flags(m) ^ own->flags) & NODE_SERVES))
 		ask_to_come_up(m); /* says so */
 }
 
@@ -489,6 +539,7 @@ static void on_tick(uv_timer_t *t)
 	member_join_tick(m);
 	member_rejoin_tick(m);
 	member_disk_tick(m);
+	look_whether_behind(m);
 	if (m->stopping)
 		stop_tick(m);
 }

@@ -53,6 +53,11 @@ struct member_events {
 	void (*fenced)(void *arg);
 	/* status changed; for display and events */
 	void (*status)(void *arg, enum member_status status);
+	/*
+	 * What the cluster has done does not reach this node, its sets show the past,
+	 * though its lease goes on: its disk does not take the log. And the end of that.
+	 */
+	void (*behind)(void *arg, bool behind);
 	/* Start this program anew: what it is in the cluster has changed on disk. */
 	void (*restart)(void *arg);
 };
@@ -166,6 +171,7 @@ struct member_node {
 	uint64_t lease_left_ms; /* known on the leader and for this node */
 	int64_t latency_us;	/* -1 unknown */
 	int suspect;		/* it is not heard; -1 unknown */
+	bool idle;		/* up, no witness, and for a while not home for any port */
 };
 /* Every node that has not left, by number. */
 void member_each(struct member *m, void (*fn)(void *arg, const struct member_node *node), void *arg);

@@ -9,6 +9,8 @@
 
 #include "member_int.h"
 
+#define IDLE_MS 10000 /* so long a node may take to set up its data path */
+
 static bool conf_valid(const void *key, size_t key_len, const void *value, size_t value_len)
 {
 	(void)key;
@@ -286,6 +288,8 @@ void member_each(struct member *m, void (*fn)(void *arg, const struct member_nod
 		n.role = role_name(m, info);
 		n.leader = info->raft_id == m->leader_id;
 		n.suspect = member_suspected(m, info);
+		n.idle = info->state == NODE_UP && !(info->flags & (NODE_SERVES | NODE_WITNESS)) &&
+			 member_unix_ms() - info->changed_ms > IDLE_MS;
 		n.latency_us = peers_latency_us(m->peers, info->number);
 		if (m->leads) {
 			n.applied = m->keeper.node[info->number].applied;

@@ -24,6 +24,9 @@
 #define ASK_MS	   1000
 #define REMIND_MS  30000
 
+#define LOOK_AT_OTHERS \
+	"look at `netctl status` on the other voters, at their disks first; it goes on by itself"
+
 /* ---- what is told ---- */
 
 static void __attribute__((format(printf, 3, 4))) set_failure(struct member *m, const char *remedy,
@@ -216,8 +219,11 @@ static bool others_vote(struct member *m)
 static void look_at_writes(struct member *m, uint64_t now)
 {
 	uint64_t done;
-	bool waiting = m->running && m->raft && kddm_raft_writes(m->raft, &done);
+	bool running = m->running && m->raft, waiting = running && kddm_raft_writes(m->raft, &done);
 
+	/* Nobody asks it any more, since another leads: that is no sign of room. */
+	if (running && !waiting && m->disk.stalled && member_disk_full(m))
+		return;
 	if (!waiting || done + 1 != m->disk.writes) {
 		m->disk.writes = waiting ? done + 1 : 0;
 		m->disk.progress_ms = now;
@@ -233,11 +239,42 @@ static void look_at_writes(struct member *m, uint64_t now)
 	if (m->disk.stalled || m->disk.failure[0] || now - m->disk.progress_ms < STALLED_MS)
 		return;
 	m->disk.stalled = true;
+	if (!member_disk_full(m) && kddm_raft_refused(m->raft)) {
+		set_failure(m, LOOK_AT_OTHERS,
+			    "nothing can be changed: the disks of most voters have no room for the "
+			    "replicated log");
+		return;
+	}
 	set_failure(m, "free space in /var/lib/netssi; it goes on by itself",
 		    "the disk has not taken the replicated log for %d s%s", STALLED_MS / 1000,
 		    member_disk_full(m) ? ": it is full" : "");
 	if (m->leads && others_vote(m))
 		kddm_raft_transfer(m->raft, handed_over, m);
+}
+
+/* We lead, hold a lease, and yet what we wrote is stored by too few. */
+static void look_at_commits(struct member *m, uint64_t now)
+{
+	uint64_t commit = m->running && m->raft && m->leads ? kddm_raft_commit_index(m->raft) : 0;
+	bool waiting = commit && commit < kddm_raft_last_index(m->raft) &&
+		       lease_holder_valid(&m->holder, member_now_ns());
+
+	if (!waiting || commit != m->disk.commit) {
+		m->disk.commit = waiting ? commit : 0;
+		m->disk.commit_ms = now;
+		if (m->disk.uncommitted)
+			log_notice("most voters take the log again");
+		if (m->disk.uncommitted)
+			m->disk.failure[0] = 0;
+		m->disk.uncommitted = false;
+		return;
+	}
+	if (m->disk.failure[0] || now - m->disk.commit_ms < STALLED_MS)
+		return;
+	m->disk.uncommitted = true;
+	set_failure(m, LOOK_AT_OTHERS,
+		    "nothing can be changed: most voters have not taken the replicated log for %d s",
+		    STALLED_MS / 1000);
 }
 
 /* ---- time ---- */
@@ -261,6 +298,7 @@ void member_disk_tick(struct member *m)
 	if (m->disk.rejoining)
 		rejoin_tick(m, now);
 	look_at_writes(m, now);
+	look_at_commits(m, now);
 	if (m->disk.retry_ms && now >= m->disk.retry_ms && !m->secure)
 		retry(m);
 	text = m->running && m->raft ? kddm_raft_failure(m->raft) : NULL;

@@ -117,7 +117,9 @@ struct member {
 	bool drop[NODES_MAX + 1], drops;     /* links to be ended */
 	struct topology *topology;	     /* with TIPC */
 	bool gone[NODES_MAX + 1];	     /* it says so */
-	int serving;			     /* the data path: 1 stands, 0 not, -1 not known yet */
+	uint64_t owed_index, owed_ms; /* entry that the leader has applied and we not, and since when */
+	bool behind;		      /* for too long */
+	int serving;		      /* the data path: 1 stands, 0 not, -1 not known yet */
 
 	/* leadership, as seen from here */
 	uint64_t leader_id; /* raft id */
@@ -141,8 +143,9 @@ struct member {
 	unsigned int said_next;
 
 	struct { /* member_disk.c */
-		bool damaged, rejoining, asking, stalled;
+		bool damaged, rejoining, asking, stalled, uncommitted;
 		uint64_t writes, progress_ms;
+		uint64_t commit, commit_ms; /* where the log stands while we lead in vain, since when */
 		uint64_t retry_ms, restart_ms, asked_ms, reminded_ms, noted_ms;
 		size_t next; /* whom to ask */
 		char why[320], failure[512], remedy[160];

@@ -222,12 +222,13 @@ int member_raft_dir(struct member *m, bool fresh)
 
 /* ---- a log that cannot be used ---- */
 
+/* The log grows by whole segments. */
 bool member_disk_full(struct member *m)
 {
 	struct statvfs s;
 
 	return !statvfs(m->state_dir, &s) &&
-	       (s.f_bavail * s.f_frsize < 1u << 20 || (s.f_files && !s.f_favail));
+	       (s.f_bavail * s.f_frsize < KDDM_SEGMENT_BYTES || (s.f_files && !s.f_favail));
 }
 
 /* An older one that is there already is worth more than what came after it. */

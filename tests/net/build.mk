@@ -10,8 +10,8 @@ NET_TESTS += $(addprefix tests/net/,05-cluster.sh 10-form.sh 11-bad-input.sh 12-
 	60-malformed.sh 61-hostile.sh)
 # Both families, several interfaces, a small MTU
 NET_TESTS += $(addprefix tests/net/,27-mtu.sh 28-interfaces.sh 55-move-ipv6.sh)
-# Connections that applications open
-NET_TESTS += $(addprefix tests/net/,55-calls-move.sh)
+# Pinned claims, connections that applications open
+NET_TESTS += $(addprefix tests/net/,37-pins.sh 55-calls-move.sh)
 include tests/net/member.mk
 # Keys, filters, strangers
 NET_TESTS += $(addprefix tests/net/,62-filter.sh 62-rotate.sh 62-strangers.sh 62-control.sh 62-clear.sh)

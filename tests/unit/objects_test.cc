@@ -210,6 +210,27 @@ TEST_F(Objects, DeathTakesWhatTheNodeOwned)
 	EXPECT_EQ(nullptr, app_object());
 }
 
+TEST_F(Objects, APinWaitsForItsNode)
+{
+	struct port_value v = {};
+	const struct kddm_object *obj;
+
+	v.node = SRC;
+	v.state = PORT_OWNED;
+	v.flags = PORT_PINNED;
+	own(OBJECT_PORTS, &port_key, sizeof(port_key), &v, sizeof(v), SRC);
+	die(SRC);
+	obj = kddm_find(sets.ports, &port_key, sizeof(port_key));
+	ASSERT_TRUE(obj);
+	EXPECT_EQ(obj->owner, 0u);
+	object_read(obj, &v, sizeof(v));
+	EXPECT_EQ(v.node, SRC);
+	die(DST);
+	EXPECT_TRUE(kddm_find(sets.ports, &port_key, sizeof(port_key))) << "another's death";
+	node_op(KDDM_OP_NODE_LEAVE, SRC);
+	EXPECT_FALSE(kddm_find(sets.ports, &port_key, sizeof(port_key))) << "it left for good";
+}
+
 TEST_F(Objects, DeathOfAnotherTakesNothing)
 {
 	moving(MOVE_IMAGE_COMPLETE);

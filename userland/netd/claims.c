@@ -84,6 +84,17 @@ void claims_sock_changed(struct claims *c, const struct claims_sock *s)
 			mark(c, &k);
 }
 
+/* Given to this node, which was dead since. */
+static bool is_our_pin(const struct claims *c, const struct kddm_object *obj)
+{
+	struct port_value v;
+
+	if (obj->owner)
+		return false;
+	object_read(obj, &v, sizeof(v));
+	return v.flags & PORT_PINNED && v.node == self_of(c);
+}
+
 static void mark_all(struct claims *c)
 {
 	const struct kddm_object *obj;
@@ -91,7 +102,8 @@ static void mark_all(struct claims *c)
 	int i;
 
 	claims_for_each(c, i, s) claims_sock_changed(c, s);
-	kddm_for_each(c->netd->sets.ports, obj) if (obj->owner == self_of(c)) mark(c, obj->key);
+	kddm_for_each(c->netd->sets.ports, obj) if (obj->owner == self_of(c) || is_our_pin(c, obj))
+		mark(c, obj->key);
 }
 
 /* ---- judging one key ---------------------------------------------------------------- */
@@ -254,6 +266,9 @@ static int judge(struct claims *c, struct kddm_batch *b, const struct port_key *
 
 	if (obj)
 		object_read(obj, &v, sizeof(v));
+	if (obj && is_our_pin(c, obj))
+		return kddm_grab(b, c->netd->sets.ports, k, sizeof(*k), &v, sizeof(v), obj->version,
+				 self_of(c));
 	s = sock_for(c, k, v.pid);
 	if (!s)
 		return obj && obj->owner == self_of(c) ? give_up(c, b, obj) : 1;

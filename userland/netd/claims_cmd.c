@@ -15,14 +15,18 @@
 #include "userland/lib/log.h"
 
 #define APPLIED_MS 5000
+#define PIN_RANGE  256 /* ports at once, on each address */
+#define PINS_MAX   (PIN_RANGE * DATAPATH_VIPS)
 
 /* ---- listing --------------------------------------------------------------------------- */
-static const char *state_name(const struct port_key *k, const struct port_value *v)
+static const char *state_name(const struct port_key *k, const struct port_value *v, uint32_t owner)
 {
 	if (k->vip == PORT_VIP_LOCAL)
 		return "local";
 	if (v->state == PORT_HOLD)
 		return "moving";
+	if (v->flags & PORT_PINNED && !owner)
+		return "down";
 	return v->flags & PORT_PINNED ? "pinned" : v->flags & PORT_SOURCE ? "connection" : "owned";
 }
 
@@ -76,7 +80,8 @@ json_t *claims_port_json(struct netd *n, const struct kddm_object *obj)
 	o = json_pack("{ss,so,ss,si,ss,ss,si,ss,ss,si,sI}", "proto", k->proto == IPPROTO_UDP ? "udp" : "tcp",
 		      "vip", vip_text(n, k->vip), "addr", ipaddr_text(&addr), "port", k->port, "node",
 		      member_name(n->member, v.node), "app", v.app, "pid", (int)v.pid, "comm", v.comm,
-		      "state", state_name(k, &v), "share", v.share, "epoch", (json_int_t)obj->epoch);
+		      "state", state_name(k, &v, obj->owner), "share", v.share, "epoch",
+		      (json_int_t)obj->epoch);
 	ctl_time_set(o, "since", v.since_ms);
 	if (v.state == PORT_HOLD)
 		json_object_set_new(o, "next", json_string(member_name(n->member, v.next)));
@@ -177,9 +182,16 @@ struct pin {
 	struct ctl_request *ctl;
 	bool add, changed;
 	uint32_t node;
-	struct port_key key[DATAPATH_VIPS];
+	uint16_t first, last;
+	struct port_key *key; /* of each port on each address */
 	size_t n;
 };
+
+static void pin_free(struct pin *p)
+{
+	free(p->key);
+	free(p);
+}
 
 static json_t *pin_result(const struct pin *p)
 {
@@ -204,7 +216,7 @@ static void pin_applied(void *arg, int status)
 	struct pin *p = arg;
 
 	ctl_ok(p->ctl, pin_result(p));
-	free(p);
+	pin_free(p);
 }
 
 static void pin_committed(void *arg, const struct kddm_result *res)
@@ -221,7 +233,7 @@ static void pin_committed(void *arg, const struct kddm_result *res)
 		ctl_fail(p->ctl, CTL_FAILED, "look at `netctl ports` and try again",
 			 "the port was taken by somebody else at the same moment");
 	if (res->status || failed) {
-		free(p);
+		pin_free(p);
 		return;
 	}
 	p->changed = true;
@@ -229,7 +241,7 @@ static void pin_committed(void *arg, const struct kddm_result *res)
 }
 
 /* The VIPs that are meant: the one named, or all. */
-static bool pin_keys(struct pin *p, const char *vip, uint8_t proto, uint16_t port)
+static bool pin_keys(struct pin *p, const char *vip, uint8_t proto)
 {
 	struct netd *n = p->c->netd;
 	const struct kddm_object *obj;
@@ -238,15 +250,18 @@ static bool pin_keys(struct pin *p, const char *vip, uint8_t proto, uint16_t por
 
 	if (vip && !ipaddr_parse(vip, &want))
 		return false;
+	p->key = calloc((size_t)DATAPATH_VIPS * (p->last - p->first + 1u), sizeof(*p->key));
 	kddm_for_each(n->sets.vips, obj)
 	{
 		const struct vip_key *k = obj->key;
 
 		object_read(obj, &v, sizeof(v));
 		addr = ipaddr_of(k->family, k->addr);
-		if ((vip && !ipaddr_equal(&addr, &want)) || p->n == DATAPATH_VIPS)
+		if (!p->key || (vip && !ipaddr_equal(&addr, &want)))
 			continue;
-		p->key[p->n++] = (struct port_key){.vip = v.index, .proto = proto, .port = port};
+		for (unsigned int port = p->first; port <= p->last && p->n < PINS_MAX; port++)
+			p->key[p->n++] =
+				(struct port_key){.vip = v.index, .proto = proto, .port = (uint16_t)port};
 	}
 	return p->n;
 }
@@ -319,7 +334,7 @@ static void pin_submit(struct pin *p)
 	ctl_ok(p->ctl, pin_result(p));
 out:
 	kddm_batch_free(b);
-	free(p);
+	pin_free(p);
 }
 
 /* Only what was pinned may be taken away by hand. */
@@ -349,18 +364,24 @@ static bool pin_parse(struct pin *p, json_t *args)
 	const char *proto = ctl_arg_string(args, "proto", "tcp", &bad);
 	const char *node = ctl_arg_string(args, "node", "", &bad);
 	int64_t port = ctl_arg_int(args, "port", 0, 1, 65535, &bad);
+	int64_t last = ctl_arg_int(args, "last", port, 1, 65535, &bad);
 	struct member *m = p->c->netd->member;
 
 	p->node = node[0] ? member_find(m, node) : 0;
-	if (bad || !port || (strcmp(proto, "tcp") && strcmp(proto, "udp")) || (p->add && !node[0]))
-		ctl_fail(p->ctl, CTL_USAGE, "usage: netctl port add [VIP]:PORT[/udp] node NODE",
+	p->first = (uint16_t)port;
+	p->last = (uint16_t)last;
+	if (bad || !port || last < port || (strcmp(proto, "tcp") && strcmp(proto, "udp")) ||
+	    (p->add && !node[0]))
+		ctl_fail(p->ctl, CTL_USAGE, "usage: netctl port add [VIP]:PORT[-LAST][/udp] node NODE",
 			 "an argument was not understood");
 	else if (p->add && (!p->node || !member_alive(m, p->node)))
 		ctl_fail(p->ctl, CTL_FAILED, "`netctl nodes` lists them", "there is no living node %s", node);
 	else if (p->add && member_witness(m, p->node))
 		ctl_fail(p->ctl, CTL_FAILED, "name another node", "%s is a witness: it only votes", node);
-	else if (!pin_keys(p, vip && vip[0] ? vip : NULL, strcmp(proto, "udp") ? IPPROTO_TCP : IPPROTO_UDP,
-			   port))
+	else if (last - port >= PIN_RANGE)
+		ctl_fail(p->ctl, CTL_FAILED, "give several ranges",
+			 "%d ports at once are too many, at most %d", (int)(last - port + 1), PIN_RANGE);
+	else if (!pin_keys(p, vip && vip[0] ? vip : NULL, strcmp(proto, "udp") ? IPPROTO_TCP : IPPROTO_UDP))
 		ctl_fail(p->ctl, CTL_FAILED, "`netctl vips` lists them, `netctl vip add` adds one",
 			 vip && vip[0] ? "%s is no cluster address" : "there is no cluster address yet", vip);
 	else
@@ -382,7 +403,7 @@ static void cmd_pin(void *arg, struct ctl_request *ctl, json_t *args, bool add)
 	if (pin_parse(p, args) && (add || all_pinned(p)))
 		pin_submit(p);
 	else
-		free(p);
+		pin_free(p);
 }
 
 static void cmd_port_add(void *arg, struct ctl_request *ctl, json_t *args)

@@ -168,28 +168,6 @@ static void apply_hold(struct datapath *dp, const struct vip *v, const struct po
 	dip_slot_hold(dip_bpf_mem(dp->bpf), v->slot, is_udp(k), k->port, pv->node, pv->next, epoch);
 }
 
-static void apply(struct datapath *dp, const struct kddm_object *obj)
-{
-	const struct port_key *k = obj->key;
-	const struct vip *v = vip_of(dp, k);
-	struct port_value pv;
-
-	if (!v)
-		return;
-	object_read(obj, &pv, sizeof(pv));
-	if (pv.node == datapath_self(dp))
-		dip_bpf_port_count(dp->bpf, v->slot, is_udp(k), k->port, true);
-	if (pv.state == PORT_HOLD) {
-		apply_hold(dp, v, k, &pv, obj->epoch);
-	} else if (pv.node == datapath_self(dp)) {
-		apply_own(dp, v, k, &pv, obj->epoch);
-	} else {
-		slot_owned(dp, v, k, &pv, obj->epoch, false);
-		if (dp->hold)
-			hold_discard(dp->hold, hold_key(v, k));
-	}
-}
-
 /* Without a claim. */
 static void slot_rest(struct datapath *dp, const struct vip *v, bool udp, uint16_t port)
 {
@@ -211,6 +189,32 @@ static void port_freed(struct datapath *dp, const struct port_key *k)
 	dip_bpf_port_count(dp->bpf, v->slot, is_udp(k), k->port, false);
 	if (dp->hold)
 		hold_discard(dp->hold, hold_key(v, k));
+}
+
+static void apply(struct datapath *dp, const struct kddm_object *obj)
+{
+	const struct port_key *k = obj->key;
+	const struct vip *v = vip_of(dp, k);
+	struct port_value pv;
+
+	if (!v)
+		return;
+	if (!obj->owner) { /* pinned to a node that is dead */
+		port_freed(dp, k);
+		return;
+	}
+	object_read(obj, &pv, sizeof(pv));
+	if (pv.node == datapath_self(dp))
+		dip_bpf_port_count(dp->bpf, v->slot, is_udp(k), k->port, true);
+	if (pv.state == PORT_HOLD) {
+		apply_hold(dp, v, k, &pv, obj->epoch);
+	} else if (pv.node == datapath_self(dp)) {
+		apply_own(dp, v, k, &pv, obj->epoch);
+	} else {
+		slot_owned(dp, v, k, &pv, obj->epoch, false);
+		if (dp->hold)
+			hold_discard(dp->hold, hold_key(v, k));
+	}
 }
 
 static void home_knows(void *arg, int status)

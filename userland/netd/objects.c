@@ -5,6 +5,7 @@
  * order ports, apps, moves, so each may still read the move record as it was.
  */
 #include "objects.h"
+#include "nodes.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -88,6 +89,18 @@ static bool inherits(const struct move_value *m, uint32_t dead)
 	return m->src == dead && m->step == MOVE_IMAGE_COMPLETE;
 }
 
+/* What people gave to a node waits until it comes back, or left for good. */
+static bool keep_pin(struct kddm *k, const struct kddm_object *obj, const struct port_value *v)
+{
+	const struct node_info *node = nodes_get(kddm_set_by_id(k, NODES_TYPE_ID), v->node);
+
+	if (!(v->flags & PORT_PINNED) || !node || node->state == NODE_LEFT)
+		return false;
+	if (obj->owner)
+		kddm_apply_put(k, OBJECT_PORTS, obj->key, obj->key_len, v, sizeof(*v), 0);
+	return true;
+}
+
 static void port_on_death(struct kddm *k, const struct kddm_object *obj, uint32_t dead)
 {
 	struct port_value v;
@@ -100,7 +113,7 @@ static void port_on_death(struct kddm *k, const struct kddm_object *obj, uint32_
 		kddm_apply_put(k, OBJECT_PORTS, obj->key, obj->key_len, &v, sizeof(v), v.node);
 		return;
 	}
-	if (obj->owner != dead)
+	if (v.flags & PORT_PINNED ? v.node != dead || keep_pin(k, obj, &v) : obj->owner != dead)
 		return;
 	if (v.state == PORT_HOLD && move_of(k, v.app, strnlen(v.app, sizeof(v.app)), &m) &&
 	    inherits(&m, dead)) {

@@ -62,11 +62,11 @@ struct port_key {
 };
 
 enum port_state { PORT_OWNED = 1, PORT_HOLD = 2 };
-#define PORT_PINNED 0x01 /* by `netctl port add`, not by a socket */
+#define PORT_PINNED 0x01 /* by `netctl port add`, not by a socket; without owner while `node` is dead */
 #define PORT_SOURCE 0x02 /* the application calls from there, and moved */
 
 struct port_value {
-	uint16_t node; /* equals the object's owner */
+	uint16_t node; /* equals the object's owner, see PORT_PINNED */
 	uint16_t next; /* PORT_HOLD: the node the port moves to */
 	uint8_t state; /* enum port_state */
 	uint8_t flags;

@@ -125,7 +125,7 @@ static int change_port(struct netctl *c, const char *cmd, const char *node, cons
 {
 	json_t *args = json_object();
 
-	if (!netctl_put_port(args, c->arg[0])) {
+	if (!netctl_put_ports(args, c->arg[0])) {
 		json_decref(args);
 		return EXIT_USAGE;
 	}
@@ -142,7 +142,7 @@ static int run_port_add(struct netctl *c)
 const struct netctl_command cmd_port_add = {
 	.name = "port add",
 	.summary = "give a port to a node, for a server that ssi-run did not start",
-	.args = {{.value = "[VIP]:PORT[/udp]", .kind = VALUE_PORT},
+	.args = {{.value = "[VIP]:PORT[-LAST][/udp]", .kind = VALUE_PORT},
 		 {.value = "NODE", .kind = VALUE_NODE, .keyword = "node"}},
 	.run = run_port_add,
 };
@@ -155,6 +155,6 @@ static int run_port_del(struct netctl *c)
 const struct netctl_command cmd_port_del = {
 	.name = "port del",
 	.summary = "take back a port given with `port add`",
-	.args = {{.value = "[VIP]:PORT[/udp]", .kind = VALUE_PORT}},
+	.args = {{.value = "[VIP]:PORT[-LAST][/udp]", .kind = VALUE_PORT}},
 	.run = run_port_del,
 };

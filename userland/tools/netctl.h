@@ -105,6 +105,7 @@ const char *netctl_option(const struct netctl *c, const char *name);
 /* netctl_values.c: text to arguments. The put functions add fields to `args`;
  * false after an error was printed. */
 bool netctl_put_port(json_t *args, const char *text);	  /* vip? port proto */
+bool netctl_put_ports(json_t *args, const char *text);	  /* vip? port last? proto */
 bool netctl_put_what(json_t *args, const char *text);	  /* app | port vip? proto | pid pid_node? */
 bool netctl_put_addr_len(json_t *args, const char *text); /* addr prefix */
 bool netctl_put_peer(json_t *args, const char *text);	  /* addr port? */

@@ -85,16 +85,16 @@ static bool is_name(const char *text, size_t len)
 /* ---- [VIP]:PORT[/udp] ---- */
 
 struct port_text {
-	char vip[64]; /* "" when there is none */
-	int port;
+	char vip[64];	/* "" when there is none */
+	int port, last; /* last: 0, or the end of a range */
 	const char *proto;
 };
 
-/* Text behind the host's colon: PORT[/tcp|/udp]. */
+/* Text behind the host's colon: PORT[-LAST][/tcp|/udp]. */
 static bool split_port(const char *text, struct port_text *out)
 {
 	const char *slash = strchr(text, '/');
-	char digits[8];
+	char digits[16], *dash;
 	size_t len = slash ? (size_t)(slash - text) : strlen(text);
 
 	out->proto = slash ? slash + 1 : "tcp";
@@ -102,8 +102,12 @@ static bool split_port(const char *text, struct port_text *out)
 		return false;
 	memcpy(digits, text, len);
 	digits[len] = '\0';
+	dash = strchr(digits, '-');
+	out->last = dash ? number(dash + 1, 65535) : 0;
+	if (dash)
+		*dash = '\0';
 	out->port = number(digits, 65535);
-	return out->port > 0;
+	return out->port > 0 && (!dash || out->last > 0);
 }
 
 static bool split_service(const char *text, struct port_text *out)
@@ -132,6 +136,8 @@ static bool put_port(json_t *args, const struct port_text *p)
 	if (*p->vip)
 		json_object_set_new(args, "vip", json_string(p->vip));
 	json_object_set_new(args, "port", json_integer(p->port));
+	if (p->last)
+		json_object_set_new(args, "last", json_integer(p->last));
 	json_object_set_new(args, "proto", json_string(p->proto));
 	return true;
 }
@@ -140,10 +146,23 @@ bool netctl_put_port(json_t *args, const char *text)
 {
 	struct port_text p;
 
-	if (split_service(text, &p))
+	if (split_service(text, &p) && !p.last)
 		return put_port(args, &p);
 	print_error(EXIT_USAGE, "write :PORT, VIP:PORT or [VIP6]:PORT, with /udp for UDP", "bad port '%s'",
 		    text);
+	return false;
+}
+
+bool netctl_put_ports(json_t *args, const char *text)
+{
+	struct port_text p;
+
+	if (!split_service(text, &p) || !p.last)
+		return netctl_put_port(args, text);
+	if (p.last >= p.port)
+		return put_port(args, &p);
+	print_error(EXIT_USAGE, "write the smaller port first", "the range %d-%d is upside down", p.port,
+		    p.last);
 	return false;
 }
 
@@ -178,7 +197,7 @@ bool netctl_put_what(json_t *args, const char *text)
 		json_object_set_new(args, "app", json_string(text));
 		return true;
 	}
-	if (split_service(text, &p))
+	if (split_service(text, &p) && !p.last)
 		return put_port(args, &p);
 	print_error(EXIT_USAGE, "write APP, [VIP]:PORT[/udp] or pid:[NODE/]PID",
 		    "'%s' names nothing that can move", text);

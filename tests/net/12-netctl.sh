@@ -90,6 +90,7 @@ on n1 netctl port del :7778
 # What a watch from there says first, into $TMP/since.
 since()
 {
+	rm -f "$TMP/since" # what the one before said
 	on n1 netctl watch --since "$@" >"$TMP/since" &
 	wait_for "the watch since $1 to say something" 5 test -s "$TMP/since"
 	on n1 pkill -TERM -f "netctl watch --since $1"

@@ -7,7 +7,7 @@ cluster_up
 # All that netd can have set, in words.
 kernel()
 {
-	on "$1" sh -c 'ip rule; ip -N route show table all | sort; ip neigh show nud permanent; bridge fdb show dev eth0 | sort
+	on "$1" sh -c 'ip rule; ip -6 rule; ip addr show dev eth0 | grep inet; ip -N -6 route show table all; ip -N route show table all | sort; ip neigh show nud permanent; bridge fdb show dev eth0 | sort
 		ip -o link | sed "s/^[0-9]*: //" | sort; tc filter show dev eth0 ingress; tc filter show dev eth0 egress
 		ls /sys/fs/bpf; nft list tables; find /sys/fs/cgroup -name "ssi*"; ls /run/netssi/undo 2>/dev/null
 		cat /proc/sys/net/ipv4/conf/eth0/accept_local' | sed 's/ qdisc .*//'
@@ -17,8 +17,10 @@ on n2 nft add table inet other
 on n2 ip neigh add 10.77.0.77 lladdr 02:00:00:00:00:77 dev eth0
 before=$(kernel n2)
 cluster_vip
+on n1 netctl vip add fd77::100/64
 redis n2
 wait_for "an answer" 5 answers
+kernel n2 | has fd77::100
 kernel n2 | has ssi-redis-server || fail "nothing to clean up?"
 
 step "while netd runs it is refused"

@@ -119,18 +119,18 @@ static uint64_t netns_cookie(void)
 
 static void write_lease(struct datapath *dp)
 {
-	uint64_t jiffies = 0;
+	uint64_t jiffies = 0, lease_ns = dp->outdated ? 0 : dp->lease_ns;
 
 	/* Until then the lease of an earlier netd stands in the tables, and holds. */
 	if (!dp->lease_known)
 		return;
 	if (!dp->bpf) {
 		/* The programs of an earlier netd go on while ours are loaded. */
-		if (dp->loading || !dp->lease_ns)
-			dip_bpf_lease(NULL, dp->lease_ns);
+		if (dp->loading || !lease_ns)
+			dip_bpf_lease(NULL, lease_ns);
 		return;
 	}
-	if (dp->lease_ns && dip_bpf_jiffies(dp->bpf, dp->lease_ns, &jiffies))
+	if (lease_ns && dip_bpf_jiffies(dp->bpf, lease_ns, &jiffies))
 		jiffies = 0;
 	dip_lease_set(dip_bpf_mem(dp->bpf), jiffies);
 }
@@ -190,6 +190,15 @@ static void load_work(uv_work_t *work)
 		sched_setscheduler(0, policy, &usual);
 }
 
+/* The tables say what the sets say, once they are loaded and synchronised. */
+static void renewed(struct datapath *dp)
+{
+	if (!dp->outdated || !dp->bpf || !dp->synced)
+		return;
+	dp->outdated = false;
+	write_lease(dp);
+}
+
 static void load_take(struct datapath *dp, struct load_job *job)
 {
 	if (job->err) {
@@ -210,6 +219,7 @@ static void load_take(struct datapath *dp, struct load_job *job)
 								  : "");
 	claims_resync(dp->netd->claims);
 	vips_apply(dp);
+	renewed(dp);
 }
 
 static void on_settle(uv_timer_t *t);
@@ -502,6 +512,7 @@ int datapath_sync(struct datapath *dp)
 	apply_all(dp);
 	datapath_ports_apply(dp, NULL);
 	write_lease(dp);
+	renewed(dp);
 	claims_resync(dp->netd->claims);
 	if (!member_witness(dp->netd->member, datapath_self(dp)))
 		datapath_load(dp); /* the first address need not wait for it */
@@ -534,6 +545,8 @@ void datapath_lease(struct datapath *dp, uint64_t expiry_monotonic_ns)
 
 void datapath_fence(struct datapath *dp)
 {
+	/* Nobody writes into them yet: what was this node's may be another's before they are. */
+	dp->outdated |= !dp->bpf || !dp->synced;
 	datapath_lease(dp, 0);
 	for (int i = 0; i < DATAPATH_VIPS; i++) {
 		struct ipaddr addr = vips_addr(&dp->vips[i]);

@@ -81,6 +81,7 @@ struct datapath {
 	bool reload;	/* when that has ended */
 	struct load_waiter *waiters;
 	bool leftovers;	   /* of an earlier netd may be pinned */
+	bool outdated;	   /* the tables are those of a life that is over: no lease in them */
 	bool attached;	   /* what is not bound to an interface */
 	uint64_t slice;	   /* control group (inode) that the hooks are on */
 	uint64_t lease_ns; /* CLOCK_MONOTONIC */

@@ -19,7 +19,7 @@
 #	tmpdir				a directory of the test's own, removed at its end, in $TMP
 #
 # The script stops at the first failing command; the place is printed.
-set -euo pipefail
+set -Eeuo pipefail # E: also what fails within a function is named
 
 TEST_NAME=$(basename "$0" .sh)
 TEST_TOP=${TEST_TOP:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}

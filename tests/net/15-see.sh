@@ -37,7 +37,7 @@ wait_for "n2 answers" 15 traced '.node == "n2" and .where == "out" and .flags ==
 for node in n1 n3; do
 	wait_for "$node leaves it to n2" 15 traced ".node == \"$node\" and .verdict == \"DROP\" and .reason == \"REMOTE\" and .for == \"n2\""
 done
-on client sh -c "timeout 2 nc -z $VIP 7777" || :
+on client sh -c "timeout 20 nc -z $VIP 7777" || :
 traced '.client_port == 0 or .where == ""' && fail "what is that?" || :
 assert_eq "$(on n1 jq -s 'map(.time) | . == sort' /tmp/trace.json)" true "in the order of time"
 

@@ -67,7 +67,7 @@ for node in client n1 n2 n3; do
 done
 
 # answer NODE ADDRESS PORT: what a server there says
-answer() { on "$1" timeout 5 socat -u "tcp:$2:$3,connect-timeout=3" - 2>/dev/null; }
+answer() { on "$1" timeout 30 socat -u "tcp:$2:$3,connect-timeout=20" - 2>/dev/null; }
 serve() { on "$1" ssi-run --detach --name "$2" socat "$3" "system:echo $2"; }
 claimed() { wait_get n3 "ports :$1" '[.[] | "\(.vip) \(.addr) \(.node)"] | sort | join(", ")' "$2"; }
 

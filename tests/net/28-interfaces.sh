@@ -28,8 +28,8 @@ assert_eq "$(get n2 vips '[.[] | "\(.addr) \(.dev) \(.state)"] | sort | join(", 
 # answer NODE ADDRESS: what the servers there say, by TCP and UDP
 answer()
 {
-	on "$1" timeout 5 socat -u "tcp:$2:8001,connect-timeout=3" - &&
-		echo "$1" | on "$1" timeout 5 socat -t 1 - "udp:$2:5353"
+	on "$1" timeout 30 socat -u "tcp:$2:8001,connect-timeout=20" - &&
+		echo "$1" | on "$1" timeout 30 socat -t 1 - "udp:$2:5353"
 } 2>/dev/null
 
 step "a server on all addresses, and one that moves on"

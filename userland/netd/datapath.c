@@ -492,10 +492,16 @@ static void on_retry(uv_timer_t *t)
 static void on_watch(uv_poll_t *poll, int status, int events)
 {
 	struct datapath *dp = poll->data;
-	bool seen = false;
+	bool seen = false, gone = false;
+	int what;
 
-	while (rtnl_watch_read(dp->watch) > 0)
+	while ((what = rtnl_watch_read(dp->watch, dp->rtnl)) > 0) {
 		seen = true;
+		gone |= what == 2;
+	}
+	if (gone && dp->synced && !uv_is_active((uv_handle_t *)&dp->settle))
+		log_notice("routes, rules or neighbours of cluster addresses were taken away; putting them "
+			   "back");
 	if (seen && !uv_is_active((uv_handle_t *)&dp->settle))
 		uv_timer_start(&dp->settle, on_settle, SETTLE_MS, 0);
 }

@@ -90,6 +90,7 @@ struct datapath {
 	struct deferred *deferred;
 	struct trace *trace; /* trace.c; NULL: no flow is watched */
 	struct opening *openings;
+	bool comers; /* ports are about to come to this node */
 	struct sources *sources;
 	uint16_t lessee[BLOCKS]; /* who has a block of source ports, 0: nobody */
 	uint8_t pushed_mac[6];	 /* told to the peers */

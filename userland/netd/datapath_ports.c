@@ -12,6 +12,7 @@
  *
  * From before the home stops to answer until this node does, this node queues.
  */
+#include "conntrack.h"
 #include "datapath_int.h"
 
 #include <stdlib.h>
@@ -154,11 +155,47 @@ static void apply_own(struct datapath *dp, const struct vip *v, const struct por
 	hold_release(dp->hold, hold_key(v, k), opened, dp);
 }
 
+/* ---- connections that come here ------------------------------------------------ */
+struct comer {
+	struct datapath *dp;
+	const struct vip *v;
+};
+
+static bool comes_here(void *arg, uint8_t proto, uint16_t port)
+{
+	const struct comer *c = arg;
+	struct port_key k = {.vip = c->v->value.index, .proto = proto, .port = port};
+	const struct kddm_object *obj = kddm_find(c->dp->netd->sets.ports, &k, sizeof(k));
+	struct port_value pv;
+
+	if (!obj)
+		return false;
+	object_read(obj, &pv, sizeof(pv));
+	return pv.state == PORT_HOLD && pv.next == datapath_self(c->dp);
+}
+
+/* All that one entry of the log says at once. */
+static void forget_tracked(void *arg, uint64_t index)
+{
+	struct datapath *dp = arg;
+
+	for (int i = 0; i < DATAPATH_VIPS && dp->comers; i++) {
+		struct comer c = {dp, &dp->vips[i]};
+		struct ipaddr addr = ipaddr_of(c.v->key.family, c.v->key.addr);
+		int n = c.v->exposed ? conntrack_forget(&addr, comes_here, &c) : 0;
+
+		if (n < 0)
+			log_warn("connections that move here may be invalid to a firewall: %s", strerror(-n));
+	}
+	dp->comers = false;
+}
+
 static void apply_hold(struct datapath *dp, const struct vip *v, const struct port_key *k,
 		       const struct port_value *pv, uint16_t epoch)
 {
 	uint32_t self = datapath_self(dp);
 
+	dp->comers |= pv->next == self && pv->node != self;
 	if (dp->hold && (pv->node == self || pv->next == self)) {
 		if (hold_begin(dp->hold, hold_key(v, k), pv->app))
 			log_err("no memory to hold port %u", k->port);
@@ -367,6 +404,7 @@ static const struct kddm_linker linker = {
 	.update = changed_update,
 	.remove = changed_remove,
 	.reset = changed_reset,
+	.entry_done = forget_tracked,
 };
 
 /* ---- blocks of source ports ----------------------------------------------------- */

@@ -6,6 +6,7 @@
 #include "rtnl_int.h"
 
 #include <errno.h>
+#include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/if_arp.h>
 #include <linux/if_link.h>
@@ -364,23 +365,55 @@ static bool interesting(const struct nlmsghdr *nlh)
 	return false;
 }
 
-static bool any_interesting(const char *buf, int left)
+static bool rule_is_ours(const struct nlmsghdr *nlh)
+{
+	const struct nlattr *a;
+
+	mnl_attr_for_each(a, nlh,
+			  sizeof(struct fib_rule_hdr)) if (mnl_attr_get_type(a) == FRA_PROTOCOL &&
+							   mnl_attr_get_u8(a) == RTNL_PROTO) return true;
+	return false;
+}
+
+/* One of ours is gone, and `own` did not ask for it. */
+static bool vanished(const struct nlmsghdr *nlh, const struct rtnl *own)
+{
+	const struct rtmsg *rtm = mnl_nlmsg_get_payload(nlh);
+
+	if (own && nlh->nlmsg_pid == mnl_socket_get_portid(own->nl))
+		return false;
+	switch (nlh->nlmsg_type) {
+	case RTM_DELRULE:
+		return rule_is_ours(nlh);
+	case RTM_DELROUTE:
+		return rtm->rtm_protocol == RTNL_PROTO;
+	case RTM_DELNEIGH:
+		return neigh_is_ours(nlh);
+	}
+	return false;
+}
+
+static int any_interesting(const char *buf, int left, const struct rtnl *own)
 {
 	const struct nlmsghdr *nlh = (const void *)buf;
-	bool found = false;
+	int found = 0;
 
 	for (; mnl_nlmsg_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left))
-		found |= interesting(nlh);
+		if (vanished(nlh, own))
+			found = 2;
+		else if (!found && interesting(nlh))
+			found = 1;
 	return found;
 }
 
-int rtnl_watch_read(struct rtnl *r)
+int rtnl_watch_read(struct rtnl *r, const struct rtnl *own)
 {
 	ssize_t n;
+	int found;
 
 	while ((n = mnl_socket_recvfrom(r->nl, r->buf, sizeof(r->buf))) >= 0)
-		if (any_interesting(r->buf, n))
-			return 1;
+		if ((found = any_interesting(r->buf, n, own)))
+			return found;
 	if (errno == ENOBUFS || errno == EINTR)
 		return 1; /* something was lost: look at everything */
 	return errno == EAGAIN ? 0 : -errno;

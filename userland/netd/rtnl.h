@@ -82,10 +82,11 @@ int rtnl_talk(struct rtnl *r, struct nlmsghdr *nlh, int (*cb)(const struct nlmsg
 	      void *arg);
 
 /* Tells when the kernel's network configuration changes: a readable fd, and
- * what it said. rtnl_watch_read: 1 something of interest (a link, an address, a
- * route of `main`, or one of our own routes and rules gone), 0 nothing more, -errno. */
+ * what it said. rtnl_watch_read: 2 one of our routes, rules or neighbours is gone
+ * without `own` having asked for it, 1 something else of interest (a link, an
+ * address, a route of `main`), 0 nothing more, -errno. */
 int rtnl_watch_open(struct rtnl **out);
 int rtnl_watch_fd(const struct rtnl *r);
-int rtnl_watch_read(struct rtnl *r);
+int rtnl_watch_read(struct rtnl *r, const struct rtnl *own);
 
 #endif

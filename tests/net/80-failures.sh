@@ -115,6 +115,18 @@ at=$(now_ms)
 cluster kill n2
 wait_get n1 nodes '.[] | select(.node == "n2").state' dead 5
 echo "with a lease of 500 ms: dead after $(($(now_ms) - at)) ms"
+
+step "a longer lease costs nobody the one that is held"
+on n1 netctl set lease_ms 2000
+fences() { { cluster log n1; cluster log n3; } | grep -c 'no lease' || :; }
+before=$(fences)
+on n1 netctl set lease_ms 20000
+long() { [ "$(get "$1" status '.[0].lease_left_ms')" -gt 10000 ]; }
+wait_for "n1 holds the longer lease" 10 long n1
+wait_for "n3 holds the longer lease" 10 long n3
+assert_eq "$(fences)" "$before" "leases lost"
+
+step "settings that are none"
 assert_fails 2 on n1 netctl set lease_ms 5 2>/dev/null
 assert_fails 1 on n1 netctl set nonsense 5 2>/dev/null
 assert_fails 2 on n1 netctl set voters 2 2>/dev/null

@@ -128,6 +128,29 @@ TEST(Lease, HolderCountsFromSending)
 	EXPECT_FALSE(lease_holder_granted(&h, &g));
 }
 
+// Leases become longer by a setting: until the first of the longer ones is here the short one has to be renewed.
+TEST(Lease, LongerLeasesCostNobodyTheShortOne)
+{
+	lease_holder h;
+	lease_grant g = {};
+
+	lease_holder_init(&h, 7);
+	EXPECT_TRUE(lease_holder_due(&h, 100 * MS, LEASE));
+	lease_holder_renew(&h, 100 * MS);
+	g.incarnation = 7;
+	g.sent_ns = 100 * MS;
+	g.lease_ms = LEASE;
+	ASSERT_TRUE(lease_holder_granted(&h, &g));
+	EXPECT_FALSE(lease_holder_due(&h, (100 + LEASE / 10) * MS, 100 * LEASE));
+	EXPECT_TRUE(lease_holder_due(&h, (100 + LEASE / 4) * MS, 100 * LEASE));
+	lease_holder_renew(&h, 200 * MS);
+	g.sent_ns = 200 * MS;
+	g.lease_ms = 100 * LEASE;
+	ASSERT_TRUE(lease_holder_granted(&h, &g));
+	EXPECT_FALSE(lease_holder_due(&h, (200 + LEASE) * MS, 100 * LEASE));
+	EXPECT_TRUE(lease_holder_due(&h, (200 + LEASE) * MS, LEASE)); // and shorter ones at once
+}
+
 TEST(Lease, NewLeaderWaitsAWholeLease)
 {
 	Keeper keeper(1000 * MS);

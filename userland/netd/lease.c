@@ -17,8 +17,11 @@ void lease_holder_init(struct lease_holder *h, uint64_t incarnation)
 	h->incarnation = incarnation;
 }
 
+/* Leases may have become longer; what is held ends when it was to end. */
 bool lease_holder_due(const struct lease_holder *h, uint64_t now_ns, uint32_t lease_ms)
 {
+	if (h->lease_ms && h->lease_ms < lease_ms)
+		lease_ms = h->lease_ms;
 	return !h->sent_ns || now_ns - h->sent_ns >= lease_ms * MS / RENEWALS_PER_LEASE;
 }
 

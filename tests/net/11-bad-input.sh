@@ -34,9 +34,10 @@ bad 2 n3 'netctl token' netctl join 10.77.0.1 --token-file /tmp/word
 bad 1 n3 '/tmp/none' netctl join 10.77.0.1 --token-file /tmp/none
 wait_get n1 nodes length 2
 
-step "a node's name twice"
+step "a node's name twice, and an address without a way"
 on n1 netctl token >"$TMP/token"
 on n3 sh -c 'cat >/tmp/token' <"$TMP/token"
+bad 1 n3 'unreachable; .*ip route' netctl join 192.0.2.1 --token-file /tmp/token
 bad 1 n3 'n2' netctl join 10.77.0.1 --token-file /tmp/token --name n2
 wait_get n1 nodes length 2
 
@@ -52,6 +53,12 @@ on n1 netctl vip add $VIP/24 | has unchanged
 bad 1 n2 '(exposed|parameters|vip del)' netctl vip add $VIP/24 --mac 02:00:5e:77:00:64
 bad 1 n1 'address' netctl vip add 10.77.0.1/24
 assert_eq "$(get n2 vips length)" 1 "VIPs after bad input"
+
+step "settings"
+bad 2 n1 'from 100 to 60000' netctl set lease_ms 99
+bad 2 n1 'from 100 to 60000' netctl set lease_ms 60001
+bad 1 n1 'netctl set. lists' netctl set frob 1
+wait_get n2 set '.[] | select(.key == "lease_ms").value' 2000
 
 step "unknown words"
 bad 2 n1 'nodes' netctl nodez

@@ -120,11 +120,20 @@ step "a longer lease costs nobody the one that is held"
 on n1 netctl set lease_ms 2000
 fences() { { cluster log n1; cluster log n3; } | grep -c 'no lease' || :; }
 before=$(fences)
-on n1 netctl set lease_ms 20000
+on n1 netctl set lease_ms 60000
 long() { [ "$(get "$1" status '.[0].lease_left_ms')" -gt 10000 ]; }
 wait_for "n1 holds the longer lease" 10 long n1
 wait_for "n3 holds the longer lease" 10 long n3
 assert_eq "$(fences)" "$before" "leases lost"
+
+step "a lease that nobody renews is no health"
+follower=n1
+[ "$(get n1 status '.[0].leader')" = n3 ] || follower=n3
+cluster cut $follower
+unheard() { [ "$(get $follower status '[.[0].problems[].problem | select(startswith("no leader"))] | length')" = "$1" ]; }
+wait_for "$follower says that it hears no leader" 20 unheard 1
+cluster heal $follower
+wait_for "$follower hears one" 20 unheard 0
 
 step "settings that are none"
 assert_fails 2 on n1 netctl set lease_ms 5 2>/dev/null

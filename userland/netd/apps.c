@@ -485,6 +485,20 @@ static void wake_standby(struct netd *n)
 	}
 }
 
+/* A port is claimed on each cluster address. */
+static void put_once(json_t *list, const char *text)
+{
+	json_t *o;
+	size_t i;
+
+	json_array_foreach(list, i, o)
+	{
+		if (!strcmp(json_string_value(o), text))
+			return;
+	}
+	json_array_append_new(list, json_string(text));
+}
+
 static json_t *app_json(struct netd *n, const struct kddm_object *obj)
 {
 	static const char *const states[] = {"?", "starting", "running", "moving"};
@@ -505,7 +519,7 @@ static json_t *app_json(struct netd *n, const struct kddm_object *obj)
 		if (strlen(pv.app) != obj->key_len || memcmp(pv.app, obj->key, obj->key_len))
 			continue;
 		snprintf(text, sizeof(text), "%u/%s", pk->port, pk->proto == 17 ? "udp" : "tcp");
-		json_array_append_new(ports, json_string(text));
+		put_once(ports, text);
 	}
 	pw = getpwuid(v.uid);
 	snprintf(user, sizeof(user), "%u", v.uid);

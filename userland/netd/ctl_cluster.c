@@ -4,6 +4,7 @@
  * apart, calls, and answers. What the leader knows better than we (leases, who
  * has applied what) it is asked for. One thread: the loop.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -370,12 +371,15 @@ static void cmd_token(void *arg, struct ctl_request *r, json_t *args)
 
 static json_t *address_text(const struct node_info *info)
 {
-	const unsigned char *b = (const unsigned char *)&info->ipv4;
-	char text[32];
+	static const unsigned char none[sizeof(info->ipv6)];
+	char text[INET6_ADDRSTRLEN];
 
-	if (!info->ipv4)
+	if (info->ipv4)
+		inet_ntop(AF_INET, &info->ipv4, text, sizeof(text));
+	else if (memcmp(info->ipv6, none, sizeof(none)))
+		inet_ntop(AF_INET6, info->ipv6, text, sizeof(text));
+	else
 		return json_null();
-	snprintf(text, sizeof(text), "%u.%u.%u.%u", b[0], b[1], b[2], b[3]);
 	return json_string(text);
 }
 

@@ -47,9 +47,14 @@ static void check_member(struct netd *n, const struct member_cluster *c, json_t 
 			"node last heard; if they are lost for good: `netctl recover`",
 			"no quorum as seen from this node: it holds no lease and is silent on the cluster "
 			"addresses");
+	else if (c->leaderless && !c->failure)
+		problem(problems, "warning",
+			"when it lasts: bring back the missing nodes or the network to them",
+			"no leader is heard: nothing can be changed, and this node is silent when its lease "
+			"ends");
 	if (c->nodes_min > c->up)
-		problem(problems, "warning", "start the missing nodes",
-			"%u nodes are up, at least %u are wanted", c->up, c->nodes_min);
+		problem(problems, "warning", "start the missing nodes", "%u %s up, at least %u are wanted",
+			c->up, c->up == 1 ? "node is" : "nodes are", c->nodes_min);
 }
 
 static void check_node(void *arg, const struct member_node *node)

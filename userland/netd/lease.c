@@ -39,6 +39,7 @@ bool lease_holder_granted(struct lease_holder *h, const struct lease_grant *g)
 	if (g->incarnation != h->incarnation || g->sent_ns > h->sent_ns)
 		return false;
 	h->lease_ms = g->lease_ms;
+	h->granted_ns = g->sent_ns;
 	if (expiry <= h->expiry_ns)
 		return false;
 	h->expiry_ns = expiry;

@@ -53,9 +53,10 @@ struct lease_grant {
 
 struct lease_holder {
 	uint64_t incarnation;
-	uint64_t expiry_ns; /* 0: none */
-	uint64_t sent_ns;   /* last renewal */
-	uint32_t lease_ms;  /* of the last grant */
+	uint64_t expiry_ns;  /* 0: none */
+	uint64_t sent_ns;    /* last renewal */
+	uint64_t granted_ns; /* when the last one that was granted was sent */
+	uint32_t lease_ms;   /* of the last grant */
 	uint32_t want_ms;
 };
 

@@ -186,6 +186,7 @@ struct member_cluster {
 	unsigned int lease_ms, generation;
 	uint64_t lease_left_ms;
 	bool quorum;		  /* this node holds a lease */
+	bool leaderless;	  /* ... and for a while there was nobody to renew it */
 	bool one_death_from_loss; /* one more death of a voter loses the quorum */
 	bool ready;
 	const char *failure; /* of the log or disk, or NULL */

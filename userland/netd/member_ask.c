@@ -9,7 +9,8 @@
 
 #include "member_int.h"
 
-#define IDLE_MS 10000 /* so long a node may take to set up its data path */
+#define IDLE_MS	      10000 /* so long a node may take to set up its data path */
+#define LEADERLESS_MS 1000  /* and an election */
 
 static bool conf_valid(const void *key, size_t key_len, const void *value, size_t value_len)
 {
@@ -61,6 +62,14 @@ const struct member_setting *member_setting(size_t i)
 	return i < sizeof(settings) / sizeof(settings[0]) ? &settings[i] : NULL;
 }
 
+static const char *range_text(const struct member_setting *s)
+{
+	static char text[64];
+
+	snprintf(text, sizeof(text), "must be from %lu to %lu", s->min, s->max);
+	return text;
+}
+
 /* NULL: fine; else what is wrong. */
 static const char *setting_check(const char *key, const char *value)
 {
@@ -76,7 +85,7 @@ static const char *setting_check(const char *key, const char *value)
 			continue;
 		n = strtoul(value, &end, 10);
 		if (end == value || *end || n < s->min || n > s->max || (s->odd && n % 2 == 0))
-			return s->odd ? "must be 1, 3 or 5" : "is out of its range";
+			return s->odd ? "must be 1, 3 or 5" : range_text(s);
 	}
 	return NULL;
 }
@@ -162,7 +171,7 @@ void member_conf_set(struct member *m, const char *key, const char *value, membe
 	struct conf_job *job;
 
 	if (wrong) {
-		member_fail(done, arg, 2, "see netctl(8), set", "%s %s: \"%s\"", key, wrong, value);
+		member_fail(done, arg, 2, "`netctl set` lists them", "%s %s, not \"%s\"", key, wrong, value);
 		return;
 	}
 	b = kddm_batch_new(m->kddm, true);
@@ -339,6 +348,8 @@ void member_cluster(struct member *m, struct member_cluster *out)
 	out->lease_ms = member_lease_ms(m);
 	out->lease_left_ms = own_lease_left_ms(m);
 	out->quorum = lease_holder_valid(&m->holder, member_now_ns());
+	out->leaderless = out->quorum && !m->leader && m->holder.granted_ns &&
+			  member_now_ns() - m->holder.granted_ns > LEADERLESS_MS * 1000000ull;
 	out->ready = m->ready;
 	out->one_death_from_loss = out->voters_up < 1 || (out->voters_up - 1) * 2 <= out->voters;
 	out->applied_index = kddm_fsm_of(m->kddm)->index;

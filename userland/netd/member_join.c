@@ -873,9 +873,14 @@ void member_join_tick(struct member *m)
 			 m->id.tcp);
 	else if (j->kind == JOB_INIT)
 		job_fail(m, 1, "see netd's log", "the new cluster does not come up");
+	else if (j->node != m->self)
+		job_fail(m, 3,
+			 "bring back enough voters, see `netctl nodes`; if they are lost for good: `netctl "
+			 "recover`",
+			 "no quorum confirms that %s has left", member_name(m, j->node));
 	else
-		job_fail(m, 3, "look at netctl status; --force if the others are lost",
-			 "nobody confirms that this node has left");
+		job_fail(m, 3, "look at `netctl status`; --force if the others are lost",
+			 "no quorum confirms that this node has left");
 }
 
 /* The entry that says that we left may never reach us: we are out of the raft configuration. */

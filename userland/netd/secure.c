@@ -218,6 +218,8 @@ void secure_conn_fail(struct secure_conn *c, int status)
 		remedy = "check the address; start netd with --insecure on all nodes or on none";
 	} else {
 		snprintf(text, sizeof(text), "cannot talk to %s: %s", c->peer, strerror(-status));
+		if (status == -ENETUNREACH || status == -EHOSTUNREACH)
+			remedy = "check the address, the cable and the routes of this machine (`ip route`)";
 	}
 	client_fail(c, status, remedy, text);
 }

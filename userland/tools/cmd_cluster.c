@@ -168,6 +168,7 @@ static int run_leave(struct netctl *c)
 		json_object_set_new(args, "node", json_string(c->arg[0]));
 	if (netctl_option(c, "force"))
 		json_object_set_new(args, "force", json_true());
+	netctl_slow(c, "netctl: waiting for the cluster to confirm it ...");
 	return netctl_change(c, "leave", args, "left the cluster:", "node");
 }
 
@@ -175,7 +176,8 @@ const struct netctl_command cmd_leave = {
 	.name = "leave",
 	.summary = "take this node, or a dead one, out of the cluster",
 	.args = {{.value = "NODE", .kind = VALUE_NODE, .optional = true}},
-	.options = {{"force", NULL, VALUE_NONE, NULL, "also a node that is up and cannot be asked"}},
+	.options = {{"force", NULL, VALUE_NONE, NULL,
+		     "end what runs here; also take out a node that is up but cannot be asked"}},
 	.run = run_leave,
 };
 

@@ -19,7 +19,7 @@ on client ip addr add $VIP6/64 dev eth0 nodad
 refused 1 $VIP6/64 "a machine outside the cluster has this address already: $(on client cat /sys/class/net/eth0/address) answers"
 on client ip addr del $VIP6/64 dev eth0
 refused 1 fd77::1/64 'node n1: fd77::1 is an address of that node itself'
-refused 1 fd77::2/64 'node n2 has this address already'
+refused 1 fd77::2/64 '(node n2|a machine outside the cluster) has this address already'
 refused 1 fd77::/64 'fd77:: is no address of a host'
 refused 1 fe80::100/64 'fe80::100 is no address of a host'
 refused 1 ff02::1/64 'is no address of a host'
@@ -52,19 +52,35 @@ assert_match "$(cat "$TMP/told")" "$mac$"
 assert_eq "$(wc -l <"$TMP/told")" 1 "link-layer addresses told"
 grep "$mac >" "$TMP/nd" && fail "a frame left with the VIP's MAC as its source"
 grep -i 'bad icmp6 cksum' "$TMP/nd" && fail "a checksum is wrong"
-on client ping -c 3 -i 0.2 -W 1 $VIP6 | has -v DUP
+on client ping -c 3 -i 0.2 -W 1 $VIP6 | grep DUP && fail "several nodes answered one ping"
 for n in n1 n2 n3; do
 	on $n ping -q -c 1 -W 1 $VIP6
 done
 
-step "an unowned port: refused by one node, from outside and inside"
-for node in client n1 n2 n3; do
-	for port in 1 22 6379; do
-		assert_fails 1 on $node timeout 3 nc -z -w 2 $VIP6 $port
+# at_once FUNCTION: on the client and on all nodes
+at_once()
+{
+	local node pids=()
+	for node in client n1 n2 n3; do
+		"$1" $node &
+		pids+=($!)
 	done
-	out=$(on $node sh -c "echo x | timeout 3 socat -t 2 - udp6:[$VIP6]:5000" 2>&1 || :)
-	assert_match "$out" refused "UDP port 5000 from $node"
-done
+	for node in "${pids[@]}"; do
+		wait "$node"
+	done
+}
+
+step "an unowned port: refused by one node, from outside and inside"
+unowned()
+{
+	local port out
+	for port in 1 22 6379; do
+		assert_fails 1 on "$1" timeout 3 nc -z -w 2 $VIP6 $port
+	done
+	out=$(on "$1" sh -c "echo x | timeout 3 socat -t 2 - udp6:[$VIP6]:5000" 2>&1 || :)
+	assert_match "$out" refused "UDP port 5000 from $1"
+}
+at_once unowned
 
 # answer NODE ADDRESS PORT: what a server there says
 answer() { on "$1" timeout 30 socat -u "tcp:$2:$3,connect-timeout=20" - 2>/dev/null; }
@@ -80,16 +96,18 @@ claimed 8001 "$VIP 0.0.0.0 n1, $VIP6 :: n1"
 claimed 8002 "$VIP6 :: n2"
 claimed 8003 "$VIP 0.0.0.0 n3"
 claimed 8004 "$VIP6 $VIP6 n3"
-for node in client n1 n2 n3; do
-	assert_eq "$(answer $node $VIP 8001)" both "IPv4 from $node"
-	assert_eq "$(answer $node "[$VIP6]" 8001)" both "from $node"
-	assert_eq "$(answer $node "[$VIP6]" 8002)" six "from $node"
-	assert_eq "$(answer $node $VIP 8003)" four "IPv4 from $node"
-	assert_eq "$(answer $node "[$VIP6]" 8004)" exact "from $node"
-	assert_fails 1 answer $node $VIP 8002
-	assert_fails 1 answer $node "[$VIP6]" 8003
-	assert_fails 1 answer $node $VIP 8004
-done
+reached()
+{
+	assert_eq "$(answer "$1" $VIP 8001)" both "IPv4 from $1"
+	assert_eq "$(answer "$1" "[$VIP6]" 8001)" both "from $1"
+	assert_eq "$(answer "$1" "[$VIP6]" 8002)" six "from $1"
+	assert_eq "$(answer "$1" $VIP 8003)" four "IPv4 from $1"
+	assert_eq "$(answer "$1" "[$VIP6]" 8004)" exact "from $1"
+	assert_fails 1 answer "$1" $VIP 8002
+	assert_fails 1 answer "$1" "[$VIP6]" 8003
+	assert_fails 1 answer "$1" $VIP 8004
+}
+at_once reached
 
 step "what one machine would refuse, the cluster refuses"
 taken()
@@ -115,11 +133,13 @@ step "UDP, also in fragments"
 on n2 ssi-run --detach --name echo socat -b 9000 udp6-recvfrom:5353,bind=[$VIP6],fork exec:cat
 wait_get n3 "ports :5353/udp" '.[0] | "\(.vip) \(.node)"' "$VIP6 n2"
 on client sh -c "head -c 5000 /dev/urandom | base64 -w 0 | head -c 4000" >"$TMP/long"
-for node in client n1 n2 n3; do
-	assert_eq "$(on $node sh -c "echo to $node | socat -t 2 - udp6:[$VIP6]:5353")" "to $node"
-	on $node socat -b 9000 -t 2 - "udp6:[$VIP6]:5353" <"$TMP/long" >"$TMP/back"
-	assert cmp "$TMP/long" "$TMP/back"
-done
+echoed()
+{
+	assert_eq "$(on "$1" sh -c "echo to $1 | socat -t 2 - udp6:[$VIP6]:5353")" "to $1"
+	on "$1" socat -b 9000 -t 2 - "udp6:[$VIP6]:5353" <"$TMP/long" >"$TMP/back.$1"
+	assert cmp "$TMP/long" "$TMP/back.$1"
+}
+at_once echoed
 
 step "shown with brackets where a port follows"
 on n1 netctl ports | has -F "[$VIP6]:8001"
@@ -133,10 +153,7 @@ assert_eq "$(get n1 "ports :22" '.[] | "\(.vip) \(.node) \(.state)"')" "$VIP6 n2
 on n3 netctl port del "[$VIP6]:22"
 
 step "what others take away comes back"
-on n2 ip -6 addr del $VIP6/128 dev eth0
-on n2 ip -6 rule del pref 50
-on n2 ip -6 route flush table 7946
-on n2 ip -6 neigh del $VIP6 dev eth0
+on n2 sh -c "ip -6 addr del $VIP6/128 dev eth0; ip -6 rule del pref 50; ip -6 route flush table 7946; ip -6 neigh del $VIP6 dev eth0; :"
 back() { on n2 sh -c "ip -6 addr show dev eth0 | grep $VIP6/128 && ip -6 rule | grep $VIP6 && ip -6 route show table 7946 | grep $VIP6 && ip -6 neigh | grep $VIP6.*PERM" >/dev/null; }
 wait_for "it is back" 5 back
 assert_eq "$(answer n2 "[$VIP6]" 8001)" both

@@ -28,11 +28,15 @@ assert_eq "$(get n2 vips '[.[] | "\(.addr) \(.dev) \(.state)"] | sort | join(", 
 # answer NODE ADDRESS: what the servers there say, by TCP and UDP
 answer()
 {
-	on "$1" timeout 30 socat -u "tcp:$2:8001,connect-timeout=20" - &&
-		echo "$1" | on "$1" timeout 30 socat -t 1 - "udp:$2:5353"
+	local try
+	on "$1" timeout 30 socat -u "tcp:$2:8001,connect-timeout=20" -
+	# A second is much, but the machine may be busy.
+	for try in 1 5; do
+		! echo "$1" | on "$1" timeout 10 socat -t $try - "udp:$2:5353" | grep . || return 0
+	done
 } 2>/dev/null
 
-step "a server on all addresses, and one that moves on"
+step "servers of TCP and UDP on all addresses"
 on n1 ssi-run --detach --name tcp socat tcp6-listen:8001,ipv6only=0,fork exec:hostname
 for vip in $all; do
 	family=4

@@ -17,3 +17,6 @@ $(O)/bpf/dip.bpf.o: $(DIP_BPF_OBJS)
 $(O)/bpf/dip.skel.h: $(O)/bpf/dip.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)$(BPFTOOL) gen skeleton $< name dip >$@.new && mv $@.new $@
+
+# The programs that need ssi_core and BPF LSM.
+$(call bpf_obj,bpf/claim_hooks.bpf.c)

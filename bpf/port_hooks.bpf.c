@@ -10,6 +10,7 @@
  */
 #include "vmlinux.h"
 #include "dip_maps.h"
+#include "sock_note.h"
 #include <bpf/bpf_core_read.h>
 
 #define AF_INET	    2
@@ -21,23 +22,6 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 256 * 1024);
 } dip_events SEC(".maps");
-
-struct sock_note {
-	union dip_addr addr;
-	__u64 cgroup;
-	__u16 port;
-	__u8 family;
-	__u8 bound;	/* UDP: BIND was told */
-	__u8 ephemeral; /* port 0 was asked for */
-	__u8 pad[3];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct sock_note);
-} dip_socks SEC(".maps");
 
 static __always_inline void event_lost(void)
 {

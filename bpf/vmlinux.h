@@ -15,8 +15,29 @@ struct task_struct {
 	char comm[16];
 };
 
+struct net {
+	__u64 net_cookie;
+};
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
 struct sock_common {
+	possible_net_t skc_net;
 	unsigned char skc_ipv6only : 1;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+};
+
+struct sockaddr {
+	unsigned short sa_family;
+};
+
+struct socket {
+	struct sock *sk;
 };
 
 #pragma clang attribute pop

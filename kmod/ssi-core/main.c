@@ -5,6 +5,7 @@
  */
 #include <linux/module.h>
 
+#include "claim.h"
 #include "hold.h"
 #include "netlink.h"
 
@@ -15,11 +16,16 @@ static int __init ssi_core_init(void)
 	err = hold_init();
 	if (err)
 		return err;
-	err = ssi_netlink_init();
+	err = claim_init();
 	if (err)
 		goto undo_hold;
+	err = ssi_netlink_init();
+	if (err)
+		goto undo_claim;
 	return 0;
 
+undo_claim:
+	claim_exit();
 undo_hold:
 	hold_exit();
 	return err;
@@ -28,13 +34,14 @@ undo_hold:
 static void __exit ssi_core_exit(void)
 {
 	ssi_netlink_exit();
+	claim_exit();
 	hold_exit();
 }
 
 module_init(ssi_core_init);
 module_exit(ssi_core_exit);
 
-MODULE_DESCRIPTION("netssi: hold queue of moving sockets");
+MODULE_DESCRIPTION("netssi: hold queue of moving sockets, claims that programs wait for");
 MODULE_LICENSE("GPL");
 MODULE_ALIAS("rtnl-link-" SSI_HOLD_KIND);
 MODULE_ALIAS("net-pf-16-proto-16-family-" SSI_CORE_FAMILY);

@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The generic netlink family "ssi_core": turns messages into calls of the hold
- * queue and its answers into messages. Holds no state and no locks of its own.
+ * queue and of the claims, and what these have to say into messages. Holds no state and no locks of its own.
  */
 #include <linux/in.h>
 #include <linux/netdevice.h>
 #include <net/genetlink.h>
 #include <net/ipv6.h>
 
+#include "claim.h"
 #include "hold.h"
 #include "netlink.h"
 
 static const struct netlink_range_validation port_range = {.min = 1, .max = 65535};
+
+static const struct netlink_range_validation limit_range = {.min = SSI_CLAIM_LIMIT_MS_MIN,
+							    .max = SSI_CLAIM_LIMIT_MS_MAX};
 
 static const struct nla_policy ssi_core_policy[SSI_CORE_A_MAX + 1] = {
 	[SSI_CORE_A_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1),
@@ -20,6 +24,9 @@ static const struct nla_policy ssi_core_policy[SSI_CORE_A_MAX + 1] = {
 	[SSI_CORE_A_PROTO] = {.type = NLA_U8},
 	[SSI_CORE_A_PORT] = NLA_POLICY_FULL_RANGE(NLA_U16, &port_range),
 	[SSI_CORE_A_BUDGET] = NLA_POLICY_MIN(NLA_U32, 1),
+	[SSI_CORE_A_LIMIT_MS] = NLA_POLICY_FULL_RANGE(NLA_U32, &limit_range),
+	[SSI_CORE_A_ID] = NLA_POLICY_MIN(NLA_U32, 1),
+	[SSI_CORE_A_ERROR] = {.type = NLA_U32},
 };
 
 static struct genl_family ssi_core_family;
@@ -94,15 +101,15 @@ static int put_addr(struct sk_buff *msg, const struct in6_addr *addr)
 	return nla_put_in6_addr(msg, SSI_CORE_A_ADDR6, addr);
 }
 
-static int put_reasons(struct sk_buff *msg, const struct hold_info *port)
+static int put_reasons(struct sk_buff *msg, const u64 *reasons, int n)
 {
 	struct nlattr *nest = nla_nest_start(msg, SSI_CORE_A_REASONS);
 	int i;
 
 	if (!nest)
 		return -EMSGSIZE;
-	for (i = 0; i < SSI_HOLD_REASON_COUNT; i++)
-		if (nla_put_u64_64bit(msg, i + 1, port->reasons[i], SSI_HOLD_REASON_COUNT + 1))
+	for (i = 0; i < n; i++)
+		if (nla_put_u64_64bit(msg, i + 1, reasons[i], n + 1))
 			return -EMSGSIZE;
 	nla_nest_end(msg, nest);
 	return 0;
@@ -120,7 +127,8 @@ static int put_port(struct sk_buff *msg, u32 portid, u32 seq, int flags, u8 cmd,
 	    nla_put_u16(msg, SSI_CORE_A_PORT, port->key.port) ||
 	    nla_put_u8(msg, SSI_CORE_A_STATE, port->state) ||
 	    nla_put_u32(msg, SSI_CORE_A_WAITING, port->waiting) ||
-	    nla_put_u32(msg, SSI_CORE_A_HELD_MS, port->held_ms) || put_reasons(msg, port)) {
+	    nla_put_u32(msg, SSI_CORE_A_HELD_MS, port->held_ms) ||
+	    put_reasons(msg, port->reasons, SSI_HOLD_REASON_COUNT)) {
 		genlmsg_cancel(msg, hdr);
 		return -EMSGSIZE;
 	}
@@ -144,7 +152,8 @@ static int reply_port(const struct genl_info *info, u32 ifindex, const struct ho
 }
 
 /* ---- requests -------------------------------------------------------------------- */
-static int cmd_hold(struct sk_buff *skb, struct genl_info *info)
+/* HOLD and DISCARD: no answer but the acknowledgement. */
+static int cmd_begin_or_end(struct sk_buff *skb, struct genl_info *info)
 {
 	struct net_device *dev;
 	struct hold_key key;
@@ -153,21 +162,10 @@ static int cmd_hold(struct sk_buff *skb, struct genl_info *info)
 	dev = read_target(info, &key);
 	if (IS_ERR(dev))
 		return PTR_ERR(dev);
-	err = hold_begin(dev, &key);
-	dev_put(dev);
-	return refuse(info, err);
-}
-
-static int cmd_discard(struct sk_buff *skb, struct genl_info *info)
-{
-	struct net_device *dev;
-	struct hold_key key;
-	int err;
-
-	dev = read_target(info, &key);
-	if (IS_ERR(dev))
-		return PTR_ERR(dev);
-	err = hold_discard(dev, &key);
+	if (info->genlhdr->cmd == SSI_CORE_CMD_HOLD)
+		err = hold_begin(dev, &key);
+	else
+		err = hold_discard(dev, &key);
 	dev_put(dev);
 	return refuse(info, err);
 }
@@ -218,11 +216,111 @@ static int cmd_dump(struct sk_buff *msg, struct netlink_callback *cb)
 	return msg->len;
 }
 
+/* ---- claims ------------------------------------------------------------------------ */
+static int cmd_serve(struct sk_buff *skb, struct genl_info *info)
+{
+	if (GENL_REQ_ATTR_CHECK(info, SSI_CORE_A_LIMIT_MS)) {
+		GENL_SET_ERR_MSG(info, "LIMIT_MS is missing: how long a program waits");
+		return -EINVAL;
+	}
+	return claim_serve(genl_info_net(info), info->snd_portid,
+			   nla_get_u32(info->attrs[SSI_CORE_A_LIMIT_MS]), info->extack);
+}
+
+static int cmd_answer(struct sk_buff *skb, struct genl_info *info)
+{
+	u32 err;
+
+	if (GENL_REQ_ATTR_CHECK(info, SSI_CORE_A_ID) || GENL_REQ_ATTR_CHECK(info, SSI_CORE_A_ERROR)) {
+		GENL_SET_ERR_MSG(info, "an answer needs ID and ERROR");
+		return -EINVAL;
+	}
+	err = nla_get_u32(info->attrs[SSI_CORE_A_ERROR]);
+	if (err && err != EADDRINUSE) {
+		NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[SSI_CORE_A_ERROR], "ERROR is 0 or EADDRINUSE");
+		return -EINVAL;
+	}
+	return claim_answer(genl_info_net(info), info->snd_portid, nla_get_u32(info->attrs[SSI_CORE_A_ID]),
+			    -(int)err, info->extack);
+}
+
+static int put_claims(struct sk_buff *msg, const struct claims_info *claims)
+{
+	if (nla_put_u32(msg, SSI_CORE_A_LIMIT_MS, claims->limit_ms) ||
+	    nla_put_u32(msg, SSI_CORE_A_SERVER, claims->server) ||
+	    nla_put_u32(msg, SSI_CORE_A_WAITING, claims->waiting))
+		return -EMSGSIZE;
+	return put_reasons(msg, claims->reasons, SSI_CLAIM_REASON_COUNT);
+}
+
+static int cmd_claims(struct sk_buff *skb, struct genl_info *info)
+{
+	struct claims_info claims;
+	struct sk_buff *msg;
+	void *hdr;
+
+	msg = genlmsg_new(GENLMSG_DEFAULT_SIZE, GFP_KERNEL);
+	if (!msg)
+		return -ENOMEM;
+	claims_get(genl_info_net(info), &claims);
+	hdr = genlmsg_put_reply(msg, info, &ssi_core_family, 0, SSI_CORE_CMD_CLAIMS);
+	if (!hdr || put_claims(msg, &claims)) {
+		nlmsg_free(msg);
+		return -EMSGSIZE;
+	}
+	genlmsg_end(msg, hdr);
+	return genlmsg_reply(msg, info);
+}
+
+static int put_claim(struct sk_buff *msg, const struct claim *claim)
+{
+	if (nla_put_u32(msg, SSI_CORE_A_ID, claim->id) || put_addr(msg, &claim->addr) ||
+	    nla_put_u8(msg, SSI_CORE_A_PROTO, claim->proto) ||
+	    nla_put_u16(msg, SSI_CORE_A_PORT, claim->port) ||
+	    nla_put_u64_64bit(msg, SSI_CORE_A_COOKIE, claim->cookie, SSI_CORE_A_PAD) ||
+	    nla_put_u64_64bit(msg, SSI_CORE_A_CGROUP, claim->cgroup, SSI_CORE_A_PAD) ||
+	    nla_put_u32(msg, SSI_CORE_A_PID, claim->pid) ||
+	    nla_put_string(msg, SSI_CORE_A_COMM, claim->comm) ||
+	    (claim->only6 && nla_put_flag(msg, SSI_CORE_A_ONLY6)))
+		return -EMSGSIZE;
+	return 0;
+}
+
+int ssi_netlink_claim(struct net *net, u32 portid, const struct claim *claim)
+{
+	struct sk_buff *msg = genlmsg_new(GENLMSG_DEFAULT_SIZE, GFP_KERNEL);
+	void *hdr = msg ? genlmsg_put(msg, 0, 0, &ssi_core_family, 0, SSI_CORE_CMD_CLAIM) : NULL;
+
+	if (!hdr || put_claim(msg, claim)) {
+		nlmsg_free(msg);
+		return -ENOMEM;
+	}
+	genlmsg_end(msg, hdr);
+	return genlmsg_unicast(net, msg, portid);
+}
+
+void ssi_netlink_ended(struct net *net, u32 portid, u32 id, enum ssi_claim_reason reason)
+{
+	struct sk_buff *msg = genlmsg_new(GENLMSG_DEFAULT_SIZE, GFP_KERNEL);
+	void *hdr = msg ? genlmsg_put(msg, 0, 0, &ssi_core_family, 0, SSI_CORE_CMD_ENDED) : NULL;
+
+	if (!hdr || nla_put_u32(msg, SSI_CORE_A_ID, id) || nla_put_u8(msg, SSI_CORE_A_REASON, reason)) {
+		nlmsg_free(msg);
+		return;
+	}
+	genlmsg_end(msg, hdr);
+	/* A server that does not hear of it sees no listener, and gives the port up. */
+	genlmsg_unicast(net, msg, portid);
+}
+
 static const struct genl_ops ssi_core_ops[] = {
-	{.cmd = SSI_CORE_CMD_HOLD, .flags = GENL_UNS_ADMIN_PERM, .doit = cmd_hold},
+	{.cmd = SSI_CORE_CMD_HOLD, .flags = GENL_UNS_ADMIN_PERM, .doit = cmd_begin_or_end},
 	{.cmd = SSI_CORE_CMD_RELEASE, .flags = GENL_UNS_ADMIN_PERM, .doit = cmd_port},
-	{.cmd = SSI_CORE_CMD_DISCARD, .flags = GENL_UNS_ADMIN_PERM, .doit = cmd_discard},
+	{.cmd = SSI_CORE_CMD_DISCARD, .flags = GENL_UNS_ADMIN_PERM, .doit = cmd_begin_or_end},
 	{.cmd = SSI_CORE_CMD_GET, .flags = GENL_UNS_ADMIN_PERM, .doit = cmd_port, .dumpit = cmd_dump},
+	{.cmd = SSI_CORE_CMD_SERVE, .flags = GENL_UNS_ADMIN_PERM, .doit = cmd_serve},
+	{.cmd = SSI_CORE_CMD_ANSWER, .flags = GENL_UNS_ADMIN_PERM, .doit = cmd_answer},
+	{.cmd = SSI_CORE_CMD_CLAIMS, .flags = GENL_UNS_ADMIN_PERM, .doit = cmd_claims},
 };
 
 static struct genl_family ssi_core_family __ro_after_init = {

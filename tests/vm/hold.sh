@@ -24,8 +24,8 @@ on client ip netns add ended
 on client ip -n ended link add q type ssi_hold
 assert_fails 1 on client rmmod ssi_core
 on client ip netns del ended
-unloaded() { on client rmmod ssi_core 2>/dev/null; }
-wait_for "the module goes" 10 unloaded
+unloaded() { on "$1" rmmod ssi_core 2>/dev/null; }
+wait_for "the module goes" 10 unloaded client
 
 step "netd uses it"
 cluster_vip
@@ -51,7 +51,9 @@ echo "held $held packets for $(jq .frozen_ms <<<"$moved") ms"
 
 step "without the module netd holds by itself, and goes back to it"
 on n1 systemctl stop netd
-on n1 sh -c 'ip link del ssi-hold 2>/dev/null; rmmod ssi_core'
+assert_fails 1 on n1 rmmod ssi_core
+on n1 sh -c 'rm /sys/fs/bpf/netssi/links/dip_claim_*; ip link del ssi-hold 2>/dev/null'
+wait_for "the module goes" 10 unloaded n1
 on n1 sh -c 'mkdir -p /etc/modprobe.d; echo "install ssi_core /bin/false" >/etc/modprobe.d/none.conf'
 on n1 systemctl start netd
 wait_get n1 status '.[0].datapath.hold' tap 20

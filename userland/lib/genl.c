@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "cleanup.h"
 
@@ -74,7 +75,7 @@ static int read_why(struct genl *g, size_t len)
 
 	for (const struct nlmsghdr *nlh = (void *)g->in; mnl_nlmsg_ok(nlh, left);
 	     nlh = mnl_nlmsg_next(nlh, &left)) {
-		if (nlh->nlmsg_seq != g->seq)
+		if (nlh->nlmsg_seq != g->seq && nlh->nlmsg_type != NLMSG_ERROR)
 			continue;
 		if (nlh->nlmsg_type == NLMSG_ERROR)
 			take_ack(g, nlh);
@@ -105,6 +106,27 @@ int genl_talk(struct genl *g, struct nlmsghdr *nlh, mnl_cb_t cb, void *arg)
 		rc = mnl_cb_run(g->in, (size_t)n, nlh->nlmsg_seq, portid, cb, arg);
 	} while (rc > MNL_CB_STOP);
 	return rc < 0 ? -errno : 0;
+}
+
+int genl_fd(const struct genl *g)
+{
+	return mnl_socket_get_fd(g->nl);
+}
+
+int genl_send(struct genl *g, struct nlmsghdr *nlh)
+{
+	return mnl_socket_sendto(g->nl, nlh, nlh->nlmsg_len) < 0 ? -errno : 0;
+}
+
+int genl_read(struct genl *g, mnl_cb_t cb, void *arg)
+{
+	ssize_t n = recv(genl_fd(g), g->in, sizeof(g->in), MSG_DONTWAIT);
+
+	g->why[0] = '\0';
+	if (n < 0)
+		return -errno;
+	read_why(g, (size_t)n);
+	return mnl_cb_run(g->in, (size_t)n, 0, 0, cb, arg) < 0 ? -errno : 0;
 }
 
 const char *genl_why(const struct genl *g)

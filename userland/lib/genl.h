@@ -26,4 +26,13 @@ struct nlmsghdr *genl_message(struct genl *g, uint8_t cmd, uint16_t flags);
 int genl_talk(struct genl *g, struct nlmsghdr *nlh, mnl_cb_t cb, void *arg);
 const char *genl_why(const struct genl *g);
 
+/*
+ * For a loop that is told things: sends without waiting for what is answered, and takes
+ * what has come, one datagram a call: 0, -EAGAIN when there is none, or the error that
+ * the kernel answered (genl_why() has its text). Not to be mixed with genl_talk().
+ */
+int genl_fd(const struct genl *g);
+int genl_send(struct genl *g, struct nlmsghdr *nlh);
+int genl_read(struct genl *g, mnl_cb_t cb, void *arg);
+
 #endif

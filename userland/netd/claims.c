@@ -216,7 +216,7 @@ static void lost_race(struct claims *c, const struct port_key *k, const struct k
 
 	object_read(obj, &v, sizeof(v));
 	for (s = c->by_port[k->port % CLAIMS_CHAINS]; s; s = s->next_port) {
-		if (!claims_sock_covers(c, s, k) || lives_elsewhere(c, s->app))
+		if (!claims_sock_covers(c, s, k) || lives_elsewhere(c, s->app) || s->expected_ms)
 			continue;
 		log_warn("%s port %u belongs to %s on node %s: the socket of %s (pid %u) is ended",
 			 k->proto == IPPROTO_TCP ? "TCP" : "UDP", k->port,
@@ -226,19 +226,34 @@ static void lost_race(struct claims *c, const struct port_key *k, const struct k
 	}
 }
 
-/* Another node has the port. Is that how it should be? */
-static void others(struct claims *c, const struct port_key *k, const struct kddm_object *obj,
-		   const struct claims_sock *s)
+/* Another node has the port, and that is how it should be. */
+static bool moves_here(const struct claims *c, const struct kddm_object *obj, const struct claims_sock *s)
 {
 	struct move_value m;
 	struct port_value v;
 
 	object_read(obj, &v, sizeof(v));
 	if (v.state == PORT_HOLD && v.next == self_of(c))
-		return; /* restored here, not yet flipped */
-	if (move_of(c, s->app, &m) && (m.src == self_of(c) || m.dst == self_of(c)))
-		return; /* moves.c ends what is left of it */
-	lost_race(c, k, obj);
+		return true; /* restored here, not yet flipped */
+	/* moves.c ends what is left of it */
+	return move_of(c, s->app, &m) && (m.src == self_of(c) || m.dst == self_of(c));
+}
+
+int claims_key_verdict(struct claims *c, const struct port_key *k, const struct claims_sock *s)
+{
+	const struct kddm_object *obj = kddm_find(c->netd->sets.ports, k, sizeof(*k));
+
+	if (!obj)
+		return EINPROGRESS;
+	if (obj->owner == self_of(c))
+		return datapath_ports_goes_round(c->netd->datapath, k) ? EINPROGRESS : 0;
+	return moves_here(c, obj, s) || lives_elsewhere(c, s->app) ? 0 : EADDRINUSE;
+}
+
+void claims_port_open(struct claims *c)
+{
+	if (c)
+		claims_ask_check(c);
 }
 
 /* A claim of ours without a socket. 1: stays. */
@@ -276,7 +291,8 @@ static int judge(struct claims *c, struct kddm_batch *b, const struct port_key *
 		return claim(c, b, k, s);
 	if (obj->owner == self_of(c))
 		return renew(c, b, obj, s);
-	others(c, k, obj, s);
+	if (!moves_here(c, obj, s))
+		lost_race(c, k, obj);
 	return 1;
 }
 
@@ -305,6 +321,8 @@ static void committed(void *arg, const struct kddm_result *res)
 	free(busy.key);
 	if (c->dirty.n)
 		claims_schedule(c, wait);
+	if (!c->stopped)
+		claims_ask_check(c);
 	put(c);
 }
 
@@ -348,15 +366,11 @@ static void take_batch(struct claims *c)
 	}
 }
 
-static void on_soon(uv_timer_t *timer)
+static void submit(struct claims *c)
 {
-	struct claims *c = timer->data;
 	struct kddm_batch *b;
 	size_t n = 0;
 
-	if (claims_calls_look(c, mark))
-		claims_schedule(c, CALLS_MS);
-	look(c);
 	if (!c->netd->datapath->synced || c->submitting || !c->dirty.n)
 		return;
 	b = kddm_batch_new(c->netd->kddm, false);
@@ -384,6 +398,17 @@ static void on_soon(uv_timer_t *timer)
 	c->submitting = true;
 	c->refs++;
 	kddm_submit(b, committed, c);
+}
+
+static void on_soon(uv_timer_t *timer)
+{
+	struct claims *c = timer->data;
+
+	if (claims_calls_look(c, mark))
+		claims_schedule(c, CALLS_MS);
+	look(c);
+	submit(c);
+	claims_ask_check(c);
 }
 
 void claims_schedule(struct claims *c, unsigned int ms)
@@ -435,6 +460,11 @@ void claims_resync(struct claims *c)
 		err = bpf ? hooks_open(&c->hooks, c->netd->loop, bpf, &hooks_ops, c) : 0;
 		if (err)
 			log_err("cannot follow the sockets of applications: %s", strerror(-err));
+		claims_ask_close(c, true);
+		err = bpf ? claims_ask_open(c) : 0;
+		if (err && err != -ENOENT)
+			log_err("programs that listen do not wait for their claim: ssi_core: %s",
+				strerror(-err));
 	}
 	c->rescan = true;
 	claims_schedule(c, 0);
@@ -596,6 +626,7 @@ void claims_stop(struct netd *n)
 	c->stopped = true;
 	hooks_close(c->hooks);
 	c->hooks = NULL;
+	claims_ask_close(c, false);
 	claims_socks_clear(c);
 	free(c->dirty.key);
 	c->dirty = (struct claims_dirty){};

@@ -38,6 +38,8 @@ int claims_calls_hold(struct claims *c, struct kddm_batch *b, const char *app, u
 /* It has connections or sockets that this did not see. */
 bool claims_calls_unheld(struct claims *c, const char *app);
 
+/* Called by the data path: the home of a port knows of this node's claim. */
+void claims_port_open(struct claims *c);
 /* Called by the data path: (re)read the kernel's sockets and set claims right. */
 void claims_resync(struct claims *c);
 

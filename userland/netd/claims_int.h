@@ -5,6 +5,7 @@
  *   claims_socks.c  the table of sockets, filled by events and by sock_diag
  *   claims_procs.c  whose sockets they are
  *   claims_calls.c  what applications that move call from
+ *   claims_ask.c    programs that wait for their claim
  *   claims_cmd.c    ports, port-add, port-del
  */
 #ifndef SSI_CLAIMS_INT_H
@@ -28,6 +29,7 @@ struct claims_sock {
 	bool loopback, only6; /* only6: :: is not IPv4's wildcard, too */
 	bool seen;	      /* by the dump that runs */
 	bool resolve;	      /* claims_procs.c has still to fill in inode, only6, pid */
+	uint64_t expected_ms; /* about to listen or to be bound; given up at this time of the loop. 0: it is */
 	uint32_t inode;
 	uint16_t port;
 	struct ipaddr addr;
@@ -57,6 +59,7 @@ struct claims {
 		bool fresh;		  /* they are as of now */
 		uint64_t look_at;	  /* uv_now(): then the claims are looked at */
 	} calls;
+	struct claims_asks *asks; /* NULL: programs do not wait */
 	claims_local_fn *local_fn;
 	void *local_arg;
 	uv_timer_t soon;
@@ -69,6 +72,11 @@ void claims_socks_event(struct claims *c, const struct dip_event *ev);
 void claims_socks_scan(struct claims *c);
 void claims_socks_clear(struct claims *c);
 struct claims_sock *claims_socks_find(struct claims *c, uint64_t cookie);
+/* One that will listen or be bound; `probe` but for its address. -EINVAL: nobody can reach it from outside. */
+int claims_socks_expect(struct claims *c, const struct claims_sock *probe, bool six, const void *addr);
+/* ... will not. */
+void claims_socks_forget(struct claims *c, uint64_t cookie);
+void claims_socks_expire(struct claims *c, uint64_t now_ms);
 #define claims_for_each(c, i, s)            \
 	for (i = 0; i < CLAIMS_CHAINS; i++) \
 		for (s = (c)->chain[i]; s; s = s->next)
@@ -91,6 +99,15 @@ bool claims_sock_covers(const struct claims *c, const struct claims_sock *s, con
 bool claims_calls_look(struct claims *c, void (*mark)(struct claims *c, const struct port_key *k));
 /* Does a socket still have the port? */
 bool claims_calls_alive(struct claims *c, const struct port_key *k);
+/* 0: the port is ours, or another's who lets us; EADDRINUSE; EINPROGRESS. */
+int claims_key_verdict(struct claims *c, const struct port_key *k, const struct claims_sock *s);
+
+/* claims_ask.c */
+/* -ENOENT: the kernel has no module ssi_core. */
+int claims_ask_open(struct claims *c);
+void claims_ask_close(struct claims *c, bool grant); /* grant: who waits need not */
+/* Answers whom it can. */
+void claims_ask_check(struct claims *c);
 
 /* claims_cmd.c */
 void claims_cmd_start(struct claims *c);

@@ -100,9 +100,45 @@ static struct claims_sock *sock_insert(struct claims *c, struct claims_sock prob
 	return s;
 }
 
+int claims_socks_expect(struct claims *c, const struct claims_sock *probe, bool six, const void *addr)
+{
+	struct claims_sock s = *probe;
+
+	s.addr = ipaddr_of(six ? DIP_INET6 : DIP_INET, addr);
+	if (is_loopback(&s.addr))
+		return -EINVAL;
+	if (claims_procs_foreign())
+		s.pid = 0;
+	s.resolve = !s.pid;
+	return sock_insert(c, s) ? 0 : -ENOMEM;
+}
+
+void claims_socks_forget(struct claims *c, uint64_t cookie)
+{
+	struct claims_sock **at = sock_at(c, cookie);
+
+	if (*at && (*at)->expected_ms)
+		sock_remove(c, at);
+}
+
+void claims_socks_expire(struct claims *c, uint64_t now_ms)
+{
+	for (int i = 0; i < CLAIMS_CHAINS; i++) {
+		struct claims_sock **at = &c->chain[i];
+
+		while (*at) {
+			if ((*at)->expected_ms && (*at)->expected_ms < now_ms)
+				sock_remove(c, at);
+			else
+				at = &(*at)->next;
+		}
+	}
+}
+
 static void sock_begin(struct claims *c, const struct dip_event *ev)
 {
-	bool fresh = !*sock_at(c, ev->cookie);
+	const struct claims_sock *known = *sock_at(c, ev->cookie);
+	bool fresh = !known;
 	struct claims_sock s = {
 		.cookie = ev->cookie,
 		.cgroup = ev->cgroup,
@@ -124,6 +160,10 @@ static void sock_begin(struct claims *c, const struct dip_event *ev)
 	/* An event does not tell of IPV6_V6ONLY: nothing of IPv4 is claimed before that is known. */
 	s.only6 = s.addr.family == DIP_INET6 && ipaddr_any(&s.addr);
 	s.resolve = !s.pid || s.only6;
+	if (known && known->expected_ms) { /* it was known when the program asked */
+		s.only6 = known->only6;
+		s.resolve = !s.pid;
+	}
 	/* CRIU tries what the kernel can with sockets of its own. */
 	if (sock_insert(c, s) && fresh && s.loopback && ev->proto == IPPROTO_TCP && c->local_fn &&
 	    strcmp(s.comm, "criu"))
@@ -208,6 +248,7 @@ static void scan_fn(void *arg, const struct sockdiag_sock *d)
 
 	if (known) {
 		known->seen = true;
+		known->expected_ms = 0;
 		return;
 	}
 	if (!d->port || ended_lately(c, d->cookie) || !claims_procs_app(d->cgroup, s.app))
@@ -243,7 +284,7 @@ void claims_socks_scan(struct claims *c)
 		struct claims_sock **at = &c->chain[i];
 
 		while ((s = *at)) {
-			if (s->seen) {
+			if (s->seen || s->expected_ms) {
 				at = &s->next;
 				continue;
 			}

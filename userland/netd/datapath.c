@@ -167,10 +167,11 @@ struct load_job {
 	uv_work_t work;
 	struct datapath *dp; /* loop thread only */
 	struct dip_bpf *bpf;
+	struct claim_lsm *lsm; /* NULL: lsm_error */
 	uint16_t self;
 	bool reused;
 	int err;
-	char error[DATAPATH_ERROR];
+	char error[DATAPATH_ERROR], lsm_error[DATAPATH_ERROR];
 };
 
 /* The kernel checks the programs for half a second: meanwhile this worker goes behind the rest of netd. */
@@ -186,6 +187,8 @@ static void load_work(uv_work_t *work)
 	job->err = dip_bpf_load(&job->bpf, NULL, job->self, &job->reused);
 	if (job->err)
 		snprintf(job->error, sizeof(job->error), "%s", dip_bpf_error());
+	else if (claim_lsm_load(&job->lsm, NULL))
+		snprintf(job->lsm_error, sizeof(job->lsm_error), "%s", claim_lsm_error());
 	if (policy >= 0)
 		sched_setscheduler(0, policy, &usual);
 }
@@ -205,8 +208,9 @@ static void load_take(struct datapath *dp, struct load_job *job)
 		datapath_set_error(dp, "%s", job->error);
 		return;
 	}
-	dp->bpf = job->bpf;
-	job->bpf = NULL;
+	dp->bpf = take_ptr(job->bpf);
+	dp->lsm = take_ptr(job->lsm);
+	memcpy(dp->lsm_error, job->lsm_error, sizeof(dp->lsm_error));
 	if (datapath_self(dp))
 		dip_tables_set_self(dip_bpf_mem(dp->bpf), datapath_self(dp));
 	dip_tables_set_netns(dip_bpf_mem(dp->bpf), netns_cookie());
@@ -255,6 +259,7 @@ static void load_done(uv_work_t *work, int status)
 	dp->discard = false;
 	if (job->bpf)
 		dip_bpf_close(job->bpf);
+	claim_lsm_close(job->lsm);
 	free(job);
 	tell_waiters(dp);
 	put(dp);
@@ -335,6 +340,7 @@ static void unload_done(uv_work_t *work, int status)
 
 static void unload(struct datapath *dp)
 {
+	claim_lsm_close(take_ptr(dp->lsm));
 	struct unload_job *job = calloc(1, sizeof(*job)), now = {.bpf = dp->bpf};
 
 	trace_stop(dp);
@@ -395,6 +401,19 @@ static int attach(struct datapath *dp, enum dip_prog prog, int target, const cha
 	return err;
 }
 
+/* Without somebody who answers they would only keep programs waiting. */
+static void attach_lsm(struct datapath *dp)
+{
+	if (dp->lsm && claim_lsm_attach(dp->lsm)) {
+		snprintf(dp->lsm_error, sizeof(dp->lsm_error), "%s", claim_lsm_error());
+		claim_lsm_close(take_ptr(dp->lsm));
+	}
+	if (!dp->lsm) {
+		claim_lsm_detach(NULL);
+		log_info("programs do not wait in listen(): %s", dp->lsm_error);
+	}
+}
+
 int datapath_attach(struct datapath *dp)
 {
 	_close_ int slice = -1, netns = -1;
@@ -414,6 +433,8 @@ int datapath_attach(struct datapath *dp)
 		err = attach(dp, DIP_PROG_SK_LOOKUP, netns, dip_bpf_prog_name(DIP_PROG_SK_LOOKUP));
 	if (!err && dp->hold)
 		err = attach(dp, DIP_PROG_TC_TAP, hold_ifindex(dp->hold), dip_bpf_prog_name(DIP_PROG_TC_TAP));
+	if (!err)
+		attach_lsm(dp);
 	dp->attached = !err;
 	dp->slice = slice_inode();
 	return err;
@@ -649,6 +670,7 @@ void datapath_stop(struct netd *n)
 	hold_close(dp->hold, false);
 	if (dp->bpf)
 		dip_bpf_close(dp->bpf);
+	claim_lsm_close(take_ptr(dp->lsm));
 	dp->hold = NULL;
 	dp->bpf = NULL;
 	while ((d = dp->deferred)) {
@@ -676,9 +698,10 @@ json_t *datapath_status(struct datapath *dp)
 		else if (v->used && !problem && !dp->loading && !dp->unloading)
 			problem = v->state;
 	}
-	o = json_pack("{ss,ss,ss,si,si,ss*}", "datapath", "ebpf", "xdp", xdp, "hold",
-		      dp->hold ? hold_name(dp->hold) : "none", "vips", used, "exposed", exposed, "problem",
-		      problem);
+	o = json_pack("{ss,ss,ss,ss,si,si,ss*}", "datapath", "ebpf", "xdp", xdp, "hold",
+		      dp->hold ? hold_name(dp->hold) : "none", "listen",
+		      dp->attached && dp->lsm ? "synchronous" : "asynchronous", "vips", used, "exposed",
+		      exposed, "problem", problem);
 	if (sources)
 		json_object_set_new(o, "problems", json_pack("[o]", sources));
 	return o;

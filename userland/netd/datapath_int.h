@@ -18,6 +18,7 @@
 #include <linux/types.h>
 #include <uv.h>
 
+#include "userland/lib/claim_lsm.h"
 #include "userland/lib/dip_bpf.h"
 #include "userland/lib/ipaddr.h"
 #include "ctl.h"
@@ -69,8 +70,10 @@ struct load_waiter {
 
 struct datapath {
 	struct netd *netd;
-	struct dip_bpf *bpf; /* NULL: not loaded */
-	struct hold *hold;   /* NULL: no queue, moves lose packets */
+	struct dip_bpf *bpf;		/* NULL: not loaded */
+	struct claim_lsm *lsm;		/* NULL: programs do not wait in listen() */
+	char lsm_error[DATAPATH_ERROR]; /* why not */
+	struct hold *hold;		/* NULL: no queue, moves lose packets */
 	struct rtnl *rtnl, *watch;
 	struct sockdiag *diag;
 	bool synced;
@@ -133,6 +136,8 @@ void datapath_ports_apply(struct datapath *dp, const struct vip *only);
 /* A claim of this node is about to be submitted; its outcome is known. */
 void datapath_ports_claim(struct datapath *dp, const struct port_key *k, const char *app);
 void datapath_ports_claimed(struct datapath *dp, const struct port_key *k);
+/* The claim is committed or not yet, and its home may not know of it. */
+bool datapath_ports_goes_round(const struct datapath *dp, const struct port_key *k);
 
 /* vips.c */
 void vips_start(struct datapath *dp);

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "claims.h"
 #include "userland/lib/log.h"
 #include "userland/netd/lease.h"
 #include "userland/netd/member.h"
@@ -254,6 +255,11 @@ static void apply(struct datapath *dp, const struct kddm_object *obj)
 	}
 }
 
+bool datapath_ports_goes_round(const struct datapath *dp, const struct port_key *k)
+{
+	return opening_find(dp, k);
+}
+
 static void home_knows(void *arg, int status)
 {
 	struct opening *o = arg;
@@ -270,6 +276,7 @@ static void home_knows(void *arg, int status)
 	obj = kddm_find(dp->netd->sets.ports, &k, sizeof(k));
 	if (obj)
 		apply(dp, obj);
+	claims_port_open(dp->netd->claims);
 }
 
 static void changed_insert(void *arg, const struct kddm_object *obj)

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <ssi/core.h>
+
 #include "member_int.h"
 
 #define IDLE_MS	      10000 /* so long a node may take to set up its data path */
@@ -54,6 +56,8 @@ static const struct member_setting settings[] = {
 	{"voters", 1, 5, 3, true, "how many nodes vote: 1, 3 or 5"},
 	{"nodes_min", 0, NODES_MAX, 0, false, "status warns when fewer nodes are up"},
 	{"source_block", 64, 16384, 512, false, "source ports that a node leases at a time"},
+	{"answer_ms", SSI_CLAIM_LIMIT_MS_MIN, SSI_CLAIM_LIMIT_MS_MAX, SSI_CLAIM_LIMIT_MS, false,
+	 "how long listen() and bind() wait for the cluster before they fail with EAGAIN"},
 	{"tolerance_ms", 50, 30000, 500, false, "silence after which TIPC gives up a link"},
 };
 

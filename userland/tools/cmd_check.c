@@ -187,6 +187,21 @@ static void check_modules(json_t *list)
 	    "runs");
 }
 
+/* Where the list of LSMs cannot be read, netd finds out (`netctl status -j`, listen). */
+static void check_listen(json_t *list)
+{
+	bool core = have_module("ssi_core"), lsm;
+	char line[256];
+
+	read_line("/sys/kernel/security/lsm", line, sizeof(line));
+	lsm = !*line || strstr(line, "bpf");
+	add(list, "listen", verdict(core && lsm, "warn"),
+	    core && lsm ? "a program that listens waits for the cluster's answer"
+			: "a program that listens does not wait: who loses a race loses his socket, later",
+	    lsm ? "install netssi on the kernel that runs, for its module ssi_core"
+		: "boot with lsm=...,bpf: the kernel runs no BPF LSM programs");
+}
+
 static void check_netd(json_t *list)
 {
 	struct jsonline j;
@@ -218,6 +233,7 @@ static int run_check(struct netctl *c)
 	check_lockdown(list);
 	check_criu(list);
 	check_modules(list);
+	check_listen(list);
 	check_netd(list);
 	json_array_foreach(list, i, o) failed |= !strcmp(json_string_value(json_object_get(o, "ok")), "fail");
 	if (!netctl_json(c, list))

@@ -54,7 +54,8 @@ static void print_details(json_t *o)
 	       number_of(o, "voters"), text_of(o, "leader"), text_of(o, "transport"),
 	       json_is_false(json_object_get(o, "secure")) ? " (CLEAR TEXT)" : "");
 	if (datapath)
-		printf("  data path  %s, XDP %s\n", text_of(datapath, "datapath"), text_of(datapath, "xdp"));
+		printf("  data path  %s, XDP %s, listen %s\n", text_of(datapath, "datapath"),
+		       text_of(datapath, "xdp"), text_of(datapath, "listen"));
 	printf("  objects    ");
 	print_count(o, "vips", "cluster address", "cluster addresses", ", ");
 	print_count(o, "ports", "port", "ports", ", ");

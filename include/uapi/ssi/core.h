@@ -31,6 +31,24 @@
  * dropped, and so is what waited for SSI_HOLD_AGE_MS; nothing is ever given back
  * out of order.
  *
+ * Claims that programs wait for
+ * =============================
+ *
+ * A BPF LSM program on socket_listen and socket_bind calls bpf_ssi_claim_listen()
+ * or bpf_ssi_claim_bind(), and the program that listens waits there:
+ *
+ *   caller                      server (netd)
+ *     |                           SERVE (LIMIT_MS)
+ *     | ------ CLAIM: ID, what -->  claims the port
+ *     | <----- ANSWER: ID, ERROR    0 or EADDRINUSE
+ *     | ------ ENDED: ID, REASON --> (instead, when the caller no longer waits)
+ *
+ * Each network namespace has one server: the socket that said SERVE, until it is
+ * closed.  The next one is asked again for everybody who still waits.  After
+ * LIMIT_MS without an answer the caller gets EAGAIN, with or without a server; a
+ * signal ends the wait before, and a frozen control group asks again when it is
+ * thawed.  Loopback addresses and ports that the kernel chooses are never asked for.
+ *
  * Requests need CAP_NET_ADMIN over the network namespace.  Unknown attributes
  * are refused.  Every refusal carries a text (NLMSGERR_ATTR_MSG).
  */
@@ -49,12 +67,22 @@
 #define SSI_HOLD_PORTS_MAX     1024
 #define SSI_HOLD_BUDGET	       512 /* of a RELEASE without BUDGET */
 
+#define SSI_CLAIM_LIMIT_MS     10000 /* before the first SERVE */
+#define SSI_CLAIM_LIMIT_MS_MIN 100
+#define SSI_CLAIM_LIMIT_MS_MAX 60000 /* the caller holds up the removal of BPF programs */
+
 enum ssi_core_cmd {
 	SSI_CORE_CMD_UNSPEC,
 	SSI_CORE_CMD_HOLD,    /* IFINDEX, key */
 	SSI_CORE_CMD_RELEASE, /* IFINDEX, key [, BUDGET]: answers like GET */
 	SSI_CORE_CMD_DISCARD, /* IFINDEX, key: 0 for an unknown port, too */
 	SSI_CORE_CMD_GET,     /* IFINDEX, key: the port; a dump: IFINDEX, all ports */
+	SSI_CORE_CMD_SERVE,   /* LIMIT_MS: this socket is asked; again: another limit */
+	SSI_CORE_CMD_ANSWER,  /* ID, ERROR */
+	SSI_CORE_CMD_CLAIMS,  /* answers LIMIT_MS, SERVER, WAITING, REASONS */
+	/* to the server */
+	SSI_CORE_CMD_CLAIM, /* ID, key, COOKIE, CGROUP, PID, COMM [, ONLY6] */
+	SSI_CORE_CMD_ENDED, /* ID, REASON: the caller went without an answer */
 	__SSI_CORE_CMD_MAX,
 };
 #define SSI_CORE_CMD_MAX (__SSI_CORE_CMD_MAX - 1)
@@ -75,6 +103,17 @@ enum ssi_core_attr {
 	SSI_CORE_A_WAITING, /* u32, packets */
 	SSI_CORE_A_HELD_MS, /* u32, the longest that a packet waited */
 	SSI_CORE_A_REASONS, /* nest of u64: attribute = reason + 1, packets since the last HOLD of an open port */
+	/* of claims */
+	SSI_CORE_A_LIMIT_MS, /* u32 */
+	SSI_CORE_A_ID,	     /* u32, not 0 */
+	SSI_CORE_A_ERROR,    /* u32: 0 or EADDRINUSE */
+	SSI_CORE_A_SERVER,   /* u32: its netlink port, 0 for none */
+	SSI_CORE_A_REASON,   /* u8: enum ssi_claim_reason */
+	SSI_CORE_A_COOKIE,   /* u64: of the socket */
+	SSI_CORE_A_CGROUP,   /* u64: what made the socket */
+	SSI_CORE_A_PID,	     /* u32: who waits, as the first pid namespace counts */
+	SSI_CORE_A_COMM,     /* string */
+	SSI_CORE_A_ONLY6,    /* flag: of ADDR6, no IPv4 */
 	__SSI_CORE_A_MAX,
 };
 #define SSI_CORE_A_MAX (__SSI_CORE_A_MAX - 1)
@@ -97,6 +136,22 @@ enum ssi_hold_reason {
 	SSI_HOLD_REASONS(R)
 #undef R
 		SSI_HOLD_REASON_COUNT
+};
+
+/* What became of a claim: enum, counters, trace text. */
+#define SSI_CLAIM_REASONS(R)                                     \
+	R(ASKED, "a program waits")                              \
+	R(GRANTED, "the port is this node's")                    \
+	R(IN_USE, "another node has the port, EADDRINUSE")       \
+	R(TIME_OUT, "no answer within the limit, EAGAIN")        \
+	R(INTERRUPTED, "a signal or the freezer ended the wait") \
+	R(ASKED_AGAIN, "asked of another server")
+
+enum ssi_claim_reason {
+#define R(name, text) SSI_CLAIM_R_##name,
+	SSI_CLAIM_REASONS(R)
+#undef R
+		SSI_CLAIM_REASON_COUNT
 };
 
 #endif

@@ -74,11 +74,6 @@ void hold_discard(struct hold *h, struct hold_key key)
 	h->ops->discard(h, key);
 }
 
-bool hold_is_held(const struct hold *h, struct hold_key key)
-{
-	return h->ops->is_held(h, key);
-}
-
 void hold_stats(const struct hold *h, const char *app, struct hold_stats *out)
 {
 	*out = (struct hold_stats){};

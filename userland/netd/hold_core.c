@@ -19,22 +19,10 @@
 #include "userland/lib/genl.h"
 #include "userland/lib/log.h"
 
-#define PORTS_KEPT 128 /* opened ports that are remembered, for their figures */
-
-struct core_port {
-	struct core_port *next;
-	struct hold_key key;
-	enum { OPEN, HOLD, RELEASING } state;
-	char app[64];
-	hold_opened_fn *opened;
-	void *opened_arg;
-};
-
 struct core {
 	struct hold hold;
 	struct genl *genl;
 	struct rtnl *rtnl;
-	struct core_port *ports; /* newest first */
 	uv_idle_t releasing;
 };
 
@@ -48,15 +36,6 @@ struct answer {
 static struct core *core(const struct hold *h)
 {
 	return (struct core *)h;
-}
-
-static struct core_port *port_find(const struct core *c, struct hold_key key)
-{
-	struct core_port *p = c->ports;
-
-	while (p && !hold_same_key(p->key, key))
-		p = p->next;
-	return p;
 }
 
 /* ---- the protocol ------------------------------------------------------------ */
@@ -114,54 +93,32 @@ static void complain(const struct core *c, const char *what, struct hold_key key
 }
 
 /* ---- ports ------------------------------------------------------------------- */
-static void forget_old(struct core *c)
-{
-	struct core_port **at = &c->ports, *p;
-	int kept = 0;
-
-	while ((p = *at)) {
-		if (p->state != OPEN || kept++ < PORTS_KEPT) {
-			at = &p->next;
-			continue;
-		}
-		*at = p->next;
-		ask(c, SSI_CORE_CMD_DISCARD, p->key, NULL);
-		free(p);
-	}
-}
-
 static int core_begin(struct hold *h, struct hold_key key, const char *app)
 {
 	struct core *c = core(h);
-	struct core_port *p = port_find(c, key);
+	struct hold_port *p = hold_port_find(h, key);
 	int err;
 
-	if (p && p->state == HOLD)
+	if (p && p->state == HOLD_HELD)
 		return 0;
 	err = ask(c, SSI_CORE_CMD_HOLD, key, NULL);
 	if (err) {
 		complain(c, "hold", key, err);
 		return err;
 	}
-	if (!p) {
-		p = calloc(1, sizeof(*p));
-		if (!p) {
-			ask(c, SSI_CORE_CMD_DISCARD, key, NULL);
-			return -ENOMEM;
-		}
-		p->key = key;
-		p->next = c->ports;
-		c->ports = p;
+	if (!hold_port_hold(h, key, app, sizeof(*p))) {
+		ask(c, SSI_CORE_CMD_DISCARD, key, NULL);
+		return -ENOMEM;
 	}
-	p->state = HOLD;
-	p->opened = NULL;
-	snprintf(p->app, sizeof(p->app), "%s", app);
-	forget_old(c);
+	while ((p = hold_port_too_many(h))) {
+		ask(c, SSI_CORE_CMD_DISCARD, p->key, NULL);
+		free(p);
+	}
 	return 0;
 }
 
 /* One budget; true: the queue is empty, what still comes is passed on. */
-static bool release_some(struct core *c, struct core_port *p)
+static bool release_some(struct core *c, const struct hold_port *p)
 {
 	struct answer a = {};
 	int err = ask(c, SSI_CORE_CMD_RELEASE, p->key, &a);
@@ -177,15 +134,13 @@ static void on_idle(uv_idle_t *idle)
 	struct core *c = idle->data;
 	bool more = false;
 
-	for (struct core_port *p = c->ports; p; p = p->next) {
-		if (p->state != RELEASING)
+	for (struct hold_port *p = c->hold.ports; p; p = p->next) {
+		if (p->state != HOLD_RELEASING)
 			continue;
-		if (release_some(c, p)) {
-			p->state = OPEN;
-			p->opened(p->opened_arg, p->key);
-		} else {
+		if (release_some(c, p))
+			hold_port_open(p);
+		else
 			more = true;
-		}
 	}
 	if (!more)
 		uv_idle_stop(&c->releasing);
@@ -194,15 +149,9 @@ static void on_idle(uv_idle_t *idle)
 static void core_release(struct hold *h, struct hold_key key, hold_opened_fn *opened, void *arg)
 {
 	struct core *c = core(h);
-	struct core_port *p = port_find(c, key);
 
-	if (!p || p->state == OPEN) {
-		opened(arg, key);
+	if (!hold_port_release(h, key, opened, arg))
 		return;
-	}
-	p->state = RELEASING;
-	p->opened = opened;
-	p->opened_arg = arg;
 	uv_idle_start(&c->releasing, on_idle);
 	on_idle(&c->releasing);
 }
@@ -210,7 +159,7 @@ static void core_release(struct hold *h, struct hold_key key, hold_opened_fn *op
 static void core_discard(struct hold *h, struct hold_key key)
 {
 	struct core *c = core(h);
-	struct core_port **at = &c->ports, *p;
+	struct hold_port **at = &h->ports, *p;
 
 	while ((p = *at) && !hold_same_key(p->key, key))
 		at = &p->next;
@@ -221,18 +170,11 @@ static void core_discard(struct hold *h, struct hold_key key)
 	ask(c, SSI_CORE_CMD_DISCARD, key, NULL);
 }
 
-static bool core_is_held(const struct hold *h, struct hold_key key)
-{
-	const struct core_port *p = port_find(core(h), key);
-
-	return p && p->state != OPEN;
-}
-
 static void core_stats(const struct hold *h, const char *app, struct hold_stats *out)
 {
 	const struct core *c = core(h);
 
-	for (const struct core_port *p = c->ports; p; p = p->next) {
+	for (const struct hold_port *p = h->ports; p; p = p->next) {
 		struct answer a = {};
 
 		if (strcmp(p->app, app) || ask(c, SSI_CORE_CMD_GET, p->key, &a))
@@ -256,10 +198,10 @@ static bool core_keep(struct hold *h)
 
 static void free_parts(struct core *c)
 {
-	struct core_port *p;
+	struct hold_port *p;
 
-	while ((p = c->ports)) {
-		c->ports = p->next;
+	while ((p = c->hold.ports)) {
+		c->hold.ports = p->next;
 		free(p);
 	}
 	rtnl_close(c->rtnl);
@@ -276,7 +218,7 @@ static void core_close(struct hold *h, bool remove)
 {
 	struct core *c = core(h);
 
-	for (const struct core_port *p = c->ports; p; p = p->next)
+	for (const struct hold_port *p = h->ports; p; p = p->next)
 		ask(c, SSI_CORE_CMD_DISCARD, p->key, NULL);
 	if (remove)
 		rtnl_link_del(c->rtnl, h->ifindex);
@@ -311,7 +253,6 @@ static const struct hold_ops core_ops = {
 	.begin = core_begin,
 	.release = core_release,
 	.discard = core_discard,
-	.is_held = core_is_held,
 	.stats = core_stats,
 };
 

@@ -31,11 +31,8 @@
 #define READ_BURST     1024
 #define DEVICE_MTU     65500
 #define DEVICE_QUEUE   8192 /* frames between the kernel and us */
-#define PORTS_KEPT     128  /* opened ports that are remembered */
 #define SEEN	       256  /* chains for duplicates, a power of two */
 #define TICK_MS	       500
-
-enum port_state { OPEN, HOLD, RELEASING };
 
 struct frame {
 	struct frame *next, *same; /* in order; with the same hash */
@@ -53,14 +50,9 @@ struct frame {
 };
 
 struct port {
-	struct port *next;
-	struct hold_key key;
-	enum port_state state;
-	char app[64];
+	struct hold_port held;
 	struct frame *head, **tail;
 	struct frame *seen[SEEN];
-	hold_opened_fn *opened;
-	void *opened_arg;
 	struct hold_stats stats;
 };
 
@@ -69,8 +61,7 @@ struct tap {
 	uv_loop_t *loop;
 	int fd;
 	bool gone;
-	struct port *ports; /* newest first */
-	size_t bytes[2];    /* of connections, of strangers */
+	size_t bytes[2]; /* of connections, of strangers */
 	uv_poll_t poll;
 	uv_timer_t tick;
 	uv_idle_t releasing;
@@ -83,14 +74,12 @@ static struct tap *tap(const struct hold *h)
 	return (struct tap *)h;
 }
 
-static struct port *port_find(const struct tap *h, struct hold_key key)
+static struct port *tap_port(const struct hold_port *p)
 {
-	struct port *p = h->ports;
-
-	while (p && !hold_same_key(p->key, key))
-		p = p->next;
-	return p;
+	return (struct port *)p;
 }
+
+#define for_each_port(h, p) for (p = tap_port((h)->hold.ports); p; p = tap_port(p->held.next))
 
 /* ---- what a frame is ------------------------------------------------------ */
 /* What stands behind the IP headers. */
@@ -287,11 +276,11 @@ static void arrived(struct tap *h, const uint8_t *data, size_t len)
 
 	if (!classify(data, len, &key, &probe))
 		return;
-	p = port_find(h, key);
+	p = tap_port(hold_port_find(&h->hold, key));
 	if (!p)
 		return;
-	if (p->state == OPEN) {
-		if (p->opened)
+	if (p->held.state == HOLD_OPEN) {
+		if (p->held.opened)
 			write_frame(h, data, len);
 		return;
 	}
@@ -357,8 +346,7 @@ static bool release_some(struct tap *h, struct port *p)
 
 static void open_port(struct tap *h, struct port *p)
 {
-	p->state = OPEN;
-	p->opened(p->opened_arg, p->key);
+	hold_port_open(&p->held);
 	read_device(h); /* what was on its way when the entry changed */
 }
 
@@ -367,8 +355,9 @@ static void release_step(struct tap *h)
 	bool dry = read_device(h), more = false;
 	struct port *p;
 
-	for (p = h->ports; p; p = p->next) {
-		if (p->state != RELEASING)
+	for_each_port(h, p)
+	{
+		if (p->held.state != HOLD_RELEASING)
 			continue;
 		/* Once more what came meanwhile, so that little is left to overtake. */
 		if (release_some(h, p) && dry && read_device(h) && !p->head)
@@ -388,15 +377,9 @@ static void on_idle(uv_idle_t *idle)
 static void tap_release(struct hold *hold, struct hold_key key, hold_opened_fn *opened, void *arg)
 {
 	struct tap *h = tap(hold);
-	struct port *p = port_find(h, key);
 
-	if (!p || p->state == OPEN) {
-		opened(arg, key);
+	if (!hold_port_release(hold, key, opened, arg))
 		return;
-	}
-	p->state = RELEASING;
-	p->opened = opened;
-	p->opened_arg = arg;
 	uv_update_time(h->loop);
 	uv_idle_start(&h->releasing, on_idle);
 	release_step(h);
@@ -404,70 +387,42 @@ static void tap_release(struct hold *hold, struct hold_key key, hold_opened_fn *
 
 static void tap_discard(struct hold *hold, struct hold_key key)
 {
-	struct tap *h = tap(hold);
-	struct port *p = port_find(h, key);
+	struct port *p = tap_port(hold_port_find(hold, key));
 
 	if (!p)
 		return;
-	p->state = OPEN;
-	p->opened = NULL;
-	queue_clear(h, p);
+	p->held.state = HOLD_OPEN;
+	p->held.opened = NULL;
+	queue_clear(tap(hold), p);
 }
 
 /* ---- ports ---------------------------------------------------------------- */
-static void forget_old(struct tap *h)
-{
-	struct port **at = &h->ports, *p;
-	int kept = 0;
-
-	while ((p = *at)) {
-		if (p->state != OPEN || kept++ < PORTS_KEPT) {
-			at = &p->next;
-			continue;
-		}
-		*at = p->next;
-		free(p);
-	}
-}
-
 static int tap_begin(struct hold *hold, struct hold_key key, const char *app)
 {
-	struct tap *h = tap(hold);
-	struct port *p = port_find(h, key);
+	struct port *p = tap_port(hold_port_find(hold, key));
+	struct hold_port *old;
 
-	if (p && p->state == HOLD)
+	if (p && p->held.state == HOLD_HELD)
 		return 0;
-	if (!p) {
-		p = calloc(1, sizeof(*p));
-		if (!p)
-			return -ENOMEM;
-		p->key = key;
-		p->tail = &p->head;
-		p->next = h->ports;
-		h->ports = p;
-	}
-	if (p->state == OPEN)
+	if (p && p->held.state == HOLD_OPEN)
 		p->stats = (struct hold_stats){};
-	p->state = HOLD;
-	p->opened = NULL;
-	snprintf(p->app, sizeof(p->app), "%s", app);
-	forget_old(h);
+	p = tap_port(hold_port_hold(hold, key, app, sizeof(*p)));
+	if (!p)
+		return -ENOMEM;
+	if (!p->tail)
+		p->tail = &p->head;
+	while ((old = hold_port_too_many(hold)))
+		free(old);
 	return 0;
-}
-
-static bool tap_is_held(const struct hold *hold, struct hold_key key)
-{
-	const struct tap *h = tap(hold);
-	const struct port *p = port_find(h, key);
-
-	return p && p->state != OPEN;
 }
 
 static void tap_stats(const struct hold *hold, const char *app, struct hold_stats *out)
 {
-	const struct tap *h = tap(hold);
-	for (const struct port *p = h->ports; p; p = p->next) {
-		if (strcmp(p->app, app))
+	const struct port *p;
+
+	for_each_port(tap(hold), p)
+	{
+		if (strcmp(p->held.app, app))
 			continue;
 		out->packets += p->stats.packets;
 		out->dropped += p->stats.dropped;
@@ -481,8 +436,10 @@ static void on_tick(uv_timer_t *tick)
 {
 	struct tap *h = tick->data;
 	uint64_t now = uv_now(h->loop);
+	struct port *p;
 
-	for (struct port *p = h->ports; p; p = p->next) {
+	for_each_port(h, p)
+	{
 		while (p->head && now - p->head->at_ms > HOLD_AGE_MS) {
 			free(queue_take(h, p));
 			p->stats.dropped++;
@@ -543,9 +500,9 @@ static void tap_close(struct hold *hold, bool remove)
 	struct tap *h = tap(hold);
 	struct port *p;
 
-	while ((p = h->ports)) {
+	while ((p = tap_port(hold->ports))) {
 		queue_clear(h, p);
-		h->ports = p->next;
+		hold->ports = p->held.next;
 		free(p);
 	}
 	if (remove)
@@ -573,7 +530,6 @@ static const struct hold_ops tap_ops = {
 	.begin = tap_begin,
 	.release = tap_release,
 	.discard = tap_discard,
-	.is_held = tap_is_held,
 	.stats = tap_stats,
 };
 

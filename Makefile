@@ -26,7 +26,7 @@
 #   INSTALL_BIN INSTALL_SBIN INSTALL_LIBEXEC	files that go to $(prefix)/bin, sbin, libexec/netssi
 #   INSTALL_UNITS INSTALL_MAN INSTALL_COMPLETION	units, man pages (name.8), bash completions
 #   INSTALL_OTHER				MODE:FILE:DESTINATION for what fits nowhere above
-#   NET_TESTS VM_TESTS				test scripts, run by `check-net` and `check-vm`
+#   NET_TESTS VM_TESTS DEBUG_TESTS		test scripts, run by `check-net`, `check-vm`, `check-debug`
 #   BENCH_SUITES				names; `make bench SUITE=x` runs the executable tests/bench/x
 #   LINT					more targets of `make lint`
 
@@ -47,7 +47,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := all
 Q := $(if $(filter 1,$(V)),,@)
 
-CHECKS := check check-full check-unit check-fuzz check-net check-vm
+CHECKS := check check-full check-unit check-fuzz check-net check-vm check-debug
 HOST_GOALS := help deps tree clean distclean install uninstall
 GOALS := $(or $(MAKECMDGOALS),all)
 
@@ -69,6 +69,7 @@ help:
 	@echo 'make check-unit      unit tests, without root, seconds'
 	@echo 'sudo make check-net  cluster in network namespaces on the running kernel'
 	@echo 'sudo make check-vm   cluster of guests on the stock Debian 13 kernel'
+	@echo 'sudo make check-debug the module on a kernel that finds its faults (KASAN, lockdep, kmemleak), built on the first call'
 	@echo 'make check-fuzz      fuzzers of what comes from peers, programs and disks (FUZZ_SECONDS=6 each)'
 	@echo 'sudo make bench      benchmarks; SUITE=NAME for one of: steer kddm dip migrate stream ipc'
 	@echo 'make lint            format, static checks, dependency arrows; make format FILES="..." mends the format'
@@ -137,6 +138,7 @@ SKELS :=
 UNIT_TESTS :=
 NET_TESTS :=
 VM_TESTS :=
+DEBUG_TESTS :=
 BENCH_SUITES :=
 FULL_TESTS :=
 FULL_FUZZ_TESTS :=
@@ -266,6 +268,11 @@ check-fuzz: $$(FUZZERS)
 check-vm: all stage
 	$(need_root)
 	@$(RUN) vm $(call pick,$(VM_TESTS))
+# On a kernel with KASAN, lockdep and the like, emulated.
+check-debug: all debug-stage
+	$(need_root)
+	@SLOW=6 SLACK=30 KERNEL_DIR=$(DEBUG) STAGE=$(DEBUG)/stage NODE_MEMORY=1600 CLIENT_MEMORY=1200 BOOT_SECONDS=900 \
+		$(RUN) vm $(call pick,$(DEBUG_TESTS))
 check: all stage $$(UNIT_TESTS) $$(LINT) $$(FUZZERS)
 	$(need_root)
 	@$(RUN) lint scripts/lint unit $(UNIT_TESTS) fuzz tests/fuzz/run.sh net $(NET_TESTS) vm $(VM_TESTS)

@@ -5,6 +5,7 @@ $(call prog_static,vmexec,tests/vm/vmexec.c)
 $(call prog_static,vmswitch,tests/vm/switch.c)
 $(call prog_static,tsc-khz,tests/vm/tsc_khz.c)
 $(call prog_static,tipc_attack,tests/vm/tipc_attack.c,)
+$(call prog_static,listen-try,tests/net/listen_try.c,)
 VM_TESTS += $(addprefix tests/vm/,guests.sh member.sh secure.sh failure.sh steps.sh)
 FULL_VM_TESTS += tests/vm/web.sh
 # These do more when it is for `check-full`.
@@ -20,4 +21,7 @@ $(O)/tests/$1: $(call objs,asan,$2) $(O)/asan/ssi.a
 	$$(Q)$$(CXX) $$(LDFLAGS) $$(SANITIZE) -o $$@ $$^ -lgtest -lgtest_main -lpthread -lmnl
 endef
 $(eval $(call guest_test,hold_test,tests/vm/hold_test.cc))
+$(eval $(call guest_test,core_stress_test,tests/vm/core_stress_test.cc))
 VM_TESTS += tests/vm/hold.sh
+FULL_VM_TESTS += tests/vm/listen.sh
+DEBUG_TESTS += $(addprefix tests/vm/,stress.sh hold.sh listen.sh)

@@ -50,7 +50,7 @@ awk -v frame="$frame" 'BEGIN {
 		print substr(f, 1, length(f) - length(f) % 2)
 	}
 }' | on client rawsend eth0
-assert answers
+wait_for "an answer still" 2 answers
 for n in n1 n2 n3; do
 	on $n netctl stats >/dev/null
 	on $n netctl status

@@ -13,7 +13,7 @@ NET_TESTS += $(addprefix tests/net/,27-mtu.sh 28-interfaces.sh 55-move-ipv6.sh)
 # Pinned claims, connections that applications open
 NET_TESTS += $(addprefix tests/net/,37-pins.sh 55-calls-move.sh)
 # Firewalls, network managers
-NET_TESTS += $(addprefix tests/net/,29-firewall.sh)
+NET_TESTS += $(addprefix tests/net/,29-firewall.sh 29-networkd.sh)
 include tests/net/member.mk
 # Keys, filters, strangers
 NET_TESTS += $(addprefix tests/net/,62-filter.sh 62-rotate.sh 62-strangers.sh 62-control.sh 62-clear.sh)

@@ -9,7 +9,7 @@ NET_TESTS += $(addprefix tests/net/,05-cluster.sh 10-form.sh 11-bad-input.sh 12-
 	30-redis.sh 33-local.sh 34-pin.sh 35-race.sh 36-many.sh 36-open.sh 39-late.sh 40-netd-restart.sh 41-node-death.sh 42-fence.sh 43-leave.sh 44-cleanup.sh 50-move.sh 51-supervisor.sh 52-move-faults.sh 53-udp.sh 54-move-races.sh \
 	60-malformed.sh 61-hostile.sh)
 # Both families, several interfaces, a small MTU
-NET_TESTS += $(addprefix tests/net/,27-mtu.sh 28-interfaces.sh 55-move-ipv6.sh)
+NET_TESTS += $(addprefix tests/net/,27-mtu.sh 28-interfaces.sh 29-only-ipv6.sh 55-move-ipv6.sh)
 # Pinned claims, connections that applications open
 NET_TESTS += $(addprefix tests/net/,37-pins.sh 55-calls-move.sh)
 # Firewalls, network managers

@@ -157,6 +157,50 @@ TEST_F(Core, WhatWasSentStaysSent)
 	EXPECT_EQ(second.status, -ETIMEDOUT); // -EAGAIN would say that it was never sent
 }
 
+// A death that was decided as the leader of one term, and not agreed on, is not for the leader of another.
+TEST_F(Core, WhatALeaderDecidedEndsWithItsTerm)
+{
+	node_info info = *nodes_get(kddm_nodes(k), 1), other = {};
+	Fate fate, newcomer;
+
+	other.raft_id = 8;
+	snprintf(other.name, sizeof(other.name), "n2");
+	leader = 2; // not us: nothing is proposed
+	kddm_submit_node_op(k, KDDM_OP_NODE_DEAD, &info, done, &fate);
+	kddm_submit_node_op(k, KDDM_OP_NODE_JOIN, &other, done, &newcomer);
+	kddm_flush(k);
+	kddm_resigned(k);
+	kddm_reap(k);
+	EXPECT_EQ(fate.status, -ETIMEDOUT);
+	leader = 1;
+	kddm_resigned(k);
+	kddm_resend(k);
+	kddm_flush(k);
+	kddm_reap(k);
+	EXPECT_EQ(nodes_get(kddm_nodes(k), 1)->state, NODE_UP);
+	EXPECT_EQ(newcomer.status, 0); // it still waits for its name
+}
+
+// Who asked is gone when this machine leaves the cluster, and the next cluster is none of its business.
+TEST_F(Core, NothingOfOneClusterIsSaidInTheNext)
+{
+	node_info info = {};
+	Fate fate;
+
+	info.raft_id = 8;
+	snprintf(info.name, sizeof(info.name), "n2");
+	kddm_identify(k, 0, 0);
+	leader = 0;
+	kddm_submit_node_op(k, KDDM_OP_NODE_JOIN, &info, done, &fate);
+	kddm_identify(k, 0, 0);
+	kddm_reap(k);
+	EXPECT_EQ(fate.status, -ENOTCONN);
+	kddm_forget(k);
+	leader = KDDM_LEADER_UNNUMBERED;
+	kddm_flush(k);
+	EXPECT_EQ(kddm_count(kddm_nodes(k)), 0u);
+}
+
 TEST_F(Core, WhatWasNeverSentSaysSo)
 {
 	Fate fate;

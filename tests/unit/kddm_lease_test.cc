@@ -105,6 +105,50 @@ TEST(Lease, LongLeaseEndsWhenItsHolderHasWrittenAnother)
 	EXPECT_TRUE(lease_keeper_overdue(keeper.k.get(), &n, LEASE, 700 * MS));
 }
 
+// Two of before the stop, late and one after the other: the second is not newer than what came in between.
+TEST(Lease, RenewalsThatWereOvertakenSayNothing)
+{
+	Keeper keeper(0);
+	node_info n = up(2);
+	lease_renew r = {7, 50 * MS, 0, 0, 10000, 0};
+	lease_grant g;
+
+	n.lease_ms = 10000;
+	ASSERT_TRUE(lease_keeper_renew(keeper.k.get(), &n, &r, 51 * MS));
+	keeper.round(52 * MS);
+	lease_keeper_ack(keeper.k.get(), 1, keeper.k->round, 5);
+	lease_keeper_ack(keeper.k.get(), 2, keeper.k->round, 5);
+	ASSERT_TRUE(lease_keeper_grant(keeper.k.get(), &n, LEASE, &g));
+	ASSERT_EQ(g.lease_ms, 10000u);
+	r = {7, 10 * MS, 0, 0, 0, LEASE_SETTLED};
+	lease_keeper_renew(keeper.k.get(), &n, &r, 53 * MS);
+	r = {7, 20 * MS, 0, 0, 0, LEASE_SETTLED};
+	lease_keeper_renew(keeper.k.get(), &n, &r, 54 * MS);
+	EXPECT_FALSE(lease_keeper_overdue(keeper.k.get(), &n, LEASE, 5000 * MS));
+	EXPECT_EQ(lease_keeper_wanted(keeper.k.get(), &n, LEASE, 60 * MS), 10000u);
+}
+
+// The entry that says so is under way, and the node is heard again before it is applied.
+TEST(Lease, NobodyGetsALeaseWhoseDeathIsDecided)
+{
+	Keeper keeper(0);
+	node_info n = up(2);
+	lease_renew r = {7, 1 * MS, 0, 0, 0, 0};
+	lease_grant g;
+
+	ASSERT_TRUE(lease_keeper_renew(keeper.k.get(), &n, &r, 2 * MS)); // waits for its round
+	ASSERT_TRUE(lease_keeper_overdue(keeper.k.get(), &n, LEASE, (LEASE + 100) * MS));
+	lease_keeper_doom(keeper.k.get(), &n);
+	keeper.round((LEASE + 101) * MS);
+	lease_keeper_ack(keeper.k.get(), 1, keeper.k->round, 5);
+	lease_keeper_ack(keeper.k.get(), 2, keeper.k->round, 5);
+	EXPECT_FALSE(lease_keeper_grant(keeper.k.get(), &n, LEASE, &g));
+	r = {7, (LEASE + 102) * MS, 0, 0, 0, 0};
+	EXPECT_FALSE(lease_keeper_renew(keeper.k.get(), &n, &r, (LEASE + 103) * MS));
+	n.incarnation = r.incarnation = 8;
+	EXPECT_TRUE(lease_keeper_renew(keeper.k.get(), &n, &r, (LEASE + 104) * MS));
+}
+
 TEST(Lease, HolderCountsFromSending)
 {
 	lease_holder h;

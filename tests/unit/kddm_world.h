@@ -122,6 +122,7 @@ struct Node {
 	std::unique_ptr<Process> p;
 	bool power = true, stopped = false;
 	uint64_t stop_ms = 0; // to be stopped with its next renewal under way, for so long
+	uint64_t disk_ms = 0; // its disk takes as long for a write, and longer
 	std::deque<std::function<void()>> deferred;
 	double rate = 1;
 	uint64_t offset_ns = 0, boot = 1, generation = 1;
@@ -196,6 +197,7 @@ struct World {
 	void act(Node &n);
 	void fault();
 	void late_answers();
+	void slow_disks(uint64_t ms);
 	void arrive();
 	void lose_disk(Node &n, Node &late);
 	void cut(Node &a, Node &b, bool cut);

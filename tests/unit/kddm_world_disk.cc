@@ -11,8 +11,11 @@ static void write_next(Process *p)
 {
 	if (p->writing || p->writes.empty())
 		return;
+	uint64_t slow = p->node->disk_ms * MS;
+
 	p->writing = true;
-	the_world->at(p, 50000 + the_world->dice(the_world->chance(0.02) ? 80 * MS : 2 * MS), [p] {
+	slow += slow ? the_world->dice(slow) : 0;
+	the_world->at(p, 50000 + slow + the_world->dice(the_world->chance(0.02) ? 80 * MS : 2 * MS), [p] {
 		DiskOp op = std::move(p->writes.front());
 
 		p->writes.pop_front();

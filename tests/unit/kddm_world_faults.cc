@@ -144,11 +144,23 @@ void World::heal()
 	arrive();
 	loss = twice = slow = 0;
 	for (Node &n : nodes) {
-		n.stop_ms = 0;
+		n.stop_ms = n.disk_ms = 0;
 		n.power = true;
 		stop(n, false);
 		start(n);
 	}
+}
+
+// What is decided about a lease takes time to be agreed on, and renewals do not wait for disks.
+void World::slow_disks(uint64_t ms)
+{
+	did["slow disks"]++;
+	for (Node &n : nodes)
+		n.disk_ms = 50 + dice(500);
+	at(ms * MS, [this] {
+		for (Node &n : nodes)
+			n.disk_ms = 0;
+	});
 }
 
 // The worst moment for a lease: who answers for ports has asked, and the answer waits until it goes on or its
@@ -164,6 +176,8 @@ void World::late_answers()
 	for (Node &n : nodes) {
 		if (!n.answers(port))
 			continue;
+		if (dice(2))
+			slow_disks(ms + 1500);
 		if (dice(2)) {
 			did["stopped"]++;
 			n.stop_ms = ms;

@@ -374,11 +374,11 @@ void kddm_start(struct kddm *k)
 
 void kddm_identify(struct kddm *k, uint32_t node, uint64_t incarnation)
 {
+	if (!incarnation)
+		finish_all(k, &k->node_ops, -ENOTCONN, -ETIMEDOUT);
 	if (node == k->node && incarnation == k->incarnation)
 		return;
 	finish_all(k, &k->pending, -ENOTCONN, -ETIMEDOUT);
-	if (!incarnation)
-		finish_all(k, &k->node_ops, -ENOTCONN, -ETIMEDOUT);
 	k->node = node;
 	k->incarnation = incarnation;
 }
@@ -420,6 +420,21 @@ void kddm_submit_node_op(struct kddm *k, uint8_t kind, const struct node_info *i
 	b->arg = arg;
 	b->submitted_ms = now_ms(k);
 	queue_add(&k->node_ops, b);
+}
+
+void kddm_resigned(struct kddm *k)
+{
+	struct kddm_batch **p = &k->node_ops.first;
+
+	while (*p) {
+		const struct kddm_wire_op *op = (const void *)(*p)->ops.data;
+
+		if (op->kind == KDDM_OP_NODE_JOIN) {
+			p = &(*p)->next;
+			continue;
+		}
+		finish(k, queue_take(&k->node_ops, p), -ETIMEDOUT, 0);
+	}
 }
 
 /* ---- sending ---- */

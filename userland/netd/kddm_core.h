@@ -53,6 +53,10 @@ void kddm_identify(struct kddm *k, uint32_t node, uint64_t incarnation);
 void kddm_submit_node_op(struct kddm *k, uint8_t kind, const struct node_info *info, kddm_done_fn *done,
 			 void *arg);
 
+/* Leadership was lost or won: what we decided as the leader of before is not said any more, but for newcomers who
+ * wait for their name. */
+void kddm_resigned(struct kddm *k);
+
 /* Events. */
 int kddm_receive(struct kddm *k, uint32_t from, const void *entry, size_t len); /* on the leader */
 void kddm_proposed(struct kddm *k); /* one proposed entry is done with */

@@ -95,6 +95,7 @@ static struct lease_node *node_of(struct lease_keeper *k, const struct node_info
 	k->waiting -= n->arrived_ns != 0;
 	n->arrived_ns = n->sent_ns = n->long_until_ns = n->applied = 0;
 	n->want_ms = 0;
+	n->doomed = false;
 	/* Who led before us may have given a long lease until just now. */
 	if (info->lease_ms)
 		n->long_until_ns = n->basis_ns + info->lease_ms * MS;
@@ -109,9 +110,10 @@ bool lease_keeper_renew(struct lease_keeper *k, const struct node_info *info, co
 	if (!k->leading || !info || info->state != NODE_UP || info->incarnation != r->incarnation)
 		return false;
 	n = node_of(k, info, now_ns);
-	if (n->arrived_ns && r->sent_ns <= n->sent_ns)
+	/* What was overtaken by a later one says nothing about now. */
+	if (n->doomed || r->sent_ns <= n->sent_ns)
 		return false;
-	if ((r->flags & LEASE_SETTLED) && !r->want_ms && r->sent_ns > n->sent_ns)
+	if ((r->flags & LEASE_SETTLED) && !r->want_ms)
 		n->long_until_ns = 0;
 	k->waiting += !n->arrived_ns;
 	n->arrived_ns = now_ns;
@@ -168,7 +170,7 @@ bool lease_keeper_grant(struct lease_keeper *k, const struct node_info *info, ui
 			struct lease_grant *out)
 {
 	struct lease_node *n = &k->node[info->number];
-	bool live = info->state == NODE_UP && info->incarnation == n->incarnation;
+	bool live = info->state == NODE_UP && info->incarnation == n->incarnation && !n->doomed;
 	uint64_t until;
 
 	if (!n->arrived_ns || (live && n->arrived_ns > k->quorum_ns))
@@ -208,6 +210,13 @@ bool lease_keeper_overdue(struct lease_keeper *k, const struct node_info *info, 
 	if (!k->leading || info->state != NODE_UP)
 		return false;
 	return now_ns > runs_until(node_of(k, info, now_ns), info, lease_ms);
+}
+
+void lease_keeper_doom(struct lease_keeper *k, const struct node_info *info)
+{
+	struct lease_node *n = &k->node[info->number];
+
+	n->doomed = n->incarnation == info->incarnation;
 }
 
 uint32_t lease_keeper_wanted(struct lease_keeper *k, const struct node_info *info, uint32_t lease_ms,

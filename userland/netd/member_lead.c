@@ -44,6 +44,7 @@ static void note_leadership(struct member *m)
 	if (leads == m->leads)
 		return;
 	m->leads = leads;
+	kddm_resigned(m->kddm);
 	if (!leads) {
 		lease_keeper_resigned(&m->keeper);
 		return;
@@ -98,13 +99,22 @@ void member_lead_ack(struct member *m, uint32_t from, uint64_t round, uint64_t t
 	kddm_for_each(m->nodes, obj) give_grant(m, obj->value);
 }
 
+/*
+ * Before an entry of our own term is applied, what former terms left may still say that a node is dead, and a
+ * log that says so may still win an election against ours.
+ */
+static bool may_grant(struct member *m)
+{
+	return kddm_raft_applied(m->raft) > m->lead_index;
+}
+
 static void run_round(struct member *m)
 {
 	uint32_t voters[LEASE_VOTERS_MAX];
 	size_t n = list_voters(m, voters);
 	uint64_t term = m->keeper.term, round;
 
-	if (!lease_keeper_round(&m->keeper, voters, n, member_lease_ms(m), member_now_ns()))
+	if (!may_grant(m) || !lease_keeper_round(&m->keeper, voters, n, member_lease_ms(m), member_now_ns()))
 		return;
 	round = m->keeper.round;
 	for (size_t i = 0; i < n; i++)
@@ -152,6 +162,7 @@ static void declare_dead(struct member *m, const struct node_info *info, uint64_
 	m->deaths_asked_ms[info->number] = now_ms;
 	log_warn("%s has been silent for its whole lease: declared dead", info->name);
 	dead.changed_ms = member_unix_ms();
+	lease_keeper_doom(&m->keeper, info); /* a renewal is faster than the log */
 	kddm_submit_node_op(m->kddm, KDDM_OP_NODE_DEAD, &dead, NULL, NULL);
 }
 
@@ -308,6 +319,8 @@ void member_lead_tick(struct member *m)
 {
 	if (!m->leads)
 		return;
+	if (!may_grant(m))
+		kddm_raft_kick(m->raft);
 	name_first_node(m);
 	look_after_nodes(m);
 	member_lease_settle(m);

@@ -354,6 +354,8 @@ TEST_F(KddmFsm, NamesAreUniqueAndNumbersStay)
 	EXPECT_EQ(nodes_by_name(nodes, "n2")->number, 2u);
 	EXPECT_EQ(nodes_by_name(nodes, "n2")->raft_id, 1009u);
 	r.apply(Entry().node(KDDM_OP_NODE_JOIN, 9, "n9").done());
+	EXPECT_EQ(nodes_by_name(nodes, "n9"), nullptr); // n2 votes under that id
+	r.apply(Entry().node(KDDM_OP_NODE_JOIN, 11, "n9").done());
 	EXPECT_EQ(nodes_by_name(nodes, "n9")->number, 4u);
 	r.apply(Entry().node(KDDM_OP_NODE_JOIN, 10, "../evil name").done());
 	EXPECT_EQ(kddm_count(nodes), 4u);
@@ -423,6 +425,33 @@ TEST_F(KddmFsm, SnapshotRestoresTheSameState)
 	}
 	EXPECT_EQ(kddm_fsm_digest(other.f), kddm_fsm_digest(r.f));
 	kddm_buf_free(&snap);
+}
+
+// Whoever sends a snapshot is a member, and may be broken all the same: what no entry could have brought is refused.
+TEST_F(KddmFsm, SnapshotWithWhatNoEntryCouldBring)
+{
+	for (uint32_t number : {0u, 2u, NODES_MAX + 1u, UINT32_MAX}) {
+		kddm_fsm f, into;
+		kddm_buf b = {};
+		node_info info = {};
+		uint32_t key = number;
+
+		kddm_fsm_init(&f, nullptr, nullptr, nullptr);
+		kddm_fsm_init(&into, nullptr, nullptr, nullptr);
+		info.number = number;
+		info.state = NODE_UP;
+		info.raft_id = 5;
+		strcpy(info.name, "n1");
+		f.index = 7;
+		kddm_fsm_put(&f, f.nodes, &key, sizeof(key), &info, number == 2 ? 8 : sizeof(info), 0);
+		kddm_fsm_snapshot(&f, &b);
+		EXPECT_EQ(kddm_fsm_restore(&into, b.data, b.len), -EPROTO) << number;
+		EXPECT_EQ(kddm_count(into.nodes), 0u);
+		kddm_buf_free(&b);
+		f.n_changes = 0;
+		kddm_fsm_clear(&f);
+		kddm_fsm_clear(&into);
+	}
 }
 
 TEST_F(KddmFsm, DamagedSnapshotChangesNothing)

@@ -165,19 +165,28 @@ static const void *take(struct reader *r, size_t len)
 	return at;
 }
 
+static bool is_valid(const struct kddm_set *set, const struct kddm_object *obj)
+{
+	return !set->type->valid || set->type->valid(obj->key, obj->key_len, obj->value, obj->value_len);
+}
+
 static int read_object(struct reader *r, struct kddm_set *set, bool store)
 {
 	const struct snap_object *o = take(r, sizeof(*o));
 	const char *data = o ? take(r, round8((size_t)o->key_len + o->value_len)) : NULL;
 	struct kddm_object *obj;
+	bool valid;
 
 	if (!data || !o->key_len || o->key_len > KDDM_KEY_MAX || o->value_len > KDDM_VALUE_MAX)
 		return -EPROTO;
 	if (set->type->key_len && set->type->key_len != o->key_len)
 		return -EPROTO;
-	if (!store)
-		return 0;
 	obj = kddm_object_new(data, o->key_len, data + o->key_len, o->value_len);
+	if (!store) { /* looked at where it will lie: a value is aligned there */
+		valid = is_valid(set, obj);
+		kddm_object_free(obj);
+		return valid ? 0 : -EPROTO;
+	}
 	obj->version = o->version;
 	obj->epoch = o->epoch;
 	obj->owner = o->owner;

@@ -10,10 +10,22 @@
 #include "kddm_fsm.h"
 #include "nodes.h"
 
+/* Numbers are places in arrays. */
+static bool node_valid(const void *key, size_t key_len, const void *value, size_t value_len)
+{
+	const struct node_info *info = value;
+
+	return value_len >= sizeof(*info) && key_len == sizeof(info->number) &&
+	       !memcmp(key, &info->number, key_len) && info->number && info->number <= NODES_MAX &&
+	       info->state >= NODE_JOINING && info->state <= NODE_LEFT && info->raft_id &&
+	       memchr(info->name, 0, sizeof(info->name)) && memchr(info->address, 0, sizeof(info->address));
+}
+
 const struct kddm_type nodes_type = {
 	.id = NODES_TYPE_ID,
 	.name = "nodes",
 	.key_len = sizeof(uint32_t),
+	.valid = node_valid,
 };
 
 _Static_assert(sizeof(struct node_info) == 200, "node_info is on the wire");
@@ -95,10 +107,13 @@ static uint32_t free_number(struct kddm_fsm *f)
 static int apply_join(struct kddm_fsm *f, const struct node_info *info)
 {
 	const struct node_info *old = nodes_by_name(f->nodes, info->name);
+	const struct node_info *same = nodes_by_raft_id(f->nodes, info->raft_id);
 	struct node_info new = *info;
 
 	if (!nodes_name_valid(info->name) || !info->raft_id)
 		return -EINVAL;
+	if (same && same != old) /* a vote of one would be taken for the other's */
+		return -ENOTUNIQ;
 	if (old && old->state == NODE_UP)
 		return old->raft_id == info->raft_id ? 0 : -EEXIST;
 	new.number = old ? old->number : free_number(f);

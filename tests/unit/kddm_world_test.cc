@@ -92,6 +92,58 @@ TEST_F(World_, RandomSchedules)
 	}
 }
 
+Node *leader_of(World &w, const Node *but)
+{
+	for (Node &n : w.nodes)
+		if (&n != but && n.p && n.p->m->leads && kddm_raft_applied(n.p->m->raft) > n.p->m->lead_index)
+			return &n;
+	return nullptr;
+}
+
+// What a leader that was cut off wrote alone is longer than what the others agreed on since.
+TEST_F(World_, TheCopyToRecoverFromIsTheOneOfTheLaterTerm)
+{
+	World w(2, 5, Bugs());
+	Node *was = leader_of(w, nullptr), *survivor = nullptr;
+	std::string told;
+
+	if (&world_mutant)
+		GTEST_SKIP();
+	ASSERT_NE(was, nullptr);
+	for (Node &n : w.nodes)
+		w.cut(*was, n, true);
+	for (int i = 0; i < 100; i++) {
+		w.act(*was);
+		w.run(4);
+	}
+	for (int i = 0; i < 1000 && !leader_of(w, was); i++)
+		w.run(10);
+	ASSERT_NE(leader_of(w, was), nullptr);
+	w.run(200); // the standbys hear of it
+	for (Node &n : w.nodes) {
+		int role = kddm_raft_role(was->p->m->raft, n.p->m->id.raft_id);
+
+		if (role == RAFT_VOTER && &n != was)
+			w.power_off(n);
+		else if (role == RAFT_STANDBY)
+			survivor = &n;
+	}
+	ASSERT_NE(survivor, nullptr);
+	ASSERT_GT(kddm_raft_last_index(was->p->m->raft), kddm_raft_last_index(survivor->p->m->raft));
+	w.run(3000); // all leases are over
+	w.cut(*was, *survivor, false);
+	w.inside(was->p.get(), [&] {
+		member_recover(
+			was->p->m, false,
+			[](void *arg, const member_error *e, json_t *, json_t *) {
+				*static_cast<std::string *>(arg) = e ? e->text : "rebuilt";
+			},
+			&told);
+	});
+	w.run(3000);
+	EXPECT_EQ(told, std::string(survivor->p->m->id.name) + " has a newer copy than this node");
+}
+
 // Each planted bug is found by the same schedules, and soon.
 struct Planted {
 	const char *name;

@@ -112,8 +112,11 @@ static int guarded_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
 	log->last = *start_index + *n_entries - 1;
 	for (size_t i = 0; i < *n_entries; i++)
 		log->bytes += (*entries)[i].buf.len;
-	if (*snapshot && (*snapshot)->index > log->last)
+	log->last_term = *n_entries ? (*entries)[*n_entries - 1].term : 0;
+	if (*snapshot && (*snapshot)->index >= log->last) {
 		log->last = (*snapshot)->index;
+		log->last_term = (*snapshot)->term;
+	}
 	rv = compare(log, *term, *voted_for);
 	/* The first heartbeat that fits is answered with all that is here. */
 	if (!rv && kddm_mark_acked(log->mark, log->last) < 0)
@@ -215,6 +218,7 @@ static int guarded_append(struct raft_io *io, struct raft_io_append *req, const 
 	log->refused = rv == RAFT_NOSPACE;
 	if (!rv) {
 		log->last += n;
+		log->last_term = n ? entries[n - 1].term : log->last_term;
 		for (unsigned int i = 0; i < n; i++)
 			log->bytes += entries[i].buf.len;
 		return 0;
@@ -275,6 +279,7 @@ static int guarded_put(struct raft_io *io, unsigned int trailing, struct raft_io
 			return RAFT_IOERR;
 		}
 		log->last = snapshot->index;
+		log->last_term = snapshot->term;
 	}
 	rv = log->uv.snapshot_put(io, trailing, &p->req, snapshot, on_put);
 	if (rv)

@@ -23,10 +23,11 @@ struct kddm_log {
 	char dir[256];
 	raft_term term;
 	raft_index last; /* of the entries given to the disk */
-	uint64_t done;	 /* how many writes */
-	uint64_t bytes;	 /* given to the disk since the last snapshot */
-	bool refused;	 /* the last write was not even begun */
-	bool damaged;	 /* this log must not be used again */
+	raft_term last_term;
+	uint64_t done;	/* how many writes */
+	uint64_t bytes; /* given to the disk since the last snapshot */
+	bool refused;	/* the last write was not even begun */
+	bool damaged;	/* this log must not be used again */
 };
 
 /* 0, or RAFT_* with the reason in log->io.errmsg. */

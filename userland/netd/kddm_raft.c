@@ -492,6 +492,11 @@ uint64_t kddm_raft_last_index(struct kddm_raft *kr)
 	return raft_last_index(&kr->raft);
 }
 
+uint64_t kddm_raft_last_term(const struct kddm_raft *kr)
+{
+	return kr->log.last_term;
+}
+
 uint64_t kddm_raft_commit_index(struct kddm_raft *kr)
 {
 	return raft_commit_index(&kr->raft);

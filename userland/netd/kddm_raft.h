@@ -48,6 +48,8 @@ bool kddm_raft_leads(struct kddm_raft *kr);
 uint64_t kddm_raft_leader(struct kddm_raft *kr); /* raft id or 0 */
 uint64_t kddm_raft_term(struct kddm_raft *kr);
 uint64_t kddm_raft_last_index(struct kddm_raft *kr);
+/* Of the last entry: of two logs the one with the later term has more of what was agreed on, however long they are. */
+uint64_t kddm_raft_last_term(const struct kddm_raft *kr);
 uint64_t kddm_raft_commit_index(struct kddm_raft *kr);
 uint64_t kddm_raft_applied(struct kddm_raft *kr);
 /* RAFT_VOTER, RAFT_STANDBY, RAFT_SPARE or -1 when not in the configuration. */

@@ -24,10 +24,14 @@
 
 /* ---- the command ---- */
 
+struct copy {
+	uint64_t term, last, commit; /* `term` and `last` of its last entry */
+};
+
 struct survivor {
 	uint32_t node;
 	bool answered, leased;
-	uint64_t commit, last;
+	struct copy copy;
 };
 
 struct recovery {
@@ -78,20 +82,33 @@ static void count_voters(struct recovery *r, unsigned int *all, unsigned int *he
 		*here += r->of[i].answered && is_voter(r->m, r->of[i].node);
 }
 
+static struct copy own_copy(const struct member *m)
+{
+	return (struct copy){kddm_raft_last_term(m->raft), kddm_raft_last_index(m->raft),
+			     kddm_raft_commit_index(m->raft)};
+}
+
+/* As in an election: what a leader who was cut off wrote alone is long, and worth nothing. */
+static bool is_newer(const struct copy *a, const struct copy *than)
+{
+	if (a->term != than->term)
+		return a->term > than->term;
+	return a->last != than->last ? a->last > than->last : a->commit > than->commit;
+}
+
 /* Whose copy has more of what was acknowledged? NULL: ours is as good as any. */
 static const struct survivor *better_copy(const struct recovery *r)
 {
-	uint64_t commit = kddm_raft_commit_index(r->m->raft), last = kddm_raft_last_index(r->m->raft);
 	const struct survivor *best = NULL;
+	struct copy copy = own_copy(r->m);
 
 	for (size_t i = 0; i < r->n; i++) {
 		const struct survivor *s = &r->of[i];
 
-		if (!s->answered || s->last < last || (s->last == last && s->commit <= commit))
+		if (!s->answered || !is_newer(&s->copy, &copy))
 			continue;
 		best = s;
-		last = s->last;
-		commit = s->commit;
+		copy = s->copy;
 	}
 	return best;
 }
@@ -180,8 +197,9 @@ static void on_answer(void *arg, int status, json_t *answer)
 
 	if (!status && json_is_integer(json_object_get(answer, "last"))) {
 		q->s->answered = true;
-		q->s->last = (uint64_t)json_integer_value(json_object_get(answer, "last"));
-		q->s->commit = (uint64_t)json_integer_value(json_object_get(answer, "commit"));
+		q->s->copy.term = (uint64_t)json_integer_value(json_object_get(answer, "term"));
+		q->s->copy.last = (uint64_t)json_integer_value(json_object_get(answer, "last"));
+		q->s->copy.commit = (uint64_t)json_integer_value(json_object_get(answer, "commit"));
 		q->s->leased = json_is_true(json_object_get(answer, "leased"));
 	}
 	free(q);
@@ -231,13 +249,13 @@ void member_recover(struct member *m, bool force, member_recover_fn *done, void 
 static void handle_survivor(void *arg, uint32_t from, json_t *request, struct peer_call *call)
 {
 	struct member *m = arg;
+	struct copy copy = m->raft ? own_copy(m) : (struct copy){0};
 
 	(void)from;
 	(void)request;
-	peer_call_answer(call, json_pack("{sI sI sb}", "last",
-					 (json_int_t)(m->raft ? kddm_raft_last_index(m->raft) : 0), "commit",
-					 (json_int_t)(m->raft ? kddm_raft_commit_index(m->raft) : 0),
-					 "leased", lease_holder_valid(&m->holder, member_now_ns())));
+	peer_call_answer(call, json_pack("{sI sI sI sb}", "term", (json_int_t)copy.term, "last",
+					 (json_int_t)copy.last, "commit", (json_int_t)copy.commit, "leased",
+					 lease_holder_valid(&m->holder, member_now_ns())));
 }
 
 void member_recover_handlers(struct member *m)

@@ -14,6 +14,10 @@ rss_kb() { on "$1" sed -n 's/^VmRSS:[[:space:]]*\([0-9]*\).*/\1/p' "/proc/$(netd
 lines() { grep -c "10.77.0.250.*$1" "$log1" || :; }
 fenced() { cat "$NETDIR"/log/n[123]/netd.log | grep -c -e 'no lease' -e 'declared dead' || :; }
 
+step "a connection that only listens notices, too, when the other end is gone"
+unguarded() { on n1 ss -tnoH state established '( sport = :7946 or dport = :7946 )' | grep -vc timer: || :; }
+assert_eq "$(unguarded)" 0 "connections that nobody looks after"
+
 step "garbage is hung up on, and told of once"
 cat >"$NETDIR/share/garbage.py" <<'EOF2'
 import os, socket

@@ -17,6 +17,8 @@
 
 #define BACKLOG		4096 /* strangers that come in a flood keep no member from the queue */
 #define USER_TIMEOUT_MS 3000
+#define KEEP_IDLE_S	60
+#define KEEP_AGAIN_S	5
 #define BIND_LOW	10000
 #define BIND_TRIES	64
 
@@ -160,11 +162,18 @@ static bool tcp_takes(const char *address)
 	return parse_tcp(address, 0, &a, &len) == 0;
 }
 
-/* A peer that is gone must be noticed though nothing answers. */
+/*
+ * A peer that is gone must be noticed though nothing answers; also by an end that has nothing to say, but there a
+ * network that is cut for as long as the longest lease ends nothing.
+ */
 static void tcp_tune(int fd)
 {
 	unsigned int timeout = USER_TIMEOUT_MS;
-	int on = 1;
+	int on = 1, idle = KEEP_IDLE_S, again = KEEP_AGAIN_S;
+
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &again, sizeof(again));
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof(timeout));

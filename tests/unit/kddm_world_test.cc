@@ -160,7 +160,7 @@ TEST_P(Finds, ThePlantedBug)
 		GTEST_SKIP();
 	if (GetParam().bug)
 		bugs.*GetParam().bug = true;
-	EXPECT_GT(found_after(bugs, 60), 0u) << (&world_mutant ? world_mutant : "");
+	EXPECT_GT(found_after(bugs, 120), 0u) << (&world_mutant ? world_mutant : "");
 }
 
 INSTANTIATE_TEST_SUITE_P(World_, Finds,

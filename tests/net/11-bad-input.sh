@@ -34,6 +34,13 @@ bad 2 n3 'netctl token' netctl join 10.77.0.1 --token-file /tmp/word
 bad 1 n3 '/tmp/none' netctl join 10.77.0.1 --token-file /tmp/none
 wait_get n1 nodes length 2
 
+step "a member is asked to join"
+on n3 cat /tmp/wrong | on n2 sh -c 'cat >/tmp/wrong'
+bad 1 n2 'another cluster already, as n2.*netctl leave' netctl join 10.77.0.3 --key-file /tmp/wrong
+on n2 netctl join 10.77.0.1 --key-file /tmp/wrong | has unchanged
+on n2 netctl join 10.77.0.3 --key-file /etc/netssi/key | has unchanged
+on n1 netctl token | on n2 netctl join 10.77.0.3 --token-file - | has unchanged
+
 step "a node's name twice, and an address without a way"
 on n1 netctl token >"$TMP/token"
 on n3 sh -c 'cat >/tmp/token' <"$TMP/token"

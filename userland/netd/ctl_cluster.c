@@ -106,6 +106,40 @@ static bool member_already(struct netd *n, struct ctl_request *r, json_t *args)
 	return true;
 }
 
+static bool node_at(struct netd *n, const char *addr)
+{
+	struct kddm_set *nodes = kddm_set_by_id(n->kddm, NODES_TYPE_ID);
+	const struct kddm_object *obj;
+	struct in6_addr a = {};
+	bool v6 = strchr(addr, ':');
+
+	if (inet_pton(v6 ? AF_INET6 : AF_INET, addr, &a) != 1)
+		return false;
+	kddm_for_each(nodes, obj)
+	{
+		const struct node_info *info = obj->value;
+
+		if (v6 ? !memcmp(info->ipv6, &a, sizeof(info->ipv6))
+		       : !memcmp(&info->ipv4, &a, sizeof(info->ipv4)))
+			return true;
+	}
+	return false;
+}
+
+/* Asked to join a cluster that is not the one it is in. */
+static bool member_elsewhere(struct netd *n, struct ctl_request *r, const char *addr, const char *secret)
+{
+	if (member_status(n->member) == MEMBER_IDLE || !secret || n->conf.insecure ||
+	    member_secret_ours(n->member, secret) || node_at(n, addr))
+		return false;
+	ctl_fail(r, CTL_FAILED, "leave it first with `netctl leave`",
+		 "this node is a member of another cluster already, as %s: %s is not in it, and the token or "
+		 "key is "
+		 "not its own",
+		 member_self_name(n->member), addr);
+	return true;
+}
+
 static void cmd_init(void *arg, struct ctl_request *r, json_t *args)
 {
 	struct netd *n = arg;
@@ -145,7 +179,7 @@ static void cmd_join(void *arg, struct ctl_request *r, json_t *args)
 			 "join: an address and a token or key are needed");
 		return;
 	}
-	if (member_already(n, r, args))
+	if (member_elsewhere(n, r, addr, secret) || member_already(n, r, args))
 		return;
 	if (port)
 		snprintf(peer, sizeof(peer), strchr(addr, ':') ? "[%.100s]:%d" : "%.100s:%d", addr,

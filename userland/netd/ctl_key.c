@@ -52,7 +52,7 @@ static void cmd_key_rotate(void *arg, struct ctl_request *r, json_t *args)
 
 	if (bad) {
 		ctl_fail(r, CTL_USAGE, "give 10s to 30d with --overlap",
-			 "the key before cannot be good for that long");
+			 "the key before cannot be good for so short or so long a time");
 		return;
 	}
 	rot = malloc(sizeof(*rot));

@@ -38,7 +38,7 @@ static void check_member(struct netd *n, const struct member_cluster *c, json_t 
 	member_key_info(n->member, &key);
 	if (key.failure)
 		problem(problems, "error", key.remedy, "%s", key.failure);
-	if (s == MEMBER_JOINING && !c->failure)
+	if (s == MEMBER_JOINING && !c->failure && !key.failure)
 		problem(problems, "warning", "wait; when it lasts, check the network to the other nodes",
 			"this node is still catching up with the cluster");
 	if (s == MEMBER_FENCED)

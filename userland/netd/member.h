@@ -121,6 +121,9 @@ typedef void member_recover_fn(void *arg, const struct member_error *error, json
 void member_recover(struct member *m, bool force, member_recover_fn *done, void *arg);
 /* A token for `netctl join`, one line without newline. 0, -ENOTCONN, -ENOTSUP (insecure). */
 int member_token(struct member *m, unsigned int ttl_s, char *out, size_t size);
+/* Is the content of a token or key file of this cluster: of its key, or the one before? A token: of the present one,
+ * whether it has ended or not. */
+bool member_secret_ours(struct member *m, const char *text);
 
 /*
  * A new key for the cluster; for `overlap_s` seconds the present one is good, too, so

@@ -170,3 +170,22 @@ int member_secret_parse(const char *text, char identity[SECURE_IDENTITY_MAX], ui
 		return -EINVAL;
 	return 0;
 }
+
+bool member_secret_ours(struct member *m, const char *text)
+{
+	char identity[SECURE_IDENTITY_MAX], hint[TRANSPORT_ADDRESS_MAX];
+	uint8_t theirs[SECURE_KEY_BYTES], ours[SECURE_KEY_BYTES];
+	bool old, same = false;
+
+	if (member_secret_parse(text, identity, theirs, hint) < 0 || !m->keys.has_key)
+		return false;
+	if (member_is_token(identity)) {
+		token_secret(m, identity, ours);
+		same = !CRYPTO_memcmp(ours, theirs, sizeof(ours));
+	} else if (keyring_find(&m->keys, identity + strlen(KEY_PREFIX), ours, &old) >= 0) {
+		same = !CRYPTO_memcmp(ours, theirs, sizeof(ours));
+	}
+	OPENSSL_cleanse(ours, sizeof(ours));
+	OPENSSL_cleanse(theirs, sizeof(theirs));
+	return same;
+}

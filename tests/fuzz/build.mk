@@ -20,4 +20,4 @@ $(call fuzzer,ctl,$(ctl_srcs) userland/lib/jsonline.c userland/lib/log.c,-ljanss
 $(call fuzzer,keepers,userland/lib/jsonline.c userland/lib/log.c,-ljansson -luv,userland/netd/keepers.c)
 $(call fuzzer,keeper,userland/run/loop.c userland/lib/jsonline.c userland/lib/log.c,-ljansson,userland/run/keeper.c)
 $(call fuzzer,images,ckpt/images.c,-ljansson)
-$(call fuzzer,frame,userland/lib/dip_tables.c userland/lib/ipaddr.c userland/lib/log.c userland/netd/vips_frame.c,-luv,userland/netd/hold_tap.c bpf/dip_xdp.h bpf/parse.h include/ssi/dip_steer.h)
+$(call fuzzer,frame,userland/lib/dip_tables.c userland/lib/ipaddr.c userland/lib/log.c userland/netd/vips_frame.c userland/netd/hold_ports.c,-luv,userland/netd/hold_tap.c bpf/dip_xdp.h bpf/parse.h include/ssi/dip_steer.h)

@@ -21,3 +21,10 @@ gone() { ! on n1 pgrep redis-server >/dev/null; }
 wait_for "the old instance to end" 10 gone
 wait_get n2 apps '.[0].node' n3 20
 wait_for "an answer" 10 answers
+
+step "who is alone for good leaves by force"
+last=n2 leader=$(get n2 status '.[0].leader')
+[ "$leader" != n2 ] || last=n3
+cluster kill "$leader"
+on $last netctl leave --force
+assert_fails 4 on $last netctl nodes 2>/dev/null

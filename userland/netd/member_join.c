@@ -873,6 +873,8 @@ void member_join_tick(struct member *m)
 			 m->id.tcp);
 	else if (j->kind == JOB_INIT)
 		job_fail(m, 1, "see netd's log", "the new cluster does not come up");
+	else if (j->node == m->self && j->force)
+		member_leave_now(m); /* to the others this is a death */
 	else if (j->node != m->self)
 		job_fail(m, 3,
 			 "bring back enough voters, see `netctl nodes`; if they are lost for good: `netctl "

@@ -11,6 +11,7 @@ share=$TEST_O/vm/share
 cp "$TEST_O"/tests/{core_stress_test,hold_test} "$TEST_O/bin/listen-try" "$share/"
 at_exit "rm -f '$share'/{core_stress_test,hold_test,listen-try}"
 
+on n1 sh -c 'mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug'
 debugfs() { on n1 test -e /sys/kernel/debug/"$1"; }
 on n1 modprobe ssi_core
 

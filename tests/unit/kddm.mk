@@ -8,6 +8,8 @@ $(call gtest,keys_test,tests/unit/keys_test.cc userland/lib/log.c,$(KDDM_TEST_LI
 $(call gtest,kddm_cluster_test,tests/unit/kddm_cluster_test.cc tests/unit/kddm_node.c userland/lib/log.c,$(KDDM_TEST_LIBS))
 $(call gtest,kddm_core_test,tests/unit/kddm_core_test.cc userland/lib/log.c,$(KDDM_TEST_LIBS))
 $(call gtest,kddm_sim_test,tests/unit/kddm_sim_test.cc userland/lib/log.c,$(KDDM_TEST_LIBS))
+$(call gtest,kddm_message_test,tests/unit/kddm_message_test.cc userland/lib/log.c,$(KDDM_TEST_LIBS))
+$(call gtest,secure_stream_test,tests/unit/secure_stream_test.cc userland/lib/log.c,$(KDDM_TEST_LIBS))
 $(call gtest,kddm_tell_test,tests/unit/kddm_tell_test.cc userland/lib/log.c,$(KDDM_TEST_LIBS))
 comma := ,
 # The simulation plays the machine: its functions come before those of libuv, libraft and netd.

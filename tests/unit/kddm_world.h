@@ -98,9 +98,7 @@ struct Process {
 	raft_io_tick_cb tick = nullptr;
 	raft_io_recv_cb recv = nullptr;
 	std::deque<DiskOp> writes;
-	std::map<uint64_t, std::function<void(int)>> sends;
 	bool writing = false;
-	uint64_t next_send = 0;
 	// peers
 	peers_params pp = {};
 	uint32_t self = 0;

@@ -183,13 +183,9 @@ static void io_close(raft_io *io, raft_io_close_cb cb)
 	p->recv = nullptr;
 	p->io = nullptr;
 	p->closing.push_back([p, io, cb] {
-		auto sends = std::move(p->sends);
 		auto writes = std::move(p->writes);
 
-		p->sends.clear();
 		p->writes.clear();
-		for (auto &s : sends)
-			s.second(RAFT_CANCELED);
 		for (auto &op : writes)
 			if (op.done)
 				op.done(RAFT_CANCELED);
@@ -222,7 +218,6 @@ int raft_uv_init(raft_io *io, uv_loop_s *, const char *, raft_uv_transport *)
 	io->bootstrap = io_bootstrap;
 	io->set_term = io_set_term;
 	io->set_vote = io_set_vote;
-	io->send = world_raft_send;
 	io->append = io_append;
 	io->truncate = io_truncate;
 	io->snapshot_put = io_snapshot_put;
@@ -235,9 +230,6 @@ void raft_uv_close(raft_io *)
 {
 }
 void raft_uv_set_segment_size(raft_io *, size_t)
-{
-}
-void raft_uv_set_connect_retry_delay(raft_io *, unsigned)
 {
 }
 void raft_uv_set_disk_retry(raft_io *, unsigned)

@@ -21,7 +21,4 @@ void *raft_copy(const void *data, size_t len);
 std::string conf_bytes(const raft_configuration *c);
 void conf_from(const std::string &bytes, raft_configuration *c);
 
-// libraft's messages (raft_io.send).
-int world_raft_send(raft_io *io, raft_io_send *req, const raft_message *message, raft_io_send_cb cb);
-
 #endif

@@ -101,10 +101,6 @@ void peers_free(struct peers *p)
 {
 	delete p;
 }
-bool peers_gone(const struct peers *)
-{
-	return true;
-}
 void peers_flush(struct peers *)
 {
 }
@@ -209,6 +205,10 @@ void peers_hello_stream(struct peers *, struct secure_conn *c, uint32_t, json_t 
 {
 	delete c;
 }
+void member_raft_hello(struct member *, struct secure_conn *c, uint64_t, const char *)
+{
+	delete c;
+}
 
 // ---- connections of their own: joining ----
 
@@ -263,11 +263,6 @@ void secure_answer(struct secure_conn *c, json_t *reply)
 void secure_refuse(struct secure_conn *c, int code, const char *remedy, const char *fmt, ...)
 {
 	secure_answer(c, json_pack("{ss si ss}", "error", fmt, "code", code, "remedy", remedy));
-}
-int secure_accept(struct secure_conn *c, json_t *, bool, int *)
-{
-	delete c;
-	return -ENOTSUP;
 }
 void secure_cancel(struct secure_conn *)
 {

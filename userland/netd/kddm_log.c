@@ -316,7 +316,38 @@ static int open_mark(struct kddm_log *log, uv_loop_t *loop, const char *dir)
 	return log->damaged ? RAFT_CORRUPT : r == -ENOSPC ? RAFT_NOSPACE : RAFT_IOERR;
 }
 
-int kddm_log_open(struct kddm_log *log, uv_loop_t *loop, const char *dir, struct raft_uv_transport *transport)
+static int no_init(struct raft_uv_transport *t, raft_id id, const char *address)
+{
+	(void)t;
+	(void)id;
+	(void)address;
+	return 0;
+}
+
+static int no_listen(struct raft_uv_transport *t, raft_uv_accept_cb cb)
+{
+	(void)t;
+	(void)cb;
+	return 0;
+}
+
+static int no_connect(struct raft_uv_transport *t, struct raft_uv_connect *req, raft_id id,
+		      const char *address, raft_uv_connect_cb cb)
+{
+	(void)t;
+	(void)req;
+	(void)id;
+	(void)address;
+	(void)cb;
+	return RAFT_NOCONNECTION;
+}
+
+static void no_close(struct raft_uv_transport *t, raft_uv_transport_close_cb cb)
+{
+	cb(t);
+}
+
+int kddm_log_open(struct kddm_log *log, uv_loop_t *loop, const char *dir)
 {
 	int rv;
 
@@ -325,7 +356,9 @@ int kddm_log_open(struct kddm_log *log, uv_loop_t *loop, const char *dir, struct
 	rv = open_mark(log, loop, dir);
 	if (rv)
 		return rv;
-	rv = raft_uv_init(&log->io, loop, dir, transport);
+	log->transport = (struct raft_uv_transport){
+		.version = 1, .init = no_init, .listen = no_listen, .connect = no_connect, .close = no_close};
+	rv = raft_uv_init(&log->io, loop, dir, &log->transport);
 	if (rv) {
 		kddm_mark_close(log->mark, NULL, NULL);
 		return rv;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The engine's disk and network I/O, with the mark (kddm_mark.h) held against
+ * The engine's disk I/O, with the mark (kddm_mark.h) held against
  * it: a log that lost what it had promised is refused with RAFT_CORRUPT instead
  * of being taken for a shorter one. One thread, the loop's.
  */
@@ -16,8 +16,9 @@
 struct kddm_log_append;
 
 struct kddm_log {
-	struct raft_io io; /* for raft_init() */
-	struct raft_io uv; /* its functions, as libraft made them */
+	struct raft_io io;		    /* for raft_init() */
+	struct raft_io uv;		    /* its functions, as libraft made them */
+	struct raft_uv_transport transport; /* none: messages do not go through libraft */
 	struct kddm_mark *mark;
 	struct kddm_log_append *appends; /* under way */
 	char dir[256];
@@ -31,8 +32,7 @@ struct kddm_log {
 };
 
 /* 0, or RAFT_* with the reason in log->io.errmsg. */
-int kddm_log_open(struct kddm_log *log, uv_loop_t *loop, const char *dir,
-		  struct raft_uv_transport *transport);
+int kddm_log_open(struct kddm_log *log, uv_loop_t *loop, const char *dir);
 /* After raft_close(). */
 void kddm_log_close(struct kddm_log *log, void (*closed)(void *arg), void *arg);
 

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "kddm_log.h"
+#include "kddm_message.h"
 #include "kddm_raft.h"
 #include "kddm_tell.h"
 #include "userland/lib/log.h"
@@ -21,19 +22,22 @@
 #define SNAPSHOT_TRAILING_LARGE 16
 #define SNAPSHOT_BYTES		(16u << 20) /* a log of large entries gets one earlier */
 #define DISK_RETRY_MS		1000
-#define CONNECT_RETRY_MS	100
 #define INSTALL_SNAPSHOT_MS	10000
+#define SAY_AGAIN_MS		30 /* well below a heartbeat */
 
 struct kddm_raft {
 	struct raft raft;
 	struct kddm_log log;
 	/* raft's own, behind ours */
-	int (*io_send)(struct raft_io *io, struct raft_io_send *req, const struct raft_message *m,
-		       raft_io_send_cb cb);
 	int (*io_start)(struct raft_io *io, unsigned int msecs, raft_io_tick_cb tick, raft_io_recv_cb recv);
 	raft_io_tick_cb tick;
 	raft_io_recv_cb recv;
 	struct kddm_tell tell;
+	struct { /* the last result that was sent */
+		uint64_t to, at_ms;
+		struct raft_append_entries_result result;
+	} said;
+	bool told;  /* the message that is being looked at has no entries */
 	bool leads; /* and in a term of its own */
 	struct raft_fsm fsm;
 	struct raft_tracer tracer;
@@ -240,16 +244,45 @@ static int watch_state(struct kddm_raft *kr)
 	return rv;
 }
 
+/*
+ * Who was only told of a commit has nothing new to say of its log. The leader takes results for a sign of life, too:
+ * one every now and then is enough.
+ */
+static bool is_old_news(struct kddm_raft *kr, const struct raft_message *m)
+{
+	const struct raft_append_entries_result *is = &m->append_entries_result, *was = &kr->said.result;
+	uint64_t now = kr->log.io.time(&kr->log.io);
+
+	if (kr->told && m->server_id == kr->said.to && now - kr->said.at_ms < SAY_AGAIN_MS && !is->rejected &&
+	    !was->rejected && is->term == was->term && is->last_log_index == was->last_log_index &&
+	    is->capacity == was->capacity)
+		return true;
+	kr->said.to = m->server_id;
+	kr->said.at_ms = now;
+	kr->said.result = *is;
+	return false;
+}
+
+static void send_message(struct kddm_raft *kr, const struct raft_message *m)
+{
+	const struct raft_append_entries *a = &m->append_entries;
+
+	note_term(kr);
+	if (m->type == RAFT_APPEND_ENTRIES_RESULT && is_old_news(kr, m))
+		return;
+	if (m->type == RAFT_APPEND_ENTRIES)
+		kddm_tell_sent(&kr->tell, m->server_id, a->prev_log_index, a->n_entries, a->leader_commit);
+	kr->events->send(kr->arg, m);
+}
+
+/* Nothing is kept of the message: the engine has it back at once. */
 static int on_send(struct raft_io *io, struct raft_io_send *req, const struct raft_message *m,
 		   raft_io_send_cb cb)
 {
-	const struct raft_append_entries *a = &m->append_entries;
-	struct kddm_raft *kr = raft_of(io);
-
-	note_term(kr);
-	if (m->type == RAFT_APPEND_ENTRIES)
-		kddm_tell_sent(&kr->tell, m->server_id, a->prev_log_index, a->n_entries, a->leader_commit);
-	return kr->io_send(io, req, m, cb);
+	send_message(raft_of(io), m);
+	if (cb)
+		cb(req, 0);
+	return 0;
 }
 
 static struct raft_server *own_server(struct kddm_raft *kr)
@@ -291,10 +324,12 @@ static void on_recv(struct raft_io *io, struct raft_message *m)
 	if (m->type == RAFT_APPEND_ENTRIES_RESULT &&
 	    !kddm_tell_stored(&kr->tell, m->server_id, a->term, a->rejected, a->last_log_index))
 		return;
+	kr->told = m->type == RAFT_APPEND_ENTRIES && !m->append_entries.n_entries;
 	if (m->type == RAFT_REQUEST_VOTE)
 		recv_question(kr, io, m);
 	else
 		kr->recv(io, m);
+	kr->told = false;
 	watch_state(kr);
 }
 
@@ -317,16 +352,17 @@ static int on_start(struct raft_io *io, unsigned int msecs, raft_io_tick_cb tick
 
 static void watch_io(struct kddm_raft *kr)
 {
-	kr->io_send = kr->log.io.send;
 	kr->io_start = kr->log.io.start;
 	kr->log.io.send = on_send;
 	kr->log.io.start = on_start;
 }
 
-static void on_told(struct raft_io_send *req, int status)
+void kddm_raft_receive(struct kddm_raft *kr, struct raft_message *m)
 {
-	(void)status; /* then the next heartbeat tells */
-	free(req);
+	if (kr->recv)
+		on_recv(&kr->log.io, m);
+	else
+		kddm_message_clear(m); /* it did not start */
 }
 
 /*
@@ -335,7 +371,6 @@ static void on_told(struct raft_io_send *req, int status)
  */
 static void tell(struct kddm_raft *kr, const struct raft_server *server, uint64_t index)
 {
-	struct raft_io_send *req = calloc(1, sizeof(*req));
 	struct raft_message m = {
 		.type = RAFT_APPEND_ENTRIES, .server_id = server->id, .server_address = server->address};
 
@@ -343,8 +378,7 @@ static void tell(struct kddm_raft *kr, const struct raft_server *server, uint64_
 							.prev_log_index = index,
 							.prev_log_term = kr->tell.term,
 							.leader_commit = index};
-	if (!req || kr->io_send(&kr->log.io, req, &m, on_told))
-		free(req);
+	send_message(kr, &m);
 }
 
 void kddm_raft_tell(struct kddm_raft *kr)
@@ -411,7 +445,6 @@ static int configure_and_start(struct kddm_raft *kr, const struct kddm_raft_conf
 	watch_io(kr);
 	kr->raft.tracer = &kr->tracer;
 	raft_uv_set_segment_size(&kr->log.io, KDDM_SEGMENT_BYTES);
-	raft_uv_set_connect_retry_delay(&kr->log.io, CONNECT_RETRY_MS);
 	raft_uv_set_disk_retry(&kr->log.io, DISK_RETRY_MS);
 	raft_uv_set_auto_recovery(&kr->log.io, false); /* it throws away what it cannot read */
 	raft_uv_set_tracer(&kr->log.io, &kr->tracer);
@@ -455,7 +488,7 @@ int kddm_raft_start(const struct kddm_raft_config *c, bool bootstrap, struct kdd
 				    .apply = fsm_apply,
 				    .snapshot = fsm_snapshot,
 				    .restore = fsm_restore};
-	rv = kddm_log_open(&kr->log, c->loop, c->dir, c->transport);
+	rv = kddm_log_open(&kr->log, c->loop, c->dir);
 	if (rv)
 		return start_failed(kr, c, rv, kr->log.io.errmsg);
 	rv = raft_init(&kr->raft, &kr->log.io, &kr->fsm, c->id, c->address);

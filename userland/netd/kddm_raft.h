@@ -20,6 +20,9 @@ struct kddm_raft_events {
 	int (*restore)(void *arg, const void *data, size_t len);
 	void (*snapshot)(void *arg, struct kddm_buf *out);
 	void (*proposed)(void *arg); /* the fate of one kddm_raft_propose() is known */
+	/* To m->server_id at m->server_address; all of it is copied or sent when this
+	 * returns. It may be lost. */
+	void (*send)(void *arg, const struct raft_message *m);
 };
 
 #define KDDM_SEGMENT_BYTES (4u << 20) /* the files of the log */
@@ -31,7 +34,6 @@ struct kddm_raft_config {
 	const char *address;
 	unsigned int heartbeat_ms, election_ms;
 	bool recover; /* the log's voters are lost: begin again as the only one */
-	struct raft_uv_transport *transport;
 	const struct kddm_raft_events *events;
 	void *arg;
 };
@@ -41,7 +43,7 @@ struct kddm_raft_config {
  * this node alone. What stands in *out after a failure (NULL at first) can only
  * be asked for it and stopped. */
 int kddm_raft_start(const struct kddm_raft_config *c, bool bootstrap, struct kddm_raft **out);
-/* `closed` is called when everything is released; then the transport may go. */
+/* `closed` is called when everything is released; nothing is sent from now on, nothing may be received. */
 void kddm_raft_stop(struct kddm_raft *kr, void (*closed)(void *arg), void *arg);
 
 bool kddm_raft_leads(struct kddm_raft *kr);
@@ -64,6 +66,8 @@ bool kddm_raft_refused(const struct kddm_raft *kr);
 /* The engine gave up: its log must not be used again. */
 bool kddm_raft_damaged(const struct kddm_raft *kr);
 
+/* From m->server_id at m->server_address; what the message holds is the engine's. */
+void kddm_raft_receive(struct kddm_raft *kr, struct raft_message *m);
 int kddm_raft_propose(struct kddm_raft *kr, const void *data, size_t len);
 /* The leader, each time round the loop: followers learn of commits at once. */
 void kddm_raft_tell(struct kddm_raft *kr);

@@ -115,11 +115,20 @@ static void on_proposed(void *arg)
 	kddm_proposed(m->kddm);
 }
 
+static void on_send(void *arg, const struct raft_message *message)
+{
+	struct member *m = arg;
+
+	if (m->raft)
+		member_raft_send(m, message);
+}
+
 static const struct kddm_raft_events raft_events = {
 	.apply = on_apply,
 	.restore = on_restore,
 	.snapshot = on_snapshot,
 	.proposed = on_proposed,
+	.send = on_send,
 };
 
 /* ---- what peers say ---- */
@@ -147,6 +156,7 @@ static void on_message(void *arg, uint32_t from, uint8_t type, uint64_t id, cons
 	if (!m->raft)
 		return;
 	if (type == PEER_KDDM_REQUESTS) {
+		member_raft_prefer(m, from);
 		if (m->leads && kddm_receive(m->kddm, from, data, len) < 0)
 			peers_complain(m->peers, from,
 				       "sends requests that cannot be read; same version there?");
@@ -481,6 +491,7 @@ static void on_prepare(uv_prepare_t *h)
 	kddm_reap(m->kddm);
 	if (m->raft)
 		kddm_flush(m->kddm);
+	member_raft_flush(m);
 	peers_flush(m->peers);
 }
 
@@ -527,6 +538,7 @@ static void on_tick(uv_timer_t *t)
 
 	note_stall(m);
 	peers_tick(m->peers);
+	member_raft_tick(m);
 	if (m->raft) {
 		kddm_tick(m->kddm);
 		look_after_self(m);
@@ -606,13 +618,11 @@ static int start_raft(struct member *m, bool bootstrap)
 		.heartbeat_ms = MEMBER_HEARTBEAT_MS,
 		.election_ms = m->params.election_ms ? m->params.election_ms : MEMBER_ELECTION_MS,
 		.recover = m->id.recover,
-		.transport = &m->raft_transport,
 		.events = &raft_events,
 		.arg = m,
 	};
 
 	snprintf(dir, sizeof(dir), "%s/raft", m->state_dir);
-	member_link_init(m);
 	return kddm_raft_start(&c, bootstrap, &m->raft);
 }
 
@@ -708,6 +718,7 @@ void member_halt(struct member *m, void (*halted)(struct member *m))
 	kddm_identify(m->kddm, 0, 0);
 	kddm_reap(m->kddm);
 	peers_stop(m->peers);
+	member_raft_stop(m);
 	m->raft = NULL;
 	if (raft)
 		kddm_raft_stop(raft, on_raft_closed, m);

@@ -9,7 +9,8 @@
  *   member_key.c    the cluster's key and tokens as identities of connections
  *   member_rotate.c a new key for all
  *   member_state.c  what is on disk: identity, log directory, generation
- *   member_link.c   raft's transport and dispatch of what comes in
+ *   member_link.c   dispatch of what comes in
+ *   member_raft.c   raft's messages between nodes
  *   member_ask.c    queries and settings
  *   member_suspect.c  who is not heard, before its death is declared
  *   member_recover.c  rebuilding from survivors, and what the others then do
@@ -87,9 +88,8 @@ struct member {
 	struct secure *secure;
 	struct secure_listener *listen_tcp, *listen_transport;
 	struct kddm_raft *raft;
-	struct raft_uv_transport raft_transport;
-	struct raft_link *raft_links; /* being connected */
-	raft_uv_accept_cb raft_accept;
+	struct raft_link *raft_links;	  /* to other nodes' raft (member_raft.c) */
+	struct raft_source *raft_sources; /* from theirs */
 	uv_timer_t tick;
 	uv_prepare_t prepare;
 	uv_check_t check;
@@ -260,8 +260,15 @@ int member_disk_failed(struct member *m, int r);
 void member_disk_tick(struct member *m);
 const char *member_disk_failure(const struct member *m, const char **remedy);
 
+/* member_raft.c */
+void member_raft_send(struct member *m, const struct raft_message *message);
+void member_raft_hello(struct member *m, struct secure_conn *c, uint64_t id, const char *address);
+void member_raft_prefer(struct member *m, uint32_t node); /* it waits for an outcome: it hears first */
+void member_raft_flush(struct member *m);		  /* before the loop sleeps */
+void member_raft_tick(struct member *m);
+void member_raft_stop(struct member *m);
+
 /* member_link.c */
-int member_link_init(struct member *m);
 void member_hello(void *arg, struct secure_conn *c, const char *identity, json_t *hello);
 json_t *member_make_hello(void *arg, const char *purpose);
 /* "" or why no protocol is common. */

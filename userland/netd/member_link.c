@@ -1,27 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Connections of membership: what comes in is told apart by its hello (query,
- * join, raft, peer, stream), and raft's transport makes its own the same way.
+ * join, raft, peer, stream).
  */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "member_int.h"
 #include "userland/lib/log.h"
-
-/* A connection that raft asked for. */
-struct raft_link {
-	struct raft_link *next;
-	struct member *m;
-	struct secure_conn *conn;
-	struct raft_uv_connect *req;
-	raft_uv_connect_cb cb;
-};
-
-/* ---- hello ---- */
 
 json_t *member_make_hello(void *arg, const char *purpose)
 {
@@ -55,39 +42,6 @@ static uint64_t hex_field(json_t *obj, const char *name)
 	return text ? strtoull(text, NULL, 16) : 0;
 }
 
-static struct uv_stream_s *open_pipe(struct member *m, int fd)
-{
-	uv_pipe_t *pipe = calloc(1, sizeof(*pipe));
-
-	if (!pipe)
-		abort();
-	uv_pipe_init(m->params.loop, pipe, 0);
-	if (uv_pipe_open(pipe, fd)) {
-		close(fd);
-		uv_close((uv_handle_t *)pipe, (uv_close_cb)free);
-		return NULL;
-	}
-	return (struct uv_stream_s *)pipe;
-}
-
-static void hello_raft(struct member *m, struct secure_conn *c, json_t *hello)
-{
-	const char *address = json_string_value(json_object_get(hello, "address"));
-	uint64_t id = hex_field(hello, "raft_id");
-	struct uv_stream_s *stream;
-	int fd;
-
-	if (!m->raft || !m->raft_accept || !id || !address) {
-		secure_refuse(c, 1, "try again later", "not ready");
-		return;
-	}
-	if (secure_accept(c, NULL, false, &fd) < 0)
-		return;
-	stream = open_pipe(m, fd);
-	if (stream)
-		m->raft_accept(&m->raft_transport, id, address, stream);
-}
-
 /*
  * Those that left, or were replaced under their name, are told so. A node that
  * is not caught up knows nobody and believes all who have the key.
@@ -107,7 +61,8 @@ static void hello_member(struct member *m, struct secure_conn *c, const char *pu
 
 	/* Raft decides by its own configuration who is heard. */
 	if (!strcmp(purpose, "raft")) {
-		hello_raft(m, c, hello);
+		member_raft_hello(m, c, hex_field(hello, "raft_id"),
+				  json_string_value(json_object_get(hello, "address")));
 		return;
 	}
 	if (is_stranger(m, hex_field(hello, "raft_id"))) {
@@ -154,95 +109,4 @@ void member_hello(void *arg, struct secure_conn *c, const char *identity, json_t
 		secure_refuse(c, 1, "use the cluster's key", "a token only serves to join");
 	else if (!member_generation_differs(m, c, hello))
 		hello_member(m, c, purpose, hello);
-}
-
-/* ---- raft's transport ---- */
-
-static int transport_init(struct raft_uv_transport *t, raft_id id, const char *address)
-{
-	(void)t;
-	(void)id;
-	(void)address;
-	return 0;
-}
-
-static int transport_listening(struct raft_uv_transport *t, raft_uv_accept_cb cb)
-{
-	struct member *m = t->impl;
-
-	m->raft_accept = cb;
-	return 0;
-}
-
-static void raft_link_free(struct raft_link *l)
-{
-	struct raft_link **at = &l->m->raft_links;
-
-	while (*at != l)
-		at = &(*at)->next;
-	*at = l->next;
-	free(l);
-}
-
-static void on_raft_connected(void *arg, int status, json_t *reply, int fd)
-{
-	struct raft_link *l = arg;
-	struct uv_stream_s *stream = !status && fd >= 0 ? open_pipe(l->m, fd) : NULL;
-
-	if (status == -EREMOTEIO)
-		member_refused(l->m, reply);
-	l->cb(l->req, stream, stream ? 0 : RAFT_NOCONNECTION);
-	raft_link_free(l);
-}
-
-static int transport_connecting(struct raft_uv_transport *t, struct raft_uv_connect *req, raft_id id,
-				const char *address, raft_uv_connect_cb cb)
-{
-	struct raft_link *l = calloc(1, sizeof(*l));
-	struct secure_connect c = {.address = address, .done = on_raft_connected, .arg = l};
-
-	(void)id;
-	if (!l)
-		return RAFT_NOMEM;
-	l->m = t->impl;
-	l->req = req;
-	l->cb = cb;
-	c.hello = member_make_hello(l->m, "raft");
-	l->conn = secure_connect(l->m->secure, &c);
-	json_decref(c.hello);
-	if (!l->conn) {
-		free(l);
-		return RAFT_NOMEM;
-	}
-	l->next = l->m->raft_links;
-	l->m->raft_links = l;
-	return 0;
-}
-
-static void transport_closing(struct raft_uv_transport *t, raft_uv_transport_close_cb cb)
-{
-	struct member *m = t->impl;
-
-	m->raft_accept = NULL;
-	while (m->raft_links) {
-		struct raft_link *l = m->raft_links;
-
-		secure_cancel(l->conn);
-		l->cb(l->req, NULL, RAFT_CANCELED);
-		raft_link_free(l);
-	}
-	cb(t);
-}
-
-int member_link_init(struct member *m)
-{
-	m->raft_transport = (struct raft_uv_transport){
-		.version = 1,
-		.impl = m,
-		.init = transport_init,
-		.listen = transport_listening,
-		.connect = transport_connecting,
-		.close = transport_closing,
-	};
-	return 0;
 }

@@ -5,6 +5,10 @@
  * together, in the highest of these. A release that changes what is on the wire
  * or in the log raises the newest and keeps speaking the one before, so that
  * nodes can be upgraded one after the other.
+ *
+ * Protocol 1, inside TLS: the hello (secure.h), then by its purpose frames of
+ * peers (peer_int.h), raft's messages as libraft writes them (kddm_message.h),
+ * or a stream of bytes.
  */
 #ifndef SSI_MEMBER_VERSION_H
 #define SSI_MEMBER_VERSION_H

@@ -18,21 +18,21 @@
 #include "nodes.h"
 #include "peer_int.h"
 #include "secure_log.h"
+#include "userland/lib/grow.h"
 #include "userland/lib/log.h"
 
 #define BACKOFF_MS 150
 #define LINKS_MAX  4
-#define READ_CHUNK 65536
 
 struct link {
 	struct peers *peers;
 	struct link *next; /* of the same peer, newest first */
 	uint32_t node;
-	uv_pipe_t pipe;
-	struct kddm_buf in;
+	struct secure_conn *conn;
+	struct kddm_buf in; /* of a frame that is not whole yet */
 	uint64_t heard_ms;
 	uint64_t partial_ms; /* since when a frame is incomplete, 0 none is */
-	bool closing;
+	bool closing, reading;
 };
 
 struct peer {
@@ -43,7 +43,6 @@ struct peer {
 	struct secure_conn *connecting;
 	uint64_t retry_ms;
 	int64_t latency_us;
-	size_t writing; /* bytes handed to the loop */
 	struct peer *dirty_next;
 	bool dirty; /* in the list of those to flush */
 };
@@ -85,13 +84,6 @@ struct local { /* to ourselves: a call or a stream, run by the next flush */
 	struct stream *stream;
 };
 
-struct write {
-	uv_write_t req;
-	struct peer *peer;
-	size_t len;
-	char data[];
-};
-
 struct peers {
 	struct peers_params params;
 	struct secure *secure;
@@ -102,7 +94,6 @@ struct peers {
 	struct call *calls;
 	struct local *locals, **locals_end;
 	struct peer *dirty;
-	size_t n_links;
 	uint64_t pinged_ms;
 	struct secure_log log;
 };
@@ -197,111 +188,125 @@ static void mark_dirty(struct peer *peer)
 
 /* ---- links ---- */
 
-static void on_link_closed(uv_handle_t *h)
+static void link_free(struct link *l)
 {
-	struct link *l = h->data;
-
-	l->peers->n_links--;
 	kddm_buf_free(&l->in);
 	free(l);
 }
 
-static void link_close(struct link *l)
+/* The connection is over, or not ours any more. */
+static void link_forget(struct link *l)
 {
 	struct peers *p = l->peers;
 	struct peer *peer = &p->peer[l->node];
 	struct link **at = &peer->links;
+	uint32_t node = l->node;
 
-	if (l->closing)
-		return;
 	l->closing = true;
 	while (*at != l)
 		at = &(*at)->next;
 	*at = l->next;
-	uv_close((uv_handle_t *)&l->pipe, on_link_closed);
+	if (!l->reading)
+		link_free(l);
 	if (peer->links)
 		return;
 	peer->out.len = 0;
 	peer->latency_us = -1;
-	p->params.link(p->params.arg, l->node, false);
-	calls_end_of(p, l->node, -EHOSTDOWN);
+	p->params.link(p->params.arg, node, false);
+	calls_end_of(p, node, -EHOSTDOWN);
+}
+
+static void link_close(struct link *l)
+{
+	if (l->closing)
+		return;
+	secure_end(l->conn);
+	link_forget(l);
 }
 
 static void take_message(struct link *l, const struct peer_frame *f, const void *data);
 
-static void take_frames(struct link *l)
+/* The whole frames at the beginning of what came: how many bytes they are. */
+static size_t take_frames(struct link *l, const char *data, size_t len)
 {
 	size_t at = 0;
 
-	while (!l->closing && l->in.len - at >= sizeof(struct peer_frame)) {
-		const struct peer_frame *f = (void *)(l->in.data + at);
+	while (!l->closing && len - at >= sizeof(struct peer_frame)) {
+		const struct peer_frame *f = (const void *)(data + at);
 		size_t whole = sizeof(*f) + ((f->len + 7ul) & ~7ul);
 
 		if (f->len > PEER_FRAME_MAX || f->version != 1 || f->pad) {
 			peers_complain(l->peers, l->node, "sends what is no message; connection closed");
 			link_close(l);
-			return;
+			break;
 		}
-		if (l->in.len - at < whole)
+		if (len - at < whole)
 			break;
 		take_message(l, f, f + 1);
 		at += whole;
 	}
-	memmove(l->in.data, l->in.data + at, l->in.len - at);
-	l->in.len -= at;
+	return at;
+}
+
+static void note_partial(struct link *l, bool progress)
+{
 	if (!l->in.len)
 		l->partial_ms = 0;
-	else if (at || !l->partial_ms)
+	else if (progress || !l->partial_ms)
 		l->partial_ms = l->heard_ms;
 }
 
-static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
+static void on_data(void *arg, const void *data, size_t len)
 {
-	struct link *l = h->data;
+	struct link *l = arg;
+	size_t taken;
 
-	(void)suggested;
-	if (l->in.size - l->in.len < READ_CHUNK) { /* else there is room, and no need to clear it */
-		kddm_buf_add(&l->in, READ_CHUNK);
-		l->in.len -= READ_CHUNK;
-	}
-	*buf = uv_buf_init(l->in.data + l->in.len, READ_CHUNK);
-}
-
-static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
-{
-	struct link *l = s->data;
-
-	(void)buf;
-	if (n < 0) {
-		link_close(l);
-		return;
-	}
-	l->in.len += (size_t)n;
 	l->heard_ms = now_ms();
-	take_frames(l);
+	l->reading = true;
+	if (l->in.len) {
+		l->in.data = grow(l->in.data, &l->in.size, l->in.len, len);
+		memcpy(l->in.data + l->in.len, data, len);
+		l->in.len += len;
+		taken = take_frames(l, l->in.data, l->in.len);
+		memmove(l->in.data, l->in.data + taken, l->in.len - taken);
+		l->in.len -= taken;
+	} else {
+		taken = take_frames(l, data, len);
+		if (taken < len)
+			memcpy(kddm_buf_add(&l->in, len - taken), (const char *)data + taken, len - taken);
+	}
+	l->reading = false;
+	if (l->closing)
+		link_free(l);
+	else
+		note_partial(l, taken > 0);
 }
 
-static void link_new(struct peers *p, uint32_t node, int fd)
+static void on_closed(void *arg)
+{
+	link_forget(arg);
+}
+
+static int link_new(struct peers *p, uint32_t node, struct secure_conn *conn)
 {
 	struct peer *peer = &p->peer[node];
 	bool first = !peer->links;
 	struct link *l = must(calloc(1, sizeof(*l))), *last;
+	const struct secure_stream stream = {.data = on_data, .closed = on_closed, .arg = l};
 	size_t n = 0;
+	int r;
 
 	l->peers = p;
 	l->node = node;
+	l->conn = conn;
 	l->heard_ms = now_ms();
-	uv_pipe_init(p->params.loop, &l->pipe, 0);
-	l->pipe.data = l;
-	p->n_links++;
+	r = secure_stream_begin(conn, &stream);
+	if (r < 0) {
+		link_free(l);
+		return r;
+	}
 	l->next = peer->links;
 	peer->links = l;
-	if (uv_pipe_open(&l->pipe, fd)) {
-		close(fd);
-		link_close(l);
-		return;
-	}
-	uv_read_start((uv_stream_t *)&l->pipe, on_alloc, on_read);
 	for (last = peer->links; last; last = last->next)
 		if (++n > LINKS_MAX) {
 			link_close(last);
@@ -311,26 +316,29 @@ static void link_new(struct peers *p, uint32_t node, int fd)
 		mark_dirty(peer);
 	if (first)
 		p->params.link(p->params.arg, node, true);
+	return 0;
 }
 
 static void on_connected(void *arg, int status, json_t *reply, int fd)
 {
 	struct peer *peer = arg;
+	struct secure_conn *conn = peer->connecting;
 
+	(void)fd;
 	peer->connecting = NULL;
+	if (!status)
+		status = link_new(peer->peers, peer->node, conn);
 	if (status == -EREMOTEIO && peer->peers->params.refused)
 		peer->peers->params.refused(peer->peers->params.arg, peer->node, reply);
-	if (status || fd < 0) {
-		log_debug("no connection to node %u: %s", peer->node,
-			  json_string_value(json_object_get(reply, "error")) ?: strerror(-status));
-		peer->retry_ms = now_ms() + BACKOFF_MS;
-		if (!peer->links) {
-			peer->out.len = 0;
-			calls_end_of(peer->peers, peer->node, -EHOSTDOWN);
-		}
+	if (!status)
 		return;
+	log_debug("no connection to node %u: %s", peer->node,
+		  json_string_value(json_object_get(reply, "error")) ?: strerror(-status));
+	peer->retry_ms = now_ms() + BACKOFF_MS;
+	if (!peer->links) {
+		peer->out.len = 0;
+		calls_end_of(peer->peers, peer->node, -EHOSTDOWN);
 	}
-	link_new(peer->peers, peer->node, fd);
 }
 
 static int connect_to(struct peer *peer)
@@ -349,6 +357,11 @@ static int connect_to(struct peer *peer)
 	return peer->connecting ? 0 : -ENOMEM;
 }
 
+static size_t queued(const struct peer *peer)
+{
+	return peer->links ? secure_queued(peer->links->conn) : 0;
+}
+
 int peers_send(struct peers *p, uint32_t node, uint8_t type, uint64_t id, const void *data, size_t len)
 {
 	struct peer_frame *f;
@@ -358,7 +371,7 @@ int peers_send(struct peers *p, uint32_t node, uint8_t type, uint64_t id, const 
 	if (!node || node > NODES_MAX || node == p->self)
 		return -EINVAL;
 	peer = &p->peer[node];
-	if (len > PEER_FRAME_MAX || peer->out.len + peer->writing > PEER_QUEUE_MAX)
+	if (len > PEER_FRAME_MAX || peer->out.len + queued(peer) > PEER_QUEUE_MAX)
 		return -ENOBUFS;
 	if (!peer->links && !peer->connecting) {
 		r = connect_to(peer);
@@ -376,44 +389,21 @@ int peers_send(struct peers *p, uint32_t node, uint8_t type, uint64_t id, const 
 	return 0;
 }
 
-static void on_written(uv_write_t *req, int status)
-{
-	struct write *w = req->data;
-
-	(void)status; /* a broken link shows itself on reading */
-	w->peer->writing -= w->len;
-	free(w);
-}
-
 static void peer_flush(struct peer *peer)
 {
-	struct write *w;
-	uv_buf_t buf;
-
 	if (!peer->out.len || !peer->links)
 		return;
-	w = must(malloc(sizeof(*w) + peer->out.len));
-	w->peer = peer;
-	w->len = peer->out.len;
-	w->req.data = w;
-	memcpy(w->data, peer->out.data, w->len);
+	secure_send(peer->links->conn, peer->out.data, peer->out.len);
 	peer->out.len = 0;
-	buf = uv_buf_init(w->data, (unsigned int)w->len);
-	peer->writing += w->len;
-	if (uv_write(&w->req, (uv_stream_t *)&peer->links->pipe, &buf, 1, on_written))
-		on_written(&w->req, -1);
 }
 
 void peers_hello_link(struct peers *p, struct secure_conn *c, uint32_t from)
 {
-	int fd;
-
 	if (!from || from > NODES_MAX || from == p->self) {
 		secure_refuse(c, 1, "check that node names are unique", "bad node number %u", from);
 		return;
 	}
-	if (secure_accept(c, NULL, false, &fd) == 0)
-		link_new(p, from, fd);
+	link_new(p, from, c);
 }
 
 void peers_renew(struct peers *p)
@@ -618,7 +608,7 @@ void peer_stream_open(struct peers *p, uint32_t node, const char *name, json_t *
 		      void *arg)
 {
 	struct stream *s = must(calloc(1, sizeof(*s)));
-	struct secure_connect c = {.threaded = true, .done = on_stream, .arg = s};
+	struct secure_connect c = {.bulk = true, .done = on_stream, .arg = s};
 
 	s->peers = p;
 	s->done = done;
@@ -656,7 +646,7 @@ void peers_hello_stream(struct peers *p, struct secure_conn *c, uint32_t from, j
 	inner = json_incref(json_object_get(hello, "hello"));
 	if (!inner)
 		inner = json_object();
-	if (secure_accept(c, NULL, true, &fd) == 0)
+	if (secure_accept(c, &fd) == 0)
 		h->accept(h->arg, from, inner, fd);
 	json_decref(inner);
 }
@@ -772,11 +762,6 @@ void peers_stop(struct peers *p)
 	calls_end_of(p, 0, -ENOTCONN);
 	p->secure = NULL;
 	p->self = 0;
-}
-
-bool peers_gone(const struct peers *p)
-{
-	return !p->n_links;
 }
 
 void peers_free(struct peers *p)

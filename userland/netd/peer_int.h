@@ -65,8 +65,7 @@ int peers_new(const struct peers_params *p, struct peers **out);
 void peers_start(struct peers *p, struct secure *secure);
 void peers_identify(struct peers *p, uint32_t self);
 void peers_stop(struct peers *p);
-void peers_free(struct peers *p);	/* after the loop has let go of the links */
-bool peers_gone(const struct peers *p); /* no handle is left on the loop */
+void peers_free(struct peers *p);
 
 /* 0 or negative: certainly not sent. */
 int peers_send(struct peers *p, uint32_t node, uint8_t type, uint64_t id, const void *data, size_t len);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Connections from socket to accepted stream; see secure.h. The TLS half is
- * secure_tls.c, pumping is secure_pump.c.
+ * secure_tls.c, streams are secure_stream.c, bulk is secure_pump.c.
  *
  * All of it runs on the loop. A connection is in one list of its owner from
  * birth until its handles are closed.
@@ -18,7 +18,8 @@
 #include "transport.h"
 #include "userland/lib/log.h"
 
-#define ACCEPT_BATCH 64
+#define ACCEPT_BATCH   64
+#define LAST_WORDS_MAX 65536
 
 struct secure_listener {
 	struct secure *secure;
@@ -35,6 +36,7 @@ static void secure_maybe_closed(struct secure *s)
 	if (!s->closing || s->conns || s->listeners || !s->tick_closed)
 		return;
 	secure_tls_exit(s);
+	free(s->chunk);
 	if (s->closed)
 		s->closed(s->closed_arg);
 	free(s);
@@ -119,10 +121,9 @@ static void on_handle_closed(uv_handle_t *h)
 
 static void handles_close(struct secure_conn *c)
 {
-	uv_handle_t *of[] = {(uv_handle_t *)&c->timer, (uv_handle_t *)&c->net, (uv_handle_t *)&c->local};
-	int n = c->has_local ? 3 : 2;
+	uv_handle_t *of[] = {(uv_handle_t *)&c->timer, (uv_handle_t *)&c->net};
 
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < 2; i++)
 		if (!uv_is_closing(of[i]))
 			uv_close(of[i], on_handle_closed);
 }
@@ -138,11 +139,16 @@ static void leave_pending(struct secure_conn *c)
 
 void secure_conn_end(struct secure_conn *c)
 {
+	struct secure_stream stream = c->stream;
+
 	if (c->ended)
 		return;
 	c->ended = true;
+	c->stream = (struct secure_stream){0};
 	leave_pending(c);
 	handles_close(c);
+	if (stream.closed)
+		stream.closed(stream.arg);
 }
 
 static json_t *error_object(int code, const char *remedy, const char *text)
@@ -226,7 +232,7 @@ void secure_conn_fail(struct secure_conn *c, int status)
 
 /* ---- hello ---- */
 
-static void queue_json(struct secure_conn *c, json_t *obj)
+void secure_queue_json(struct secure_conn *c, json_t *obj)
 {
 	char *text = json_dumps(obj, JSON_COMPACT);
 	uint32_t len = text ? (uint32_t)strlen(text) : 0;
@@ -258,28 +264,20 @@ static int take_json(struct secure_conn *c, json_t **out)
 	return 1;
 }
 
-static int make_stream(struct secure_conn *c, bool threaded, int *fd)
+/* The loop lets go of it, then a thread takes over. */
+static int make_bulk(struct secure_conn *c, int *fd)
 {
 	int pair[2];
-	int flags = SOCK_STREAM | SOCK_CLOEXEC | (threaded ? 0 : SOCK_NONBLOCK);
 
-	if (socketpair(AF_UNIX, flags, 0, pair) < 0)
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
 	c->local_fd = pair[0];
 	*fd = pair[1];
 	uv_timer_stop(&c->timer);
 	c->state = SECURE_STREAM;
 	c->net_ready = c->local_ready = true;
-	c->net_watched = c->local_watched = -1;
-	if (threaded) {
-		c->go_threaded = true;
-		handles_close(c);
-		return 0;
-	}
-	uv_poll_init(c->secure->loop, &c->local, c->local_fd);
-	c->local.data = c;
-	c->has_local = true;
-	c->handles++;
+	c->go_threaded = true;
+	handles_close(c);
 	return 0;
 }
 
@@ -296,22 +294,21 @@ static void client_reply(struct secure_conn *c, json_t *reply)
 		return;
 	}
 	if (json_is_true(json_object_get(reply, "closed"))) {
-		c->done = NULL;
 		secure_conn_end(c);
-	} else {
-		r = make_stream(c, c->threaded, &fd);
+	} else if (c->bulk) {
+		r = make_bulk(c, &fd);
 		if (r < 0) {
 			secure_conn_fail(c, r);
 			return;
 		}
-		c->done = NULL;
 	}
+	c->done = NULL;
 	if (done)
 		done(c->done_arg, 0, reply, fd);
 	else if (fd >= 0)
 		close(fd);
-	if (c->state == SECURE_STREAM && !c->ended && !c->go_threaded)
-		secure_pump(c);
+	if (c->state != SECURE_STREAM)
+		secure_conn_end(c);
 }
 
 /* The connection is up and has bytes: the hello or the reply to it. */
@@ -338,22 +335,18 @@ static void take_hello(struct secure_conn *c)
 	c->secure->hello(c->secure->arg, c, c->identity, obj);
 }
 
-int secure_accept(struct secure_conn *c, json_t *reply, bool threaded, int *fd)
+int secure_accept(struct secure_conn *c, int *fd)
 {
-	int r;
+	json_t *reply = json_object();
+	int r = c->ended ? -ECONNRESET : 0;
 
-	if (c->ended) {
-		json_decref(reply);
-		return -ECONNRESET;
+	if (!r) {
+		secure_queue_json(c, reply);
+		r = make_bulk(c, fd);
 	}
-	reply = reply ? reply : json_object();
-	queue_json(c, reply);
 	json_decref(reply);
-	r = make_stream(c, threaded, fd);
 	if (r < 0)
 		secure_conn_end(c);
-	else if (!threaded)
-		secure_pump(c);
 	return r;
 }
 
@@ -365,7 +358,7 @@ void secure_answer(struct secure_conn *c, json_t *reply)
 	}
 	if (!json_object_get(reply, "error"))
 		json_object_set_new(reply, "closed", json_true());
-	queue_json(c, reply);
+	secure_queue_json(c, reply);
 	json_decref(reply);
 	c->state = SECURE_LAST_WORDS;
 	uv_timer_start(&c->timer, secure_on_timeout, SECURE_TIMEOUT_MS, 0);
@@ -390,7 +383,29 @@ const char *secure_peer(const struct secure_conn *c)
 	return c->peer;
 }
 
-/* ---- progress before the stream ---- */
+void secure_end(struct secure_conn *c)
+{
+	if (c->ended)
+		return;
+	c->stream = (struct secure_stream){0};
+	if (c->broken || secure_queued(c) > LAST_WORDS_MAX) {
+		secure_conn_end(c);
+		return;
+	}
+	if (c->out_at)
+		secure_bytes_drop(&c->out, c->out_at);
+	c->out_at = 0;
+	c->state = SECURE_LAST_WORDS;
+	uv_timer_start(&c->timer, secure_on_timeout, SECURE_TIMEOUT_MS, 0);
+	secure_step(c);
+}
+
+void secure_complain(struct secure_conn *c, const char *what)
+{
+	secure_log_say(&c->secure->log, uv_now(c->secure->loop), c->peer, what, NULL);
+}
+
+/* ---- progress before and after the stream ---- */
 
 void secure_on_timeout(uv_timer_t *t)
 {
@@ -434,7 +449,7 @@ static int handshake(struct secure_conn *c)
 	if (c->secure->insecure && c->server)
 		snprintf(c->identity, sizeof(c->identity), "insecure");
 	if (!c->server)
-		queue_json(c, c->hello);
+		secure_queue_json(c, c->hello);
 	return 1;
 }
 
@@ -484,6 +499,7 @@ static int advance(struct secure_conn *c)
 			secure_tls_shutdown(c);
 		/* The peer closes once it has read them; that ends us. */
 		r = read_some(c);
+		c->in.len = 0;
 		return r < 0 ? r : 0;
 	}
 	if (c->state == SECURE_ASKED)
@@ -516,10 +532,6 @@ void secure_step(struct secure_conn *c)
 
 	if (c->ended || c->go_threaded)
 		return;
-	if (c->state == SECURE_STREAM) {
-		secure_pump(c);
-		return;
-	}
 	r = advance(c);
 	if (c->ended || c->go_threaded || c->state == SECURE_STREAM)
 		return;
@@ -571,7 +583,7 @@ struct secure_conn *secure_connect(struct secure *s, const struct secure_connect
 	c->done = p->done;
 	c->done_arg = p->arg;
 	c->hello = json_incref(p->hello);
-	c->threaded = p->threaded;
+	c->bulk = p->bulk;
 	c->early = early;
 	if (p->identity || !s->identity)
 		snprintf(c->identity, sizeof(c->identity), "%s", p->identity ? p->identity : "key");
@@ -753,8 +765,10 @@ int secure_new(const struct secure_params *p, struct secure **out)
 	s->find_key = p->find_key;
 	s->hello = p->hello;
 	s->arg = p->arg;
-	r = secure_tls_init(s);
+	s->chunk = malloc(SECURE_CHUNK);
+	r = s->chunk ? secure_tls_init(s) : -ENOMEM;
 	if (r < 0) {
+		free(s->chunk);
 		free(s);
 		return r;
 	}
@@ -769,7 +783,7 @@ int secure_new(const struct secure_params *p, struct secure **out)
 void secure_end_key(struct secure *s, const uint8_t key[SECURE_KEY_BYTES])
 {
 	for (struct secure_conn *c = s->conns; c; c = c->next)
-		if (c->state == SECURE_STREAM && !memcmp(c->key, key, SECURE_KEY_BYTES))
+		if (c->state == SECURE_STREAM && !c->go_threaded && !memcmp(c->key, key, SECURE_KEY_BYTES))
 			secure_conn_end(c);
 }
 

@@ -31,6 +31,7 @@ struct secure {
 	struct secure_log log;
 	uv_timer_t tick;
 	bool tick_closed;
+	char *chunk; /* what was just read of a stream */
 	void (*closed)(void *arg);
 	void *closed_arg;
 };
@@ -61,14 +62,18 @@ struct secure_conn {
 	struct secure_host *host;
 	struct secure_conn *next;
 	enum secure_state state;
-	bool server, pending, ended, threaded, go_threaded, has_local, want_write;
-	bool net_eof, local_eof, sent_eof, shut_local;
-	bool net_ready, local_ready;	/* a stream's end may have something to read */
-	int net_watched, local_watched; /* what the loop looks for; -1 not known */
-	int handles;			/* of the loop, not yet closed */
+	bool server, pending, ended, bulk, go_threaded, want_write;
+	bool net_eof, local_eof, sent_eof, shut_local; /* bulk */
+	bool net_ready, local_ready;		       /* an end may have something to read */
+	int handles;				       /* of the loop, not yet closed */
 	int net_fd, local_fd, early;
-	uv_poll_t net, local;
+	uv_poll_t net;
 	uv_timer_t timer;
+	struct secure_stream stream;
+	bool broken;	   /* told by the timer, never from within */
+	int watched;	   /* what the loop looks for */
+	size_t out_at;	   /* of `out`, what the network has */
+	uint64_t moved_ms; /* when it last took something */
 	SSL *ssl;
 	uint8_t key[SECURE_KEY_BYTES]; /* that it is authenticated with */
 	bool expired;		       /* the identity was good once */
@@ -86,6 +91,7 @@ void secure_conn_fail(struct secure_conn *c, int status);
 void secure_conn_free(struct secure_conn *c);
 void secure_conn_unlink(struct secure_conn *c);
 void secure_step(struct secure_conn *c);
+void secure_queue_json(struct secure_conn *c, json_t *obj);
 void secure_on_timeout(uv_timer_t *t);
 void secure_on_early(uv_timer_t *t);
 
@@ -102,8 +108,11 @@ ssize_t secure_net_write(struct secure_conn *c, const void *buf, size_t len);
 /* Bytes were read that no poll will tell of. */
 bool secure_net_has_more(const struct secure_conn *c);
 
+/* secure_stream.c */
+#define SECURE_CHUNK 65536
+void secure_stream_watch(struct secure_conn *c);
+
 /* secure_pump.c */
-void secure_pump(struct secure_conn *c);
 void secure_pump_thread(struct secure_conn *c);
 void secure_bytes_add(struct secure_bytes *b, const void *data, size_t len);
 void secure_bytes_drop(struct secure_bytes *b, size_t len);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Moving bytes between the network end (TLS or clear) and the local end of the
- * socket pair, both nonblocking, until both directions have ended. Driven by
- * the loop, or, for bulk, by a thread that owns the connection alone.
+ * Bulk: a thread that owns the connection alone moves bytes between the network
+ * end (TLS or clear) and the local end of the socket pair, both nonblocking,
+ * until both directions have ended.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,7 @@
 #include "userland/lib/grow.h"
 
 #define CHUNK  65536
-#define ROUNDS 16   /* then let others have the loop */
+#define ROUNDS 16   /* then look whether an end is dead */
 #define MUCH   4096 /* so much at once: more may wait; else whoever polls tells of it */
 
 void secure_bytes_add(struct secure_bytes *b, const void *data, size_t len)
@@ -149,58 +149,6 @@ static int local_events(const struct secure_conn *c, bool again)
 {
 	return (c->out.len || c->local_eof ? 0 : POLLIN) | (c->in.len || again ? POLLOUT : 0);
 }
-
-/* ---- on the loop ---- */
-
-static void on_event(uv_poll_t *p, int status, int events)
-{
-	struct secure_conn *c = p->data;
-
-	(void)events;
-	if (p == &c->net)
-		c->net_ready = true;
-	else
-		c->local_ready = true;
-	if (status < 0)
-		secure_conn_end(c);
-	else
-		secure_pump(c);
-}
-
-static int to_uv(int events)
-{
-	return (events & POLLIN ? UV_READABLE : 0) | (events & POLLOUT ? UV_WRITABLE : 0);
-}
-
-/* An end that nothing is wanted from is left alone: its hang-up would spin, and
- * the other end tells when all is over. */
-static void watch(uv_poll_t *p, int *watched, int events)
-{
-	if (events == *watched) /* the loop would take the fd out of epoll and put it back */
-		return;
-	*watched = events;
-	if (events)
-		uv_poll_start(p, to_uv(events), on_event);
-	else
-		uv_poll_stop(p);
-}
-
-void secure_pump(struct secure_conn *c)
-{
-	int r;
-
-	if (c->ended)
-		return;
-	r = pump_some(c);
-	if (r < 0) {
-		secure_conn_end(c);
-		return;
-	}
-	watch(&c->net, &c->net_watched, net_events(c));
-	watch(&c->local, &c->local_watched, local_events(c, r > 0));
-}
-
-/* ---- in a thread ---- */
 
 static void *pump_main(void *arg)
 {

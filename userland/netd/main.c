@@ -22,6 +22,7 @@
 #include "ctl_cluster.h"
 #include "datapath.h"
 #include "member.h"
+#include "metrics.h"
 #include "moves.h"
 #include "netd.h"
 #include "userland/lib/log.h"
@@ -165,6 +166,7 @@ static void on_stopped(void *arg)
 {
 	struct netd *n = arg;
 
+	metrics_stop(n);
 	moves_stop(n);
 	apps_stop(n);
 	claims_stop(n);
@@ -263,6 +265,7 @@ static int start_parts(struct netd *n)
 		{"moves", moves_start},
 		{"cluster commands", ctl_cluster_start},
 		{"key commands", ctl_key_start},
+		{"metrics", metrics_start},
 	};
 
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {

@@ -22,6 +22,7 @@ struct datapath; /* datapath.h: tables, programs, addresses, routes */
 struct claims;	 /* claims.h: sockets <-> the set `ports` */
 struct apps;	 /* apps.h: applications of this node */
 struct moves;	 /* moves.h: migrations */
+struct metrics;	 /* metrics.h: HTTP for a monitoring system */
 
 struct netd {
 	uv_loop_t *loop;
@@ -35,6 +36,7 @@ struct netd {
 	struct claims *claims;
 	struct apps *apps;
 	struct moves *moves;
+	struct metrics *metrics; /* NULL: off */
 };
 
 #define NETD_RUN_DIR   "/run/netssi"

@@ -19,7 +19,7 @@
 #	tmpdir				a directory of the test's own, removed at its end, in $TMP
 #
 # The script stops at the first failing command; the place is printed.
-set -Eeuo pipefail # E: also what fails within a function is named
+set -euo pipefail
 
 TEST_NAME=$(basename "$0" .sh)
 TEST_TOP=${TEST_TOP:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}
@@ -27,6 +27,7 @@ TEST_O=${O:-build}
 case $TEST_O in /*) ;; *) TEST_O=$TEST_TOP/$TEST_O ;; esac
 PATH=$TEST_O/bin:$PATH
 _at_exit=()
+_said=''
 
 _place()
 {
@@ -40,8 +41,11 @@ _place()
 
 _ended()
 {
-	local rc=$? i
+	local rc=$? command=$BASH_COMMAND i
 	trap - EXIT ERR
+	# Within a function a command that fails ends the script unnamed: ERR is not inherited, or its words would
+	# stand in what tests capture.
+	case $rc in 0 | 77 | 130) ;; *) [ -n "$_said" ] || echo "FAIL near $(_place): '$command' ended with $rc" >&2 ;; esac
 	set +e
 	for ((i = ${#_at_exit[@]} - 1; i >= 0; i--)); do
 		eval "${_at_exit[i]}"
@@ -49,7 +53,7 @@ _ended()
 	exit $rc
 }
 
-fail() { echo "FAIL $(_place): $*" >&2; exit 1; }
+fail() { _said=1; echo "FAIL $(_place): $*" >&2; exit 1; }
 skip() { echo "needs $*"; exit 77; }
 step() { echo "== $*"; }
 full() { [ "${FULL-}" = 1 ]; }
@@ -97,7 +101,7 @@ wait_for()
 	done
 }
 
-_failed() { echo "FAIL $(_place): '$2' ended with $1" >&2; }
+_failed() { _said=1; echo "FAIL $(_place): '$2' ended with $1" >&2; }
 
 trap _ended EXIT
 trap '_failed $? "$BASH_COMMAND"' ERR

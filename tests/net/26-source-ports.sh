@@ -214,10 +214,17 @@ cluster netd n1 stop
 assert_eq "$(reserved n1)" "$before" "without netd"
 cluster netd n1 start
 wait_get n1 status '.[0].quorum' true 20
+# A block that is about to be given back is closed first, and opened again when somebody is in it.
+all_ours()
+{
+	local port
+	kept=$(reserved n1)
+	for port in $(on n1 ss -Htn src $VIP | awk '{ sub(/.*:/, "", $4); print $4 }'); do
+		! within "$port" "$kept" || { echo "port $port is in use; before: $before, now: $kept, $(leased n1 n1)" >"$TMP/foreign"; return 1; }
+	done
+}
+(wait_for "all ports in use are n1's" 10 all_ours) || fail "$(cat "$TMP/foreign")"
 kept=$(reserved n1)
-for port in $(on n1 ss -Htn src $VIP | awk '{ sub(/.*:/, "", $4); print $4 }'); do
-	within "$port" "$kept" && fail "port $port is in use and not n1's any more" || :
-done
 within 40005 "$kept" || fail "the operator's ports are not kept"
 on n1 netctl signal fill KILL
 cluster netd n1 kill

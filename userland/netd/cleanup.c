@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "datapath_int.h"
@@ -27,6 +28,10 @@
 #include "undo.h"
 #include "userland/lib/cleanup.h"
 #include "userland/lib/netdclient.h"
+
+#define MODULE_LOOK_MS 50
+#define MODULE_SAY_MS  2000
+#define MODULE_WAIT_MS 30000
 
 static bool failed;
 
@@ -159,6 +164,22 @@ static void remove_cgroups(void)
 }
 
 /* ---- modules, files --------------------------------------------------------------- */
+/* The programs that use a module are unpinned; the kernel lets go of them some grace periods later. */
+static int delete_module(const char *name)
+{
+	const struct timespec pause = {.tv_nsec = MODULE_LOOK_MS * 1000000L};
+
+	for (unsigned int waited = 0;; waited += MODULE_LOOK_MS) {
+		if (!syscall(SYS_delete_module, name, O_NONBLOCK) || errno == ENOENT)
+			return 0;
+		if (errno != EAGAIN || waited >= MODULE_WAIT_MS)
+			return -errno;
+		if (waited == MODULE_SAY_MS)
+			fprintf(stderr, "netd: waiting until the kernel has let go of module %s ...\n", name);
+		nanosleep(&pause, NULL);
+	}
+}
+
 static void remove_modules(void)
 {
 	static const char *const modules[] = {"dip", "dynstream", "ssi_core"};
@@ -167,8 +188,7 @@ static void remove_modules(void)
 	for (size_t i = 0; i < sizeof(modules) / sizeof(modules[0]); i++) {
 		snprintf(path, sizeof(path), "/sys/module/%s", modules[i]);
 		if (!access(path, F_OK))
-			report(syscall(SYS_delete_module, modules[i], O_NONBLOCK) ? -errno : 0, "module %s",
-			       modules[i]);
+			report(delete_module(modules[i]), "module %s", modules[i]);
 	}
 }
 

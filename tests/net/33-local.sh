@@ -16,6 +16,16 @@ step "the same loopback port on another node is no conflict"
 on n2 ssi-run --detach --name quiet2 nc -lk 127.0.0.1 7000
 wait_get n1 "ports :7000" '[.[].node] | sort | join(" ")' "n1 n2"
 
+step "a listener on :: is one of IPv4, too, also where no cluster address is of IPv6; one of IPv6 only is none"
+on n1 ssi-run --detach --name only6 socat TCP6-LISTEN:7001,ipv6only=1,fork EXEC:cat
+wait_for "it listens" 5 on n1 sh -c 'ss -Htln | grep -q :7001'
+for port in 7002 7003 7004; do
+	on n1 ssi-run --detach --name "both$port" socat TCP6-LISTEN:$port,ipv6only=0,fork EXEC:cat
+	wait_get n2 "ports :$port" '.[0] | "\(.node) \(.state)"' "n1 owned"
+done
+assert_eq "$(get n2 "ports :7001" length)" 0 "a claim of the one of IPv6 only"
+assert_eq "$(echo hello | on client nc -N -w 5 $VIP 7002)" hello
+
 step "UDP: bound to the wildcard is a claim, an ephemeral one is not"
 on n1 ssi-run --detach --name echo socat udp-recvfrom:5353,bind=$VIP,fork exec:cat
 wait_get n2 "ports :5353" '.[0] | "\(.proto) \(.node)"' "udp n1"

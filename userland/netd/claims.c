@@ -348,6 +348,7 @@ static void look(struct claims *c)
 	if (c->rescan || gives_up(c))
 		claims_socks_scan(c);
 	claims_procs_resolve(c);
+	c->unresolved = false;
 	c->rescan = false;
 	if (all)
 		mark_all(c);
@@ -409,6 +410,8 @@ static void on_soon(uv_timer_t *timer)
 	look(c);
 	submit(c);
 	claims_ask_check(c);
+	if (c->unresolved && c->submitting)
+		claims_schedule(c, AGAIN_MS);
 }
 
 void claims_schedule(struct claims *c, unsigned int ms)
@@ -427,7 +430,7 @@ static void hook_burst_done(void *arg)
 {
 	struct claims *c = arg;
 
-	if (c->dirty.n)
+	if (c->dirty.n || c->unresolved)
 		claims_schedule(c, 0);
 }
 

@@ -53,6 +53,7 @@ struct claims {
 	struct claims_dirty dirty; /* keys to look at */
 	struct claims_dirty busy;  /* keys in the batch that is under way */
 	bool rescan;		   /* the sockets must be read anew first */
+	bool unresolved;	   /* a socket of which its event did not tell all */
 	bool submitting;
 	struct {
 		struct port_map tcp, udp; /* local ports of sockets */

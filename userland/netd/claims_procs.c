@@ -15,6 +15,7 @@
 
 #include "userland/lib/cleanup.h"
 
+#define LIST_MS	     2 /* a socket that listens is listed soon after it was told */
 #define SCOPE_PREFIX "ssi-"
 #define SCOPE_SUFFIX ".scope"
 #define DEPTH_MAX    8
@@ -200,5 +201,13 @@ void claims_procs_resolve(struct claims *c)
 		sockdiag_dump(diag, AF_INET6, IPPROTO_UDP, SOCKDIAG_UDP, diag_fn, c);
 	}
 	find_holders(c);
-	claims_for_each(c, i, s) s->resolve = false;
+	any = false;
+	claims_for_each(c, i, s)
+	{
+		/* Told before the kernel lists it. */
+		s->resolve = s->resolve && s->only6 && !s->inode;
+		any |= s->resolve;
+	}
+	if (any)
+		claims_schedule(c, LIST_MS);
 }

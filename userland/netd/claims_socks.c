@@ -95,6 +95,7 @@ static struct claims_sock *sock_insert(struct claims *c, struct claims_sock prob
 		unchain_port(c, s);
 	}
 	*s = probe;
+	c->unresolved |= s->resolve;
 	chain_port(c, s);
 	claims_sock_changed(c, s);
 	return s;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * steer-bench decide		ns of a decision, net of a floor, a line each
- * steer-bench send IF SECONDS	frames to IF, as fast as one CPU makes them
+ * steer-bench send IF SECONDS	frames to IF, as fast as one CPU makes them; IF -: they are only made
  * steer-bench receive IF	decide on IF by XDP until stdin ends
  *
  * decide prints NAME NS FLOOR; send prints the number sent and the seconds;
@@ -274,7 +274,9 @@ static int decide(void)
  */
 static int send_frames(const char *dev, double seconds)
 {
-	struct bench b = bench_new(1 << 16, 0, if_nametoindex(dev));
+	int nowhere = !strcmp(dev, "-");
+	struct bench b = bench_new(1 << 16, 0, nowhere ? 0 : if_nametoindex(dev));
+	struct bpf_program *prog = nowhere ? b.skel->progs.steer_make : b.skel->progs.steer_gen;
 	unsigned long long sent = 0;
 	unsigned char f[64];
 	size_t size = frame(f, 1, 2);
@@ -285,7 +287,7 @@ static int send_frames(const char *dev, double seconds)
 	double took = 0;
 
 	while (took < seconds) {
-		if (bpf_prog_test_run_opts(bpf_program__fd(b.skel->progs.steer_gen), &o))
+		if (bpf_prog_test_run_opts(bpf_program__fd(prog), &o))
 			die("sending");
 		sent += SEND_RUNS;
 		took += (double)o.duration * SEND_RUNS / 1e9;

@@ -256,8 +256,8 @@ static void update_status(struct member *m)
 
 	if (!m->in_cluster)
 		set_status(m, MEMBER_IDLE);
-	else if (m->leaving_ms)
-		set_status(m, MEMBER_JOINING);
+	else if (m->leaving_ms || (!valid && member_leave_asked(m)))
+		set_status(m, MEMBER_JOINING); /* no lease is what it asked for: not a node that is cut off */
 	else if (m->ready && valid)
 		set_status(m, MEMBER_LIVE);
 	else if (m->ready || m->status == MEMBER_FENCED || m->status == MEMBER_LIVE)

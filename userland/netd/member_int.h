@@ -199,6 +199,7 @@ void member_join_tick(struct member *m);
 void member_join_left(struct member *m);	 /* this machine is out of the cluster */
 bool member_join_undone(const struct member *m); /* leaving because a join or init failed */
 void member_leave_told(struct member *m);	 /* another node says that we are out */
+bool member_leave_asked(const struct member *m); /* this machine wants to leave and may have left unheard */
 void member_leave_progress(struct member *m);	 /* we are LEFT: see to it that we may go */
 void member_hello_query(struct member *m, struct secure_conn *c, const char *identity, json_t *hello);
 void member_hello_join(struct member *m, struct secure_conn *c, json_t *hello);

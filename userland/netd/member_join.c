@@ -888,8 +888,13 @@ void member_join_tick(struct member *m)
 /* The entry that says that we left may never reach us: we are out of the raft configuration. */
 void member_leave_told(struct member *m)
 {
-	if (m->job && m->job->kind == JOB_LEAVE && m->job->node == m->self)
+	if (member_leave_asked(m))
 		m->job->told = true;
+}
+
+bool member_leave_asked(const struct member *m)
+{
+	return m->job && !m->job->failed && m->job->kind == JOB_LEAVE && m->job->node == m->self;
 }
 
 void member_join_handlers(struct member *m)

@@ -70,7 +70,7 @@ help:
 	@echo 'sudo make check-net  cluster in network namespaces on the running kernel'
 	@echo 'sudo make check-vm   cluster of guests on the stock Debian 13 kernel'
 	@echo 'sudo make check-debug the module on a kernel that finds its faults (KASAN, lockdep, kmemleak), built on the first call'
-	@echo 'make check-fuzz      fuzzers of what comes from peers, programs and disks (FUZZ_SECONDS=6 each)'
+	@echo 'make check-fuzz      fuzzers of what comes from peers, programs and disks (FUZZ_SECONDS=4 each)'
 	@echo 'sudo make bench      benchmarks; SUITE=NAME for one of: steer kddm dip migrate stream ipc'
 	@echo 'make lint            format, static checks, dependency arrows; make format FILES="..." mends the format'
 	@echo 'sudo make deps       install the packages that a machine of a cluster builds and runs with (Debian 13)'
@@ -254,7 +254,8 @@ stage: manifest
 # ---- tests --------------------------------------------------------------------------------------
 export O TREE V FUZZ_SECONDS SEED SCHEDULES
 RUN = tests/run --log $(O)/log
-pick = $(if $(TESTS),$(foreach t,$(TESTS),$(filter $t %/$t %/$t.sh,$1)),$1)
+# Of these tests, or of those that only check-full runs, the ones that TESTS names; else all of these.
+pick = $(if $(TESTS),$(foreach t,$(TESTS),$(filter $t %/$t %/$t.sh,$(sort $1 $2))),$1)
 need_root = @[ "$$(cat /proc/self/uid_map | awk '{ print $$3; exit }')" -gt 1 ] && [ $$EUID = 0 ] || \
 	{ echo "make $@: needs root; run: sudo make $@" >&2; exit 1; }
 
@@ -262,12 +263,12 @@ check-unit: $$(UNIT_TESTS)
 	@$(RUN) unit $(call pick,$(UNIT_TESTS))
 check-net: all stage
 	$(need_root)
-	@$(RUN) net $(call pick,$(NET_TESTS))
+	@$(RUN) net $(call pick,$(NET_TESTS),$(FULL_NET_TESTS))
 check-fuzz: $$(FUZZERS)
 	@$(RUN) fuzz tests/fuzz/run.sh
 check-vm: all stage
 	$(need_root)
-	@$(RUN) vm $(call pick,$(VM_TESTS))
+	@$(RUN) vm $(call pick,$(VM_TESTS),$(FULL_VM_TESTS))
 # On a kernel with KASAN, lockdep and the like, emulated.
 check-debug: all debug-stage
 	$(need_root)

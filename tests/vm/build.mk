@@ -6,10 +6,8 @@ $(call prog_static,vmswitch,tests/vm/switch.c)
 $(call prog_static,tsc-khz,tests/vm/tsc_khz.c)
 $(call prog_static,tipc_attack,tests/vm/tipc_attack.c,)
 $(call prog_static,listen-try,tests/net/listen_try.c,)
-VM_TESTS += $(addprefix tests/vm/,guests.sh member.sh secure.sh failure.sh steps.sh)
-FULL_VM_TESTS += tests/vm/web.sh
-# These do more when it is for `check-full`.
-FULL_VM_TESTS += tests/vm/failure.sh
+VM_TESTS += $(addprefix tests/vm/,guests.sh member.sh secure.sh steps.sh)
+FULL_VM_TESTS += $(addprefix tests/vm/,web.sh failure.sh)
 
 # The tests of the modules, run by scripts in a guest.
 define guest_test

@@ -12,4 +12,5 @@ $(O)/prefix: ;
 INSTALL_UNITS += $(UNITS)
 INSTALL_OTHER += 0644:packaging/netssi.modules.conf:$(prefix)/lib/modules-load.d/netssi.conf
 INSTALL_OTHER += 0644:packaging/netssi.sysusers.conf:$(prefix)/lib/sysusers.d/netssi.conf
-INSTALL_OTHER += 0644:packaging/firewalld/netssi.xml:$(prefix)/lib/firewalld/services/netssi.xml
+# firewalld looks in /usr/lib and /etc, whatever the prefix.
+INSTALL_OTHER += 0644:packaging/firewalld/netssi.xml:/usr/lib/firewalld/services/netssi.xml

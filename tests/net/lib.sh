@@ -16,6 +16,7 @@
 #	count_end			... ends; it noticed nothing but pauses
 #	refused PORT [FROM]		a connection from the client (FROM) to $VIP is refused, not met with silence
 #	refused_at_once PORT		... within 500 ms, measured where it happens, the best of three
+#	documented COMMAND		the lines of docs/OPERATIONS.md that begin with it, for $VIP
 #	now_ms				milliseconds of the clock
 . "${TEST_TOP:?}/tests/lib.sh"
 
@@ -134,6 +135,8 @@ refused_at_once()
 	done
 	return 1
 }
+
+documented() { sed -n "/^    $1/{s/^ *//;s/ *  #.*//;s/192\.0\.2\.100/$VIP/;p}" "$TEST_TOP/docs/OPERATIONS.md" | grep .; }
 
 counting() { [ -s "$TMP/count" ] && grep -q '^[0-9]' "$TMP/count"; }
 count_begin()

@@ -19,7 +19,7 @@ wait_get n2 "ports :6379" '.[0].node' n2
 scrape() { on n1 curl -sf --max-time 10 http://10.77.0.2:9478/metrics >"$TMP/metrics"; }
 metric() { sed -n "s/^netssi_$1 //p" "$TMP/metrics"; }
 wait_for "metrics" 10 scrape
-up() { scrape && [ "$(metric 'state{state="up"}')" = 1 ]; }
+up() { scrape && [ "$(metric 'state{state="up"}')$(metric vips_exposed)" = 11 ]; }
 wait_for "it is up" 10 up
 
 step "what they say"

@@ -66,6 +66,8 @@ struct Disk {
 	Snapshot snapshot;
 	Mark mark, mark_synced;
 	std::vector<std::string> peers;
+	struct generation generation = {}; // of STATE_DIR/identity
+	bool recover = false;
 };
 
 struct Timer {

@@ -84,6 +84,14 @@ static int io_bootstrap(raft_io *, const raft_configuration *conf)
 	return 0;
 }
 
+static int io_recover(raft_io *, const raft_configuration *conf)
+{
+	Disk &d = cur->node->disk;
+
+	d.log.push_back({d.log.empty() ? d.snapshot.term : d.log.back().term, RAFT_CHANGE, conf_bytes(conf)});
+	return 0;
+}
+
 static int io_set_term(raft_io *, raft_term term)
 {
 	if (!cur->muted) {
@@ -216,6 +224,7 @@ int raft_uv_init(raft_io *io, uv_loop_s *, const char *, raft_uv_transport *)
 	io->load = io_load;
 	io->start = io_start;
 	io->bootstrap = io_bootstrap;
+	io->recover = io_recover;
 	io->set_term = io_set_term;
 	io->set_vote = io_set_vote;
 	io->append = io_append;
@@ -325,8 +334,10 @@ int member_state_load(struct member *)
 {
 	return 1;
 }
-int member_state_save(struct member *)
+int member_state_save(struct member *m)
 {
+	cur->node->disk.generation = m->id.generation;
+	cur->node->disk.recover = m->id.recover;
 	return 0;
 }
 void member_state_wipe(struct member *)

@@ -291,6 +291,8 @@ void World::start(Node &n)
 		snprintf(p->m->id.tcp, sizeof(p->m->id.tcp), "%s", n.address().c_str());
 		strcpy(p->m->id.address, p->m->id.tcp);
 		strcpy(p->m->id.transport, "tcp");
+		p->m->id.generation = n.disk.generation;
+		p->m->id.recover = n.disk.recover;
 		if (!first) {
 			member_disk_boot(p->m);
 			return;
@@ -337,10 +339,12 @@ void World::power_off(Node &n)
 void World::wipe(Node &n)
 {
 	std::vector<std::string> peers = n.disk.peers;
+	struct generation generation = n.disk.generation;
 	raft_id id = n.disk.has_id ? n.disk.id : n.disk.lost_id;
 
 	n.disk = Disk();
 	n.disk.peers = peers;
+	n.disk.generation = generation;
 	n.disk.lost_id = id;
 }
 

@@ -144,6 +144,112 @@ TEST_F(World_, TheCopyToRecoverFromIsTheOneOfTheLaterTerm)
 	EXPECT_EQ(told, std::string(survivor->p->m->id.name) + " has a newer copy than this node");
 }
 
+void rebuild(World &w, Node &n, std::string *told)
+{
+	w.inside(n.p.get(), [&] {
+		member_recover(
+			n.p->m, true,
+			[](void *arg, const member_error *e, json_t *, json_t *) {
+				*static_cast<std::string *>(arg) = e ? e->text : "rebuilt";
+			},
+			told);
+	});
+	w.run(4000);
+}
+
+std::string other_of(Node &n)
+{
+	const char *remedy, *text = nullptr;
+
+	n.w->inside(n.p.get(), [&] { text = member_generation_failure(n.p->m, &remedy); });
+	return text ? text : "";
+}
+
+// Both count one generation more. They hold each other for dead, and must meet nevertheless.
+TEST_F(World_, TwoRebuildsOfOneClusterNoticeEachOther)
+{
+	World w(3, 3, Bugs());
+	std::string told[2];
+
+	if (&world_mutant)
+		GTEST_SKIP();
+	w.power_off(w.node(3));
+	w.cut(w.node(1), w.node(2), true);
+	w.run(5000);
+	rebuild(w, w.node(1), &told[0]);
+	rebuild(w, w.node(2), &told[1]);
+	ASSERT_EQ(told[0], "rebuilt");
+	ASSERT_EQ(told[1], "rebuilt");
+	for (uint32_t i = 1; i <= 2; i++) {
+		EXPECT_EQ(member_status(w.node(i).p->m), MEMBER_LIVE) << i;
+		EXPECT_EQ(w.node(i).p->m->id.generation.number, 1u) << i;
+		EXPECT_EQ(other_of(w.node(i)), "") << i;
+	}
+	w.cut(w.node(1), w.node(2), false);
+	for (int i = 0; i < 100 && (other_of(w.node(1)).empty() || other_of(w.node(2)).empty()); i++) {
+		w.violations.clear(); // they are two clusters
+		w.run(100);
+	}
+	EXPECT_NE(other_of(w.node(1)).find("10.0.0.2:7946"), std::string::npos) << other_of(w.node(1));
+	EXPECT_NE(other_of(w.node(2)).find("10.0.0.1:7946"), std::string::npos) << other_of(w.node(2));
+}
+
+struct generation generation_of(uint32_t number, const std::string &lineage)
+{
+	struct generation g = {};
+
+	g.number = number;
+	snprintf(g.lineage, sizeof(g.lineage), "%s", lineage.c_str());
+	return g;
+}
+
+TEST(Generation, IsComparedByWhatBothDescendFrom)
+{
+	std::string a(32, 'a'), b(32, 'b'), c(32, 'c');
+	auto is = [](const struct generation &theirs, const struct generation &ours) {
+		return generation_compare(&theirs, &ours);
+	};
+	struct generation none = {}, one = generation_of(1, a), two = generation_of(2, a + b);
+
+	EXPECT_EQ(is(none, none), GENERATION_SAME);
+	EXPECT_EQ(is(none, one), GENERATION_OLDER);
+	EXPECT_EQ(is(two, one), GENERATION_NEWER);
+	EXPECT_EQ(is(two, none), GENERATION_NEWER);
+	EXPECT_EQ(is(two, two), GENERATION_SAME);
+	EXPECT_EQ(is(generation_of(1, b), one), GENERATION_OTHER);
+	EXPECT_EQ(is(generation_of(2, c + b), one), GENERATION_OTHER);
+	EXPECT_EQ(is(one, generation_of(2, c + b)), GENERATION_OTHER);
+	// From a netd that knows only numbers, or from before what is kept.
+	EXPECT_EQ(is(generation_of(1, ""), one), GENERATION_SAME);
+	EXPECT_EQ(is(generation_of(1, ""), two), GENERATION_OLDER);
+	EXPECT_EQ(is(generation_of(20, c), one), GENERATION_NEWER);
+}
+
+TEST(Generation, KeepsTheLastOnes)
+{
+	struct generation g = {}, back;
+	json_t *obj = json_object();
+
+	for (uint32_t i = 1; i <= 3 * GENERATIONS_KEPT; i++) {
+		struct generation was = g;
+
+		ASSERT_EQ(generation_next(&g), 0);
+		EXPECT_EQ(g.number, i);
+		EXPECT_EQ(generation_compare(&was, &g), GENERATION_OLDER);
+	}
+	EXPECT_EQ(strlen(g.lineage), sizeof(g.lineage) - 1);
+	generation_pack(obj, &g);
+	generation_unpack(obj, &back);
+	EXPECT_EQ(memcmp(&g, &back, sizeof(g)), 0);
+	for (const char *bad : {"xyz", "A", ""}) {
+		json_object_set_new(obj, "lineage",
+				    json_string((std::string(bad) + std::string(32, 'A')).c_str()));
+		generation_unpack(obj, &back);
+		EXPECT_STREQ(back.lineage, "") << bad;
+	}
+	json_decref(obj);
+}
+
 // Each planted bug is found by the same schedules, and soon.
 struct Planted {
 	const char *name;

@@ -549,7 +549,7 @@ static void on_tick(uv_timer_t *t)
 	member_rotate_tick(m);
 	update_status(m);
 	member_join_tick(m);
-	member_rejoin_tick(m);
+	member_generation_tick(m);
 	member_disk_tick(m);
 	look_whether_behind(m);
 	if (m->stopping)
@@ -830,7 +830,7 @@ int member_boot(struct member *m)
 		return r < 0 ? r : -ENOKEY;
 	}
 	if (m->id.rejoin[0])
-		return 0; /* member_rejoin_tick() */
+		return 0; /* member_generation_tick() */
 	return member_disk_boot(m);
 }
 

@@ -347,7 +347,7 @@ void member_cluster(struct member *m, struct member_cluster *out)
 	snprintf(out->id, sizeof(out->id), "%s", m->id.cluster);
 	count_nodes(m, out);
 	out->leader = m->leader;
-	out->generation = m->id.generation;
+	out->generation = m->id.generation.number;
 	out->nodes_min = member_conf_uint(m, "nodes_min", 0);
 	out->lease_ms = member_lease_ms(m);
 	out->lease_left_ms = own_lease_left_ms(m);
@@ -358,6 +358,8 @@ void member_cluster(struct member *m, struct member_cluster *out)
 	out->one_death_from_loss = out->voters_up < 1 || (out->voters_up - 1) * 2 <= out->voters;
 	out->applied_index = kddm_fsm_of(m->kddm)->index;
 	out->failure = member_disk_failure(m, &out->failure_remedy);
+	if (!out->failure)
+		out->failure = member_generation_failure(m, &out->failure_remedy);
 	if (!m->raft)
 		return;
 	out->term = kddm_raft_term(m->raft);

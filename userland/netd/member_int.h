@@ -13,7 +13,8 @@
  *   member_raft.c   raft's messages between nodes
  *   member_ask.c    queries and settings
  *   member_suspect.c  who is not heard, before its death is declared
- *   member_recover.c  rebuilding from survivors, and what the others then do
+ *   member_recover.c  rebuilding from survivors
+ *   member_generation.c  which of these rebuilt clusters is ours, and what nodes of another one do
  *   member_disk.c   the disk fails, or the log on it is damaged
  */
 #ifndef SSI_MEMBER_INT_H
@@ -41,6 +42,15 @@
 #define MEMBER_UP_RETRY_MS  300
 #define N_SAID		    8
 
+/* Of a cluster that was rebuilt from survivors (member_generation.c). */
+#define GENERATION_BYTES 16
+#define GENERATIONS_KEPT 16
+struct generation {
+	uint32_t number;					   /* how often it was rebuilt */
+	char lineage[2 * GENERATION_BYTES * GENERATIONS_KEPT + 1]; /* hex, of the last ones, oldest first */
+};
+enum generation_is { GENERATION_SAME, GENERATION_OLDER, GENERATION_NEWER, GENERATION_OTHER };
+
 /* STATE_DIR/identity: which cluster, and how we take part. */
 struct member_identity {
 	char cluster[33];
@@ -51,9 +61,7 @@ struct member_identity {
 	char transport[8];
 	uint64_t raft_id; /* lives beside the log */
 	bool witness;	  /* votes only */
-	/* How often the cluster was rebuilt from survivors. Nodes of an earlier
-	 * generation are given up and join anew. */
-	uint32_t generation;
+	struct generation generation;
 	bool recover;			    /* the next start makes us the only voter */
 	char rejoin[TRANSPORT_ADDRESS_MAX]; /* the next start joins anew there */
 };
@@ -139,6 +147,12 @@ struct member {
 	uint64_t rejoin_ms;	      /* last attempt */
 	struct member_identity again; /* when it fails */
 	char superseded_by[TRANSPORT_ADDRESS_MAX];
+	struct { /* another cluster of our descent, beside this one */
+		char text[200];
+		uint64_t seen_ms, dialed_ms;
+		uint32_t dialed; /* the last of the dead that was asked whether it lives */
+		bool dialing;
+	} other;
 	uint64_t said[N_SAID]; /* refusals that stand in the log already */
 	unsigned int said_next;
 
@@ -215,14 +229,28 @@ int member_suspected(struct member *m, const struct node_info *info); /* 1, 0, -
 void member_recover_handlers(struct member *m);
 /* The leader after a recovery: false while others still count as up. */
 bool member_recover_settled(struct member *m);
-/* A node of another generation: true, the older one was told to join anew. */
+
+/* member_generation.c */
+/* What theirs is to ours. */
+enum generation_is generation_compare(const struct generation *theirs, const struct generation *ours);
+int generation_next(struct generation *g);
+void generation_pack(json_t *obj, const struct generation *g);
+void generation_unpack(json_t *obj, struct generation *g);
+/* A hello of a node of another generation: true, it was answered. */
 bool member_generation_differs(struct member *m, struct secure_conn *c, json_t *hello);
+/* We were refused: true, because of that. */
+bool member_generation_refused(struct member *m, json_t *reply);
+/* There is another cluster of our descent: the text, or NULL. */
+const char *member_generation_failure(const struct member *m, const char **remedy);
+void member_generation_tick(struct member *m);
+
+/* member_link.c */
 /* Refuse a hello that comes again and again: logged once. */
 void member_refuse(struct member *m, struct secure_conn *c, const char *remedy, const char *text);
 bool member_says_anew(struct member *m, const char *text);
 /* A connection of ours was refused. */
 void member_refused(struct member *m, json_t *reply);
-void member_rejoin_tick(struct member *m);
+
 /* member_key.c */
 int member_key_load(struct member *m); /* 1, 0 none, negative */
 int member_key_create(struct member *m);

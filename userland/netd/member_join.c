@@ -449,7 +449,7 @@ static void enter(struct member *m, json_t *reply)
 
 	copy_text(reply, "cluster", m->id.cluster, sizeof(m->id.cluster));
 	copy_text(reply, "transport", transport, sizeof(transport));
-	m->id.generation = (uint32_t)json_integer_value(json_object_get(reply, "generation"));
+	generation_unpack(reply, &m->id.generation);
 	none.transport = transport;
 	if (strlen(m->id.cluster) != 32) {
 		job_fail(m, 1, "run the same version on all nodes", "%s gives no cluster", m->job->peer);
@@ -571,14 +571,16 @@ void member_join(struct member *m, const struct member_machine *machine, const c
 void member_hello_query(struct member *m, struct secure_conn *c, const char *identity, json_t *hello)
 {
 	char key[2 * SECURE_KEY_BYTES + 1] = "";
+	json_t *reply;
 
 	(void)identity;
 	(void)hello;
 	if (!m->insecure)
 		member_hex(m->keys.key, sizeof(m->keys.key), key);
-	secure_answer(c, json_pack("{ss ss ss si si}", "cluster", m->id.cluster, "transport", m->id.transport,
-				   "key", key, "generation", (int)m->id.generation, "key_generation",
-				   (int)m->keys.generation));
+	reply = json_pack("{ss ss ss si}", "cluster", m->id.cluster, "transport", m->id.transport, "key", key,
+			  "key_generation", (int)m->keys.generation);
+	generation_pack(reply, &m->id.generation);
+	secure_answer(c, reply);
 	explicit_bzero(key, sizeof(key));
 }
 

@@ -13,13 +13,56 @@
 json_t *member_make_hello(void *arg, const char *purpose)
 {
 	struct member *m = arg;
+	json_t *hello;
 	char raft_id[17];
 
 	snprintf(raft_id, sizeof(raft_id), "%016llx", (unsigned long long)m->id.raft_id);
-	return json_pack("{si si ss ss ss ss si si ss}", "v", (int)member_protocol, "vmin",
-			 (int)member_protocol_min, "cluster", m->id.cluster, "purpose", purpose, "raft_id",
-			 raft_id, "address", m->id.address, "node", (int)m->self, "generation",
-			 (int)m->id.generation, "tcp", m->id.tcp);
+	hello = json_pack("{si si ss ss ss ss si ss}", "v", (int)member_protocol, "vmin",
+			  (int)member_protocol_min, "cluster", m->id.cluster, "purpose", purpose, "raft_id",
+			  raft_id, "address", m->id.address, "node", (int)m->self, "tcp", m->id.tcp);
+	generation_pack(hello, &m->id.generation);
+	return hello;
+}
+
+static uint64_t hash_of(const char *text)
+{
+	uint64_t h = 14695981039346656037ull;
+
+	for (; *text; text++)
+		h = (h ^ (unsigned char)*text) * 1099511628211ull;
+	return h;
+}
+
+/* Refusals come with every attempt. */
+bool member_says_anew(struct member *m, const char *text)
+{
+	uint64_t h = hash_of(text);
+
+	for (size_t i = 0; i < N_SAID; i++)
+		if (m->said[i] == h)
+			return false;
+	m->said[m->said_next++ % N_SAID] = h;
+	return true;
+}
+
+void member_refuse(struct member *m, struct secure_conn *c, const char *remedy, const char *text)
+{
+	if (member_says_anew(m, text))
+		log_warn("%s is refused: %s; %s", secure_peer(c), text, remedy);
+	secure_answer(c, json_pack("{ss si ss}", "error", text, "code", 1, "remedy", remedy));
+}
+
+void member_refused(struct member *m, json_t *reply)
+{
+	const char *error = json_string_value(json_object_get(reply, "error"));
+	const char *remedy = json_string_value(json_object_get(reply, "remedy"));
+
+	if (!error)
+		return;
+	member_generation_refused(m, reply);
+	if (member_says_anew(m, error))
+		log_warn("another node refuses this one: %s; %s", error,
+			 remedy ? remedy : "see netd's log there");
 }
 
 const char *member_version_differs(json_t *hello)
@@ -71,12 +114,25 @@ static void hello_member(struct member *m, struct secure_conn *c, const char *pu
 	}
 	if (!strcmp(purpose, "key"))
 		member_hello_key(m, c);
+	else if (!strcmp(purpose, "generation")) /* it is ours */
+		secure_answer(c, json_object());
 	else if (!strcmp(purpose, "peer"))
 		peers_hello_link(m->peers, c, from);
 	else if (!strcmp(purpose, "stream"))
 		peers_hello_stream(m->peers, c, from, hello);
 	else
 		secure_refuse(c, 1, "run the same version on all nodes", "unknown purpose");
+}
+
+/* Newcomers have our generation. One that lost its log knows an older one; it joins anew when we talk to it. */
+static void hello_join(struct member *m, struct secure_conn *c, json_t *hello)
+{
+	struct generation theirs;
+
+	generation_unpack(hello, &theirs);
+	if (generation_compare(&theirs, &m->id.generation) != GENERATION_OTHER ||
+	    !member_generation_differs(m, c, hello))
+		member_hello_join(m, c, hello);
 }
 
 void member_hello(void *arg, struct secure_conn *c, const char *identity, json_t *hello)
@@ -104,7 +160,7 @@ void member_hello(void *arg, struct secure_conn *c, const char *identity, json_t
 	}
 	/* A token lets in; it does not make a member. */
 	if (!strcmp(purpose, "join"))
-		member_hello_join(m, c, hello);
+		hello_join(m, c, hello);
 	else if (member_is_token(identity) && !m->insecure)
 		secure_refuse(c, 1, "use the cluster's key", "a token only serves to join");
 	else if (!member_generation_differs(m, c, hello))

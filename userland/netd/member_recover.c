@@ -3,12 +3,10 @@
  * Rebuilding a cluster whose majority of voters is lost for good.
  *
  * One survivor begins again as the only voter, from its own copy of the sets and
- * in a new *generation* of the cluster: all others are given up, and whatever
- * they owned goes. Nodes of an older generation are heard by nobody; as soon as
- * one of them meets the new one it ends what it runs, drops its log and joins
- * anew under its name. So an old majority that was only cut off does not go on
- * beside the new cluster for longer than the two do not see each other: that is
- * the risk which the command names.
+ * in a new *generation* of the cluster (member_generation.c): all others are given
+ * up, and whatever they owned goes. Nodes of an older generation are heard by nobody.
+ * So an old majority that was only cut off does not go on beside the new cluster for
+ * longer than the two do not see each other: that is the risk which the command names.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -19,8 +17,7 @@
 #include "member_int.h"
 #include "userland/lib/log.h"
 
-#define ASK_MS	  1500
-#define REJOIN_MS 3000
+#define ASK_MS 1500
 
 /* ---- the command ---- */
 
@@ -144,18 +141,19 @@ static void begin(struct recovery *r)
 {
 	json_t *given_up = names(r, false), *rejoining = names(r, true);
 	struct member *m = r->m;
-	int err;
+	struct generation was = m->id.generation;
+	int err = generation_next(&m->id.generation);
 
-	m->id.generation++;
 	m->id.recover = true;
-	err = member_state_save(m);
+	if (!err)
+		err = member_state_save(m);
 	if (err < 0) {
-		m->id.generation--;
+		m->id.generation = was;
 		m->id.recover = false;
 		fail(r, 1, "make it writable", "%s: %s", m->state_dir, strerror(-err));
 	} else {
 		log_warn("the cluster is rebuilt from this node's copy, generation %u; netd starts anew",
-			 m->id.generation);
+			 m->id.generation.number);
 		r->done(r->arg, NULL, given_up, rejoining);
 		free(r);
 		m->params.events->restart(m->params.arg);
@@ -289,140 +287,4 @@ bool member_recover_settled(struct member *m)
 	}
 	m->recovered = !settled;
 	return settled;
-}
-
-/* ---- nodes of another generation ---- */
-
-static void superseded(struct member *m, const char *by)
-{
-	if (by && *by)
-		snprintf(m->superseded_by, sizeof(m->superseded_by), "%s", by);
-}
-
-bool member_generation_differs(struct member *m, struct secure_conn *c, json_t *hello)
-{
-	uint32_t theirs = (uint32_t)json_integer_value(json_object_get(hello, "generation"));
-
-	if (theirs == m->id.generation)
-		return false;
-	if (theirs < m->id.generation) {
-		secure_answer(c, json_pack("{ss si ss si ss}", "error",
-					   "the cluster was rebuilt without this node", "code", 4, "remedy",
-					   "it joins anew by itself", "generation", (int)m->id.generation,
-					   "rejoin", m->id.tcp));
-		return true;
-	}
-	superseded(m, json_string_value(json_object_get(hello, "tcp")));
-	member_refuse(m, c, "wait", "this node was given up and joins anew");
-	return true;
-}
-
-static uint64_t hash_of(const char *text)
-{
-	uint64_t h = 14695981039346656037ull;
-
-	for (; *text; text++)
-		h = (h ^ (unsigned char)*text) * 1099511628211ull;
-	return h;
-}
-
-/* Refusals come with every attempt. */
-bool member_says_anew(struct member *m, const char *text)
-{
-	uint64_t h = hash_of(text);
-
-	for (size_t i = 0; i < N_SAID; i++)
-		if (m->said[i] == h)
-			return false;
-	m->said[m->said_next++ % N_SAID] = h;
-	return true;
-}
-
-void member_refuse(struct member *m, struct secure_conn *c, const char *remedy, const char *text)
-{
-	if (member_says_anew(m, text))
-		log_warn("%s is refused: %s; %s", secure_peer(c), text, remedy);
-	secure_answer(c, json_pack("{ss si ss}", "error", text, "code", 1, "remedy", remedy));
-}
-
-void member_refused(struct member *m, json_t *reply)
-{
-	const char *error = json_string_value(json_object_get(reply, "error"));
-	const char *remedy = json_string_value(json_object_get(reply, "remedy"));
-	json_int_t generation = json_integer_value(json_object_get(reply, "generation"));
-
-	if (!error)
-		return;
-	if (generation > (json_int_t)m->id.generation)
-		superseded(m, json_string_value(json_object_get(reply, "rejoin")));
-	if (member_says_anew(m, error))
-		log_warn("another node refuses this one: %s; %s", error,
-			 remedy ? remedy : "see netd's log there");
-}
-
-/* What this life held belongs to others: end it, then begin as a newcomer. */
-static void give_up(struct member *m)
-{
-	char by[TRANSPORT_ADDRESS_MAX];
-
-	strcpy(by, m->superseded_by);
-	m->superseded_by[0] = 0;
-	if (!m->running || m->stopping || m->id.rejoin[0])
-		return;
-	log_err("the cluster was rebuilt without %s; giving up what it held and joining anew at %s",
-		m->id.name, by);
-	strcpy(m->id.rejoin, by);
-	if (member_state_save(m) < 0) {
-		m->id.rejoin[0] = 0;
-		return;
-	}
-	m->params.events->lease(m->params.arg, 0);
-	m->params.events->fenced(m->params.arg);
-	member_incarnation(m, true);
-	m->params.events->restart(m->params.arg);
-}
-
-static void on_rejoined(void *arg, const struct member_error *error)
-{
-	struct member *m = arg;
-
-	if (!error) {
-		log_notice("%s has joined anew", m->id.name);
-		return;
-	}
-	log_warn("cannot join anew: %s; %s; trying again", error->text, error->remedy);
-	m->id = m->again;
-	member_key_load(m);
-	member_state_save(m);
-}
-
-static void rejoin(struct member *m)
-{
-	char ip[TRANSPORT_ADDRESS_MAX], *end, secret[2 * SECURE_KEY_BYTES + 1];
-	struct member_machine machine = {.name = m->again.name, .address = ip};
-
-	m->again = m->id;
-	snprintf(ip, sizeof(ip), "%s", m->id.tcp[0] == '[' ? m->id.tcp + 1 : m->id.tcp);
-	end = m->id.tcp[0] == '[' ? strchr(ip, ']') : strrchr(ip, ':');
-	if (!end)
-		return;
-	machine.port = (uint16_t)strtoul(strrchr(m->id.tcp, ':') + 1, NULL, 10);
-	*end = 0;
-	machine.bearer = m->again.bearer;
-	machine.witness = m->again.witness;
-	member_hex(m->keys.key, sizeof(m->keys.key), secret);
-	member_join(m, &machine, m->again.rejoin, secret, on_rejoined, m);
-	explicit_bzero(secret, sizeof(secret));
-}
-
-void member_rejoin_tick(struct member *m)
-{
-	uint64_t now = member_now_ms();
-
-	if (m->superseded_by[0])
-		give_up(m);
-	if (!m->id.rejoin[0] || m->in_cluster || m->job || m->stopping || now - m->rejoin_ms < REJOIN_MS)
-		return;
-	m->rejoin_ms = now;
-	rejoin(m);
 }

@@ -115,7 +115,7 @@ int member_state_load(struct member *m)
 	m->insecure = json_is_true(json_object_get(obj, "insecure"));
 	id->witness = json_is_true(json_object_get(obj, "witness"));
 	id->recover = json_is_true(json_object_get(obj, "recover"));
-	id->generation = (uint32_t)json_integer_value(json_object_get(obj, "generation"));
+	generation_unpack(obj, &id->generation);
 	json_decref(obj);
 	if (strlen(id->cluster) != 32 || !nodes_name_valid(id->name) || !id->address[0]) {
 		log_err("%s is damaged; remove it and join the cluster again", path);
@@ -134,7 +134,7 @@ int member_state_save(struct member *m)
 	obj = json_pack("{si ss ss ss ss ss ss sb}", "version", 1, "cluster", id->cluster, "name", id->name,
 			"tcp", id->tcp, "address", id->address, "bearer", id->bearer, "transport",
 			id->transport, "insecure", m->insecure);
-	json_object_set_new(obj, "generation", json_integer(id->generation));
+	generation_pack(obj, &id->generation);
 	if (id->witness)
 		json_object_set_new(obj, "witness", json_true());
 	if (id->recover)

@@ -92,6 +92,15 @@ TEST_F(World_, RandomSchedules)
 	}
 }
 
+// Schedules that found something once.
+TEST_F(World_, SchedulesThatOnceFailed)
+{
+	if (&world_mutant)
+		GTEST_SKIP();
+	for (unsigned long seed : {1246ul, 3363ul})
+		EXPECT_EQ(run_one(seed, Bugs(), nullptr), "") << seed;
+}
+
 Node *leader_of(World &w, const Node *but)
 {
 	for (Node &n : w.nodes)
@@ -142,6 +151,38 @@ TEST_F(World_, TheCopyToRecoverFromIsTheOneOfTheLaterTerm)
 	});
 	w.run(3000);
 	EXPECT_EQ(told, std::string(survivor->p->m->id.name) + " has a newer copy than this node");
+}
+
+// Of two voters one has the longer log, the other a higher term from an election that came to nothing.
+TEST_F(World_, TheLongerLogLeadsThoughItsTermIsOld)
+{
+	World w(4, 3, Bugs());
+	Node &longer = w.node(1), &later = w.node(3);
+
+	if (&world_mutant)
+		GTEST_SKIP();
+	for (Node &n : w.nodes)
+		w.cut(later, n, true);
+	for (int i = 0; i < 200 || !leader_of(w, &later); i++) {
+		w.act(longer);
+		w.run(10);
+	}
+	for (Node &n : w.nodes)
+		w.power_off(n);
+	ASSERT_GT(longer.disk.log.size(), later.disk.log.size());
+	later.disk.term = longer.disk.term + 3;
+	later.disk.vote = 0;
+	later.disk.mark.term = later.disk.mark.old_term = later.disk.term;
+	later.disk.mark.vote = later.disk.mark.old_vote = 0;
+	later.disk.mark_synced = later.disk.mark;
+	w.cuts.clear();
+	for (Node *n : {&longer, &later}) {
+		n->power = true;
+		w.start(*n);
+	}
+	for (int i = 0; i < 100 && !leader_of(w, nullptr); i++)
+		w.run(100);
+	EXPECT_EQ(leader_of(w, nullptr), &longer) << w.state();
 }
 
 void rebuild(World &w, Node &n, std::string *told)

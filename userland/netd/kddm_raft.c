@@ -263,16 +263,34 @@ static bool is_old_news(struct kddm_raft *kr, const struct raft_message *m)
 	return false;
 }
 
+/*
+ * The engine answers a question before an election in the term of the question, though its own may be higher. Who has
+ * the longer log and an old term would never learn of the new one: it is refused for ever, and it alone could be
+ * elected.
+ */
+static struct raft_message with_own_term(struct kddm_raft *kr, const struct raft_message *m)
+{
+	struct raft_message copy = *m;
+	struct raft_request_vote_result *v = &copy.request_vote_result;
+
+	if (m->type == RAFT_REQUEST_VOTE_RESULT && v->pre_vote && !v->vote_granted &&
+	    v->term < raft_current_term(&kr->raft))
+		v->term = raft_current_term(&kr->raft);
+	return copy;
+}
+
 static void send_message(struct kddm_raft *kr, const struct raft_message *m)
 {
 	const struct raft_append_entries *a = &m->append_entries;
+	struct raft_message own;
 
 	note_term(kr);
 	if (m->type == RAFT_APPEND_ENTRIES_RESULT && is_old_news(kr, m))
 		return;
 	if (m->type == RAFT_APPEND_ENTRIES)
 		kddm_tell_sent(&kr->tell, m->server_id, a->prev_log_index, a->n_entries, a->leader_commit);
-	kr->events->send(kr->arg, m);
+	own = with_own_term(kr, m);
+	kr->events->send(kr->arg, &own);
 }
 
 /* Nothing is kept of the message: the engine has it back at once. */

@@ -87,6 +87,59 @@ up_count n3 3
 on n1 netctl key rotate --overlap 10s
 wait_for "the key on n3" 10 same_key n1 n3
 
+step "the key is stolen: without overlap it opens nothing at once, nor for who knocked before, and what runs on it ends"
+cat >"$NETDIR/share/thief.py" <<'EOF2'
+# Knocks at n1 with a stolen key. Says that it is n2 as soon as /share/go.$1 is there, listens, tells what becomes of it.
+import hashlib, json, os, socket, ssl, struct, sys, time
+me, identity, key, hello = sys.argv[1:]
+psk = hashlib.sha256(b"netssi tls psk 1\0" + bytes.fromhex(key)).digest()
+tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+tls.check_hostname, tls.verify_mode, tls.minimum_version = False, ssl.CERT_NONE, ssl.TLSVersion.TLSv1_3
+tls.set_psk_client_callback(lambda hint: (identity, psk))
+s = tls.wrap_socket(socket.create_connection(("10.77.0.1", 7946)))
+print("knocks", flush=True)
+while not os.path.exists("/share/go." + me):
+    time.sleep(0.02)
+def length():
+    head = s.recv(4)
+    return struct.unpack("<I", head)[0] if len(head) == 4 else 0
+try:
+    s.sendall(struct.pack("<I", len(hello)) + hello.encode())
+    print("answer", s.recv(length()).decode(), flush=True)
+    while s.recv(65536):
+        pass
+except OSError as e:
+    print("error", e)
+print("ended", flush=True)
+EOF2
+# A stream of raft from n2: heard, and never ended for saying nothing.
+cluster_id=$(on n2 jq -r .cluster /var/lib/netssi/identity)
+thief()
+{
+	on n1 cat /etc/netssi/key >"$NETDIR/share/stolen"
+	on client timeout 600 python3 /share/thief.py "$1" "key-$(key_name)" "$(cat "$NETDIR/share/stolen")" '{"v": 1, "vmin": 1, "cluster": "'"$cluster_id"'",
+		"purpose": "raft", "raft_id": "77", "address": "10.77.0.2:7946", "node": 2, "generation": 0}' >"$TMP/$1" 2>&1 &
+	wait_for "the thief's handshake" 10 grep -q knocks "$TMP/$1"
+}
+key_name() { grep -h -o 'key is now number [0-9]*, [0-9a-f]*' "$NETDIR/log/n1/netd.log" | tail -n 1 | sed 's/.*, //'; }
+go() { touch "$NETDIR/share/go.$1"; }
+thief inside
+go inside
+wait_for "the thief is in" 10 grep -q answer "$TMP/inside"
+assert_match "$(cat "$TMP/inside")" 'answer \{\}'
+thief knocking
+assert_eq "$(cat "$TMP/inside" "$TMP/knocking" | grep -c ended || :)" 0 "thieves that are gone too early"
+on n1 netctl key rotate --overlap 0 | tee "$TMP/rotated"
+go knocking
+assert_match "$(cat "$TMP/rotated")" 'opens nothing any more'
+wait_for "the end of who knocked" 10 grep -q ended "$TMP/knocking"
+wait_for "the end of who was in" 10 grep -q ended "$TMP/inside"
+cat "$TMP/inside" "$TMP/knocking"
+assert_match "$(cat "$TMP/knocking")" 'answer .*was replaced'
+wait
+for n in n2 n3; do same_key n1 $n || fail "$n has another key"; done
+up_count n1 3
+
 step "bad input"
 assert_fails 2 on n1 netctl key rotate --overlap 1s
 assert_fails 1 on n1 netctl set cluster_key 7

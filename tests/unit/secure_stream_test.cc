@@ -3,6 +3,7 @@
 // how they end.
 #include <gtest/gtest.h>
 #include <chrono>
+#include <arpa/inet.h>
 #include <cstring>
 #include <functional>
 #include <string>
@@ -77,7 +78,7 @@ struct Stream : testing::TestWithParam<bool> {
 	secure_listener *listener = nullptr;
 	secure_conn *connecting = nullptr;
 	End server, client;
-	bool take = true;
+	bool take = true, rotate = false; // the key changes when a server has looked it up
 	int status = 1, fd = -1, bulk_fd = -1;
 	bool bulk = false;
 	std::string greeting;
@@ -93,7 +94,10 @@ struct Stream : testing::TestWithParam<bool> {
 		p.insecure = GetParam();
 		p.arg = this;
 		p.find_key = [](void *arg, const char *, uint8_t *out) {
-			memcpy(out, static_cast<Stream *>(arg)->key, SECURE_KEY_BYTES);
+			auto *t = static_cast<Stream *>(arg);
+
+			memcpy(out, t->key, SECURE_KEY_BYTES);
+			t->key[0] ^= t->rotate;
 			return 0;
 		};
 		p.hello = [](void *arg, secure_conn *c, const char *, json_t *) {
@@ -140,7 +144,11 @@ struct Stream : testing::TestWithParam<bool> {
 	void connect()
 	{
 		static std::string address;
+		uint8_t begun_with[SECURE_KEY_BYTES];
 		struct secure_connect c = {};
+
+		memcpy(begun_with, key, sizeof(key));
+		c.key = begun_with;
 
 		address = own_address();
 		c.address = address.c_str();
@@ -253,6 +261,44 @@ TEST_P(Stream, ItEndsWithItsKey)
 	secure_end_key(client_side, key);
 	EXPECT_TRUE(client.closed);
 	EXPECT_TRUE(until([&] { return server.closed; }));
+}
+
+TEST_P(Stream, AHandshakeThatIsOlderThanTheKeyIsNotHeard)
+{
+	if (GetParam())
+		return;
+	rotate = true;
+	connect();
+	EXPECT_EQ(status, -EREMOTEIO) << "told so";
+	EXPECT_EQ(server.conn, nullptr);
+}
+
+TEST_P(Stream, WhatAClientBeginsEndsWithItsKey)
+{
+	std::string address = "127.0.0.1:";
+	sockaddr_in silent = {
+		.sin_family = AF_INET, .sin_port = 0, .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
+	socklen_t len = sizeof(silent);
+	struct secure_connect c = {};
+
+	if (GetParam())
+		return;
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	ASSERT_EQ(bind(fd, reinterpret_cast<sockaddr *>(&silent), len), 0);
+	ASSERT_EQ(listen(fd, 1), 0);
+	getsockname(fd, reinterpret_cast<sockaddr *>(&silent), &len);
+	address += std::to_string(ntohs(silent.sin_port));
+	c.address = address.c_str();
+	c.key = key;
+	c.hello = json_object();
+	c.arg = this;
+	c.done = [](void *arg, int result, json_t *, int) { static_cast<Stream *>(arg)->status = result; };
+	secure_connect(client_side, &c);
+	json_decref(c.hello);
+	uv_run(&loop, UV_RUN_NOWAIT);
+	EXPECT_EQ(status, 1);
+	secure_end_key(client_side, key);
+	EXPECT_EQ(status, -ECONNRESET);
 }
 
 TEST_P(Stream, AnAnswerIsNoStream)

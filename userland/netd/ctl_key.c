@@ -47,11 +47,11 @@ static void rotated(void *arg, const struct member_error *error)
 static void cmd_key_rotate(void *arg, struct ctl_request *r, json_t *args)
 {
 	bool bad = false;
-	int64_t overlap = ctl_arg_int(args, "overlap_s", OVERLAP_S, OVERLAP_MIN_S, OVERLAP_MAX_S, &bad);
+	int64_t overlap = ctl_arg_int(args, "overlap_s", OVERLAP_S, 0, OVERLAP_MAX_S, &bad);
 	struct rotation *rot;
 
-	if (bad) {
-		ctl_fail(r, CTL_USAGE, "give 10s to 30d with --overlap",
+	if (bad || (overlap && overlap < OVERLAP_MIN_S)) {
+		ctl_fail(r, CTL_USAGE, "give 10s to 30d with --overlap, or 0",
 			 "the key before cannot be good for so short or so long a time");
 		return;
 	}

@@ -127,7 +127,7 @@ bool member_secret_ours(struct member *m, const char *text);
 
 /*
  * A new key for the cluster; for `overlap_s` seconds the present one is good, too, so
- * that nodes that are away can come back. Success: every node that is up has it, but
+ * that nodes that are away can come back (0: it opens nothing from then on). Success: every node that is up has it, but
  * for those that member_key_info() names.
  */
 void member_key_rotate(struct member *m, unsigned int overlap_s, member_done_fn *done, void *arg);

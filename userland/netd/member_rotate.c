@@ -8,8 +8,8 @@
  *
  * Who was away does not hear of it: the others talk with a key that it does not
  * know (and over TIPC it hears nothing at all). It asks one of the members that it
- * remembers, by TCP, with the old key. After that time, or when a second rotation
- * came, the old key opens nothing any more: a person must help.
+ * remembers, by TCP, with the old key. After that time (0: from the beginning on), or
+ * when a second rotation came, the old key opens nothing any more: a person must help.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -66,13 +66,29 @@ static const struct kddm_object *entry_find(struct member *m)
 	return kddm_find(m->conf, ENTRY, strlen(ENTRY));
 }
 
+/*
+ * What was connected with it is connected anew: first the links between nodes, one
+ * beside the other, so that no call is lost; then all that is left of it ends.
+ */
+static void old_key_over(struct member *m, const uint8_t old[SECURE_KEY_BYTES])
+{
+	log_notice("the cluster's key before the last rotation is good no more");
+	memcpy(m->key_state.ended, old, SECURE_KEY_BYTES);
+	m->key_state.ended_ms = member_now_ms();
+	peers_renew(m->peers);
+}
+
 /* The key of now is on disk and in use when this returns 0. */
 static int turn_to(struct member *m, const uint8_t key[SECURE_KEY_BYTES], unsigned int generation,
 		   uint64_t old_until_ms)
 {
-	int r = keyring_rotate(&m->keys, key, generation, old_until_ms);
+	uint8_t old[SECURE_KEY_BYTES];
+	int r;
 
+	memcpy(old, m->keys.key, sizeof(old));
+	r = keyring_rotate(&m->keys, key, generation, old_until_ms);
 	if (r < 0) {
+		OPENSSL_cleanse(old, sizeof(old));
 		log_err("the new key of the cluster cannot be written to %s: %s; trying again", m->keys.path,
 			strerror(-r));
 		return r;
@@ -81,6 +97,9 @@ static int turn_to(struct member *m, const uint8_t key[SECURE_KEY_BYTES], unsign
 	m->key_state.refused = false;
 	m->key_state.unknown_ms = 0;
 	log_notice("the cluster's key is now number %u, %s", generation, m->keys.name);
+	if (!old_until_ms)
+		old_key_over(m, old);
+	OPENSSL_cleanse(old, sizeof(old));
 	return 0;
 }
 
@@ -215,6 +234,7 @@ static void on_rotated(void *arg, const struct kddm_result *result)
 
 static int make_entry(struct member *m, unsigned int overlap_s, char *text, size_t size)
 {
+	unsigned long long until = overlap_s ? member_unix_ms() + overlap_s * 1000ull : 0;
 	char wrapped[KEYS_WRAP_SIZE], name[KEYS_NAME_SIZE];
 	uint8_t key[SECURE_KEY_BYTES];
 	int r = keys_random(key);
@@ -223,9 +243,8 @@ static int make_entry(struct member *m, unsigned int overlap_s, char *text, size
 		r = keys_wrap(m->keys.key, key, wrapped);
 	keys_name(key, name);
 	OPENSSL_cleanse(key, sizeof(key));
-	if (!r &&
-	    (size_t)snprintf(text, size, "%u %s %s %llu %s", m->keys.generation + 1, name, m->keys.name,
-			     (unsigned long long)member_unix_ms() + overlap_s * 1000ull, wrapped) >= size)
+	if (!r && (size_t)snprintf(text, size, "%u %s %s %llu %s", m->keys.generation + 1, name, m->keys.name,
+				   until, wrapped) >= size)
 		r = -ENOSPC;
 	return r;
 }
@@ -283,10 +302,6 @@ void member_key_info(struct member *m, struct member_key *out)
 
 /* ---- the old key's end ---- */
 
-/*
- * What was connected with it is connected anew: first the links between nodes, one
- * beside the other, so that no call is lost; then all that is left of it ends.
- */
 static void end_old_key(struct member *m)
 {
 	struct member_key_state *s = &m->key_state;
@@ -299,12 +314,8 @@ static void end_old_key(struct member *m)
 		s->ended_ms = 0;
 	}
 	memcpy(old, m->keys.old, sizeof(old));
-	if (keyring_expire(&m->keys, member_unix_ms())) {
-		log_notice("the cluster's key before the last rotation is good no more");
-		memcpy(s->ended, old, sizeof(old));
-		s->ended_ms = now;
-		peers_renew(m->peers);
-	}
+	if (keyring_expire(&m->keys, member_unix_ms()))
+		old_key_over(m, old);
 	OPENSSL_cleanse(old, sizeof(old));
 }
 

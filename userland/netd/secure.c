@@ -101,8 +101,8 @@ void secure_conn_free(struct secure_conn *c)
 	if (c->local_fd >= 0)
 		close(c->local_fd);
 	json_decref(c->hello);
-	free(c->in.data);
-	free(c->out.data);
+	secure_bytes_free(&c->in);
+	secure_bytes_free(&c->out);
 	secure_conn_unlink(c);
 	free(c);
 }
@@ -240,6 +240,7 @@ void secure_queue_json(struct secure_conn *c, json_t *obj)
 	secure_bytes_add(&c->out, &len, sizeof(len));
 	if (text)
 		secure_bytes_add(&c->out, text, len);
+	OPENSSL_cleanse(text, len);
 	free(text);
 }
 
@@ -311,6 +312,20 @@ static void client_reply(struct secure_conn *c, json_t *reply)
 		secure_conn_end(c);
 }
 
+/* What it proved to know when it began is still the secret of its name. */
+static bool still_good(struct secure_conn *c)
+{
+	uint8_t key[SECURE_KEY_BYTES];
+	bool good;
+
+	if (c->secure->insecure)
+		return true;
+	good = !c->secure->find_key(c->secure->arg, c->identity, key) &&
+	       !CRYPTO_memcmp(key, c->key, sizeof(key));
+	OPENSSL_cleanse(key, sizeof(key));
+	return good;
+}
+
 /* The connection is up and has bytes: the hello or the reply to it. */
 static void take_hello(struct secure_conn *c)
 {
@@ -332,6 +347,11 @@ static void take_hello(struct secure_conn *c)
 	leave_pending(c);
 	c->state = SECURE_ASKED;
 	c->hello = obj;
+	if (!still_good(c)) {
+		secure_refuse(c, 1, "use the cluster's key (/etc/netssi/key) or a fresh token (netctl token)",
+			      "the key or token was replaced, or ended, meanwhile");
+		return;
+	}
 	c->secure->hello(c->secure->arg, c, c->identity, obj);
 }
 
@@ -463,6 +483,7 @@ static int read_some(struct secure_conn *c)
 	if (n <= 0)
 		return n ? (int)n : -ECONNRESET;
 	secure_bytes_add(&c->in, buf, (size_t)n);
+	OPENSSL_cleanse(buf, (size_t)n);
 	return 1;
 }
 
@@ -780,11 +801,17 @@ int secure_new(const struct secure_params *p, struct secure **out)
 	return 0;
 }
 
+/* A server's connection that has not said its hello needs nothing: that is taken with a good key only. */
 void secure_end_key(struct secure *s, const uint8_t key[SECURE_KEY_BYTES])
 {
-	for (struct secure_conn *c = s->conns; c; c = c->next)
-		if (c->state == SECURE_STREAM && !c->go_threaded && !memcmp(c->key, key, SECURE_KEY_BYTES))
+	for (struct secure_conn *c = s->conns; c; c = c->next) {
+		if (c->go_threaded || CRYPTO_memcmp(c->key, key, SECURE_KEY_BYTES))
+			continue;
+		if (c->state == SECURE_STREAM)
 			secure_conn_end(c);
+		else if (!c->server)
+			secure_conn_fail(c, -ECONNRESET);
+	}
 }
 
 static void on_tick_closed(uv_handle_t *h)

@@ -36,7 +36,8 @@ struct secure_params {
 	bool insecure;
 	/* Who we are when secure_connect.identity is NULL. */
 	void (*identity)(void *arg, char identity[SECURE_IDENTITY_MAX]);
-	/* The secret of an identity; negative errno: unknown, or -EKEYEXPIRED. */
+	/* The secret of an identity; negative errno: unknown, or -EKEYEXPIRED. A server asks when the
+	 * handshake begins and when the hello has come: between these a key may have ended. */
 	int (*find_key)(void *arg, const char *identity, uint8_t key[SECURE_KEY_BYTES]);
 	/* A peer is authenticated as `identity` and says hello (borrowed). Finish
 	 * with secure_accept(), secure_answer() or secure_refuse(), now or later. */
@@ -98,8 +99,8 @@ void secure_send(struct secure_conn *c, const void *data, size_t len);
 size_t secure_queued(const struct secure_conn *c); /* bytes */
 void secure_end(struct secure_conn *c); /* by the owner: what waits is still sent, `closed` is not called */
 
-/* Streams that were authenticated with this key end, but for those of threads: they are what they were opened
- * for and nothing else. */
+/* Streams that were authenticated with this key end, and what clients begin with it; but not those of threads:
+ * they are what they were opened for and nothing else. */
 void secure_end_key(struct secure *s, const uint8_t key[SECURE_KEY_BYTES]);
 
 #endif

@@ -116,5 +116,6 @@ void secure_stream_watch(struct secure_conn *c);
 void secure_pump_thread(struct secure_conn *c);
 void secure_bytes_add(struct secure_bytes *b, const void *data, size_t len);
 void secure_bytes_drop(struct secure_bytes *b, size_t len);
+void secure_bytes_free(struct secure_bytes *b); /* a key may have passed through */
 
 #endif

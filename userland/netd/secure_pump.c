@@ -34,6 +34,13 @@ void secure_bytes_drop(struct secure_bytes *b, size_t len)
 	b->len -= len;
 }
 
+void secure_bytes_free(struct secure_bytes *b)
+{
+	OPENSSL_cleanse(b->data, b->size);
+	free(b->data);
+	*b = (struct secure_bytes){0};
+}
+
 static void *room(struct secure_bytes *b)
 {
 	if (b->size < CHUNK) {
@@ -171,8 +178,8 @@ static void *pump_main(void *arg)
 	secure_tls_free(c);
 	close(c->net_fd);
 	close(c->local_fd);
-	free(c->in.data);
-	free(c->out.data);
+	secure_bytes_free(&c->in);
+	secure_bytes_free(&c->out);
 	free(c);
 	return NULL;
 }

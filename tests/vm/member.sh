@@ -21,9 +21,15 @@ on n2 tipc link list
 step "netd killed: systemd starts it again, the same member"
 on n1 netctl set lease_ms 8000 # an emulated machine starts it slowly
 incarnation=$(get n1 nodes '.[] | select(.node == "n2").incarnation')
-on n2 systemctl kill -s KILL netd
+# By what leaves a core file of others: netd has the cluster's key in memory.
+assert_eq "$(on n2 systemctl show -P LimitCORE netd)" 0
+on n2 sysctl -qw kernel.core_pattern=/run/core.%e
+on n2 sh -c 'ulimit -c unlimited; timeout -s ABRT 0.1 sleep 100' || :
+on n2 prlimit --pid "$(on n2 systemctl show -P MainPID netd)" --core=unlimited
+on n2 systemctl kill -s ABRT netd
 wait_get n2 nodes '[.[] | select(.state == "up")] | length' 3 20
 assert_eq "$(get n1 nodes '.[] | select(.node == "n2").incarnation')" "$incarnation"
+assert_eq "$(on n2 sh -c 'echo /run/core.*')" /run/core.sleep "core files"
 
 on n1 netctl set lease_ms 2000
 step "power cut and reboot"

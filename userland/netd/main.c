@@ -6,11 +6,15 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <jansson.h>
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -217,6 +221,24 @@ static void run_ahead(uv_loop_t *loop)
 		log_warn("no real-time priority: %s; a busy machine may lose its lease", strerror(errno));
 }
 
+static void wipe_and_free(void *p)
+{
+	explicit_bzero(p, malloc_usable_size(p));
+	free(p);
+}
+
+/*
+ * The cluster's key, and what connections are encrypted with, get into no core file and no swap; keys and tokens travel
+ * as JSON. What is never swapped out is also never waited for, when a lease is to be renewed.
+ */
+static void keep_secrets(void)
+{
+	json_set_alloc_funcs(malloc, wipe_and_free);
+	prctl(PR_SET_DUMPABLE, 0);
+	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
+		log_warn("memory cannot be locked: %s; the cluster's key may get into swap", strerror(errno));
+}
+
 static int make_dirs(void)
 {
 	static const char *const dirs[] = {NETD_RUN_DIR, NETD_STATE_DIR, NETD_ETC_DIR};
@@ -360,6 +382,7 @@ int main(int argc, char **argv)
 	if (conf_read(&n->conf, conf) < 0)
 		return 1;
 	n->conf.insecure = insecure;
+	keep_secrets();
 	signal(SIGPIPE, SIG_IGN);
 	if (run(n) != 0)
 		return 1;

@@ -4,6 +4,7 @@
 . "${TEST_TOP:?}/tests/net/lib.sh"
 cluster_up 2
 cluster_vip 2
+tmpdir
 mac=$(get n1 vips '.[0].mac')
 
 rule_there() { on n1 ip rule | has "to $VIP iif lo"; }
@@ -33,7 +34,14 @@ away()
 			echo $(($(t) - begin))
 		done | sort -n | head -n 1'
 }
+redis n2 >/dev/null
+wait_get n1 "ports :6379" '.[0].node' n2
+on n1 count-client -i 2 $VIP >"$TMP/inside" 2>&1 &
+inside=$!
+wait_for "a program counts" 5 grep -q '^[0-9]' "$TMP/inside"
 ms=$(away)
+on n1 pkill -TERM -x count-client
+wait $inside || fail "the connection of a program here broke: $(tail -n 2 "$TMP/inside")"
 echo "the rule was back after $ms ms"
 [ "$ms" -le 100 ] || fail "the rule was back only after $ms ms"
 has 'were taken away; putting them back' <"$NETDIR/log/n1/netd.log"

@@ -18,6 +18,7 @@
 #define RTNL_PROTO	77   /* in addresses, routes, rules, neighbours */
 #define RTNL_TABLE	7946 /* cluster address -> interface, for what this node sends */
 #define RTNL_PREF_VIP	50   /* rule: to a cluster address, from here: RTNL_TABLE */
+#define RTNL_PREF_GUARD 99   /* rule: ... and nowhere, while the one before is not there */
 #define RTNL_PREF_LOCAL 100  /* rule: the kernel's table `local`, moved behind them */
 
 struct rtnl;

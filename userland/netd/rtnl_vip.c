@@ -156,16 +156,32 @@ static struct nlmsghdr *rule(struct rtnl *r, char *buf, bool add, int af, uint32
 	return nlh;
 }
 
-int rtnl_rule_vip(struct rtnl *r, bool add, const struct ipaddr *addr)
+static int rule_vip(struct rtnl *r, bool add, const struct ipaddr *addr, uint32_t pref, uint32_t table,
+		    uint8_t proto)
 {
 	char buf[MNL_NLMSG_HDRLEN + 256];
-	struct nlmsghdr *nlh = rule(r, buf, add, ipaddr_af(addr), RTNL_PREF_VIP, RTNL_TABLE);
+	struct nlmsghdr *nlh = rule(r, buf, add, ipaddr_af(addr), pref, table);
+	struct fib_rule_hdr *frh = mnl_nlmsg_get_payload(nlh);
 
-	((struct fib_rule_hdr *)mnl_nlmsg_get_payload(nlh))->dst_len = ipaddr_bits(addr);
+	frh->dst_len = ipaddr_bits(addr);
+	if (!table)
+		frh->action = FR_ACT_UNREACHABLE;
 	rtnl_put_addr(nlh, FRA_DST, addr);
 	mnl_attr_put_strz(nlh, FRA_IIFNAME, "lo");
-	mnl_attr_put_u8(nlh, FRA_PROTOCOL, RTNL_PROTO);
+	mnl_attr_put_u8(nlh, FRA_PROTOCOL, proto);
 	return rtnl_change(r, nlh, add);
+}
+
+/*
+ * While the rule or its route is away, what this node sends to the address would come to its own stack, which
+ * resets connections that it knows nothing of. So behind it stands another, as the kernel's own, for the reason
+ * that rule_local() has.
+ */
+int rtnl_rule_vip(struct rtnl *r, bool add, const struct ipaddr *addr)
+{
+	int err = rule_vip(r, add, addr, RTNL_PREF_VIP, RTNL_TABLE, RTNL_PROTO);
+
+	return err ? err : rule_vip(r, add, addr, RTNL_PREF_GUARD, RT_TABLE_UNSPEC, RTPROT_KERNEL);
 }
 
 /* The kernel's own rule in another place, so the kernel's protocol number: what
@@ -285,6 +301,7 @@ static int rule_cb(const struct nlmsghdr *nlh, void *arg)
 	const struct fib_rule_hdr *frh = mnl_nlmsg_get_payload(nlh);
 	struct ipaddr dst = {};
 	const struct nlattr *a;
+	uint32_t pref = 0;
 	uint8_t proto = 0;
 
 	mnl_attr_for_each(a, nlh, sizeof(*frh))
@@ -293,7 +310,11 @@ static int rule_cb(const struct nlmsghdr *nlh, void *arg)
 			rtnl_attr_addr(a, frh->family, &dst);
 		else if (mnl_attr_get_type(a) == FRA_PROTOCOL)
 			proto = mnl_attr_get_u8(a);
+		else if (mnl_attr_get_type(a) == FRA_PRIORITY)
+			pref = mnl_attr_get_u32(a);
 	}
+	if (pref == RTNL_PREF_GUARD && frh->action == FR_ACT_UNREACHABLE && proto == RTPROT_KERNEL)
+		proto = RTNL_PROTO;
 	note(arg, proto, &dst, RULE, 0);
 	return MNL_CB_OK;
 }

@@ -5,6 +5,8 @@ FULL_TESTS += tests/full/simulation.sh
 FULL_NET_TESTS += $(addprefix tests/net/,49-versions.sh 75-linear.sh 81-power-cut.sh)
 # What `check` has no time for.
 FULL_NET_TESTS += $(addprefix tests/net/,28-interfaces.sh 29-networkd.sh 47-recover-both.sh 54-move-races.sh 71-disk-log.sh 72-disk-fills.sh 82-many-nodes.sh)
+# Long-lived clients through every change.
+FULL_NET_TESTS += tests/net/85-unbroken.sh
 # Skipped where the tree has neither.
 FULL_NET_TESTS += $(addprefix tests/net/,29-networkmanager.sh 29-firewalld.sh)
 FULL_FUZZ_TESTS += tests/fuzz/run.sh

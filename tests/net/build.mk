@@ -2,6 +2,7 @@
 # What the tests in namespaces are made of; the scripts run in the order of their names.
 $(call prog_static,nsrun,tests/net/nsrun.c,)
 $(call prog_static,count-client,tests/net/count_client.c,)
+$(call prog_static,count-udp,tests/net/count_udp.c,)
 $(call prog_static,rawsend,tests/net/rawsend.c,)
 $(call prog,filter_hold,tests/net/filter_hold.c userland/lib/log.c,$(O)/lib/kddm.a $(KDDM_LIBS))
 

@@ -17,31 +17,13 @@
 
 #include "claims.h"
 #include "explain_host.h"
+#include "flow_arg.h"
 #include "member.h"
 #include "userland/lib/cleanup.h"
+#include "userland/lib/dip_names.h"
 #include "userland/lib/log.h"
 
 #define EXPLAIN_MS 5000
-
-static const struct {
-	const char *name, *text;
-} reasons[DIP_REASON_COUNT] = {
-#define REASON(n, v, t) [DIP_R_##n] = {#n, t},
-	DIP_REASONS(REASON)
-#undef REASON
-};
-
-static const char *const verdicts[DIP_VERDICT_COUNT] = {
-#define VERDICT(n, t) [DIP_##n] = #n,
-	DIP_VERDICTS(VERDICT)
-#undef VERDICT
-};
-
-struct question {
-	struct ipaddr client, vip;
-	uint16_t client_port, port;
-	uint8_t proto;
-};
 
 /* ---- one node's view ------------------------------------------------------------------ */
 static uint64_t now_jiffies(struct datapath *dp)
@@ -55,7 +37,7 @@ static uint64_t now_jiffies(struct datapath *dp)
 	return jiffies;
 }
 
-static struct dip_result steer(struct datapath *dp, const struct question *q)
+static struct dip_result steer(struct datapath *dp, const struct flow_arg *q)
 {
 	struct dip_mem *mem = dip_bpf_mem(dp->bpf);
 	struct dip_tables t = {mem->conf, mem->ports, mem->flows, mem->flow_mask};
@@ -72,46 +54,23 @@ static struct dip_result steer(struct datapath *dp, const struct question *q)
 	return dip_steer(&t, &f, now_jiffies(dp));
 }
 
-static bool parse(json_t *args, struct question *q, const char **what)
-{
-	bool bad = false;
-	const char *client = ctl_arg_string(args, "client", "", &bad);
-	const char *vip = ctl_arg_string(args, "vip", "", &bad);
-	const char *proto = ctl_arg_string(args, "proto", "tcp", &bad);
-
-	*q = (struct question){
-		.client_port = ctl_arg_int(args, "client_port", 0, 0, 65535, &bad),
-		.port = ctl_arg_int(args, "port", 0, 1, 65535, &bad),
-		.proto = strcmp(proto, "udp") ? IPPROTO_TCP : IPPROTO_UDP,
-	};
-	*what = !ipaddr_parse(client, &q->client)	       ? "the client's address"
-		: !ipaddr_parse(vip, &q->vip)		       ? "the cluster address"
-		: q->client.family != q->vip.family	       ? "addresses of two families"
-		: bad || !q->port			       ? "a port"
-		: strcmp(proto, "tcp") && strcmp(proto, "udp") ? "the protocol"
-							       : NULL;
-	return !*what;
-}
-
 static void on_explain(void *arg, uint32_t from, json_t *request, struct peer_call *call)
 {
 	struct datapath *dp = arg;
 	struct dip_result r = {DIP_PASS, DIP_R_NOT_VIP, 0, 0};
 	const struct vip *v;
-	struct question q;
-	const char *what;
+	struct flow_arg q;
 	json_t *o;
 
-	if (!parse(request, &q, &what)) {
+	if (flow_arg_parse(request, &q)) {
 		peer_call_answer(call,
 				 json_pack("{ss,si}", "error", "malformed request", "code", CTL_FAILED));
 		return;
 	}
 	if (dp->bpf)
 		r = steer(dp, &q);
-	o = json_pack("{ss,ss,ss,ss}", "verdict", verdicts[r.verdict], "reason",
-		      reasons[r.reason].name ? reasons[r.reason].name : "NONE", "text",
-		      reasons[r.reason].text ? reasons[r.reason].text : "", "for",
+	o = json_pack("{ss,ss,ss,ss}", "verdict", dip_verdict_name(r.verdict), "reason",
+		      dip_reason_name(r.reason), "text", dip_reason_text(r.reason), "for",
 		      r.node ? datapath_node_name(dp, r.node) : "");
 	v = vips_find(dp, &q.vip);
 	if (v && v->exposed && (r.verdict == DIP_ACCEPT || r.verdict == DIP_HOLD))
@@ -124,7 +83,7 @@ static void on_explain(void *arg, uint32_t from, json_t *request, struct peer_ca
 struct explain_request {
 	struct datapath *dp;
 	struct ctl_request *ctl;
-	struct question q;
+	struct flow_arg q;
 };
 
 /* The answer that decides: who accepts, else who queues, else our own. */
@@ -149,7 +108,7 @@ static const char *deciding(json_t *answers, const char *own, json_t **out)
 	return "";
 }
 
-static void add_claim(struct datapath *dp, const struct question *q, json_t *o)
+static void add_claim(struct datapath *dp, const struct flow_arg *q, json_t *o)
 {
 	const struct vip *v = vips_find(dp, &q->vip);
 	struct port_key k = {.proto = q->proto, .port = q->port};
@@ -207,19 +166,10 @@ static void answered(void *arg, json_t *answers)
 static void cmd_explain(void *arg, struct ctl_request *ctl, json_t *args)
 {
 	struct explain_request *r;
-	const char *what;
-	struct question q;
+	struct flow_arg q;
 
-	if (!parse(args, &q, &what)) {
-		ctl_fail(ctl, CTL_USAGE, "usage: netctl explain CLIENT[:PORT] VIP:PORT [tcp|udp]",
-			 "cannot read %s", what);
+	if (!flow_arg_take(arg, ctl, args, "usage: netctl explain CLIENT[:PORT] VIP:PORT [tcp|udp]", &q))
 		return;
-	}
-	if (!vips_find(arg, &q.vip)) {
-		ctl_fail(ctl, CTL_FAILED, "`netctl vips` lists them", "%s is no cluster address",
-			 json_string_value(json_object_get(args, "vip")));
-		return;
-	}
 	r = calloc(1, sizeof(*r));
 	if (!r) {
 		ctl_fail(ctl, CTL_FAILED, "free some memory", "out of memory");

@@ -14,6 +14,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "flow_arg.h"
 #include "trace.h"
 #include "userland/lib/dip_names.h"
 #include "userland/lib/ipaddr.h"
@@ -35,25 +36,18 @@ struct trace_request {
 int trace_want(json_t *args, struct dip_want *out)
 {
 	bool bad = false;
-	const char *client = ctl_arg_string(args, "client", "", &bad);
-	const char *vip = ctl_arg_string(args, "vip", "", &bad);
-	const char *proto = ctl_arg_string(args, "proto", "tcp", &bad);
-	int64_t rport = ctl_arg_int(args, "client_port", 0, 0, 65535, &bad);
-	int64_t lport = ctl_arg_int(args, "port", 0, 1, 65535, &bad);
 	int64_t id = ctl_arg_int(args, "id", 0, 1, UINT32_MAX, &bad);
-	struct ipaddr from, to;
+	struct flow_arg f;
 
-	if (bad || !lport || !id || (strcmp(proto, "tcp") && strcmp(proto, "udp")))
-		return -EINVAL;
-	if (!ipaddr_parse(client, &from) || !ipaddr_parse(vip, &to) || from.family != to.family)
+	if (bad || !id || flow_arg_parse(args, &f))
 		return -EINVAL;
 	*out = (struct dip_want){
-		.raddr = ipaddr_dip(&from),
-		.laddr = ipaddr_dip(&to),
-		.rport = htons(rport),
-		.lport = htons(lport),
-		.family = to.family,
-		.proto = strcmp(proto, "udp") ? IPPROTO_TCP : IPPROTO_UDP,
+		.raddr = ipaddr_dip(&f.client),
+		.laddr = ipaddr_dip(&f.vip),
+		.rport = htons(f.client_port),
+		.lport = htons(f.port),
+		.family = f.vip.family,
+		.proto = f.proto,
 		.on = id,
 	};
 	return 0;
@@ -222,27 +216,22 @@ static void hung_up(void *arg)
 static void cmd_trace(void *arg, struct ctl_request *ctl, json_t *args)
 {
 	struct datapath *dp = arg;
+	static const char usage[] = "usage: netctl trace CLIENT[:PORT] VIP:PORT [tcp|udp] [--seconds N]";
 	bool bad = false;
 	int64_t seconds = ctl_arg_int(args, "seconds", 0, 1, SECONDS_MAX, &bad);
 	struct trace_request *r;
-	struct dip_want want;
-	struct ipaddr to;
+	struct flow_arg f;
 	uint32_t id = 0;
 
 	while (!id && getrandom(&id, sizeof(id), 0) < 0)
 		;
 	json_object_set_new(args, "id", json_integer(id ? id : 1));
-	if (bad || trace_want(args, &want)) {
-		ctl_fail(ctl, CTL_USAGE, "usage: netctl trace CLIENT[:PORT] VIP:PORT [tcp|udp] [--seconds N]",
-			 "this names no flow");
+	if (bad) {
+		ctl_fail(ctl, CTL_USAGE, usage, "the seconds are 1 to %d", SECONDS_MAX);
 		return;
 	}
-	to = ipaddr_of(want.family, &want.laddr);
-	if (!vips_find(dp, &to)) {
-		ctl_fail(ctl, CTL_FAILED, "`netctl vips` lists them", "%s is no cluster address",
-			 json_string_value(json_object_get(args, "vip")));
+	if (!flow_arg_take(dp, ctl, args, usage, &f))
 		return;
-	}
 	r = calloc(1, sizeof(*r));
 	if (!r) {
 		ctl_fail(ctl, CTL_FAILED, "free some memory", "out of memory");

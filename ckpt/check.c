@@ -8,7 +8,6 @@
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <linux/unix_diag.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,38 +17,41 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "ckpt/check.h"
 #include "ckpt/ckpt.h"
-#include "ckpt/fds.h"
 #include "userland/lib/cleanup.h"
 #include "userland/lib/jsonline.h"
 
-#ifndef IPPROTO_MPTCP
-#define IPPROTO_MPTCP 262
-#endif
 #define MAX_REFUSALS 64
 
-struct check {
-	json_t *refusals;
-	const pid_t *pids;
-	const uint64_t *pipes;
-	ino_t *unix_sockets; /* of the application */
-	size_t n_unix, room_unix;
-	bool ipc_host;
-};
-
-static void refuse(struct check *c, pid_t pid, int fd, const char *path, const char *reason,
-		   const char *remedy)
+/* Processes that forked share what they opened before. */
+static bool refused_already(const struct check *c, const char *path, const char *reason)
 {
-	if (json_array_size(c->refusals) >= MAX_REFUSALS)
+	json_t *r;
+	size_t i;
+
+	json_array_foreach(c->refusals, i, r)
+	{
+		if (strcmp(json_string_value(json_object_get(r, "path")), path) == 0 &&
+		    strcmp(json_string_value(json_object_get(r, "reason")), reason) == 0)
+			return true;
+	}
+	return false;
+}
+
+void check_refuse(struct check *c, pid_t pid, int fd, const char *path, const char *reason,
+		  const char *remedy)
+{
+	if (json_array_size(c->refusals) >= MAX_REFUSALS || refused_already(c, path, reason))
 		return;
 	json_array_append_new(c->refusals,
 			      json_pack("{ss si so si ss}", "reason", reason, "fd", fd, "path",
 					jsonline_string(path, PATH_MAX), "pid", pid, "remedy", remedy));
 }
 
-static void refuse_fd(struct check *c, const struct ckpt_fd *f, const char *reason, const char *remedy)
+void check_refuse_fd(struct check *c, const struct ckpt_fd *f, const char *reason, const char *remedy)
 {
-	refuse(c, f->pid, f->fd, f->link, reason, remedy);
+	check_refuse(c, f->pid, f->fd, f->link, reason, remedy);
 }
 
 /* ---- anonymous inodes ------------------------------------------------------------------------- */
@@ -64,16 +66,16 @@ static void check_anon(struct check *c, const struct ckpt_fd *f, const char *kin
 		if (strcmp(kind, fine[i]) == 0)
 			return;
 	if (strstr(kind, "io_uring"))
-		refuse_fd(c, f, "an io_uring cannot be moved",
-			  "configure the program to do without io_uring");
+		check_refuse_fd(c, f, "an io_uring cannot be moved",
+				"configure the program to do without io_uring");
 	else if (strstr(kind, "bpf"))
-		refuse_fd(c, f, "BPF maps, programs and links cannot be moved",
-			  "do without them in this program");
+		check_refuse_fd(c, f, "BPF maps, programs and links cannot be moved",
+				"do without them in this program");
 	else if (strstr(kind, "perf_event"))
-		refuse_fd(c, f, "a perf event cannot be moved", "stop profiling the program");
+		check_refuse_fd(c, f, "a perf event cannot be moved", "stop profiling the program");
 	else {
 		snprintf(reason, sizeof(reason), "an open file of the kind %.80s cannot be moved", kind);
-		refuse_fd(c, f, reason, "close it in the program");
+		check_refuse_fd(c, f, reason, "close it in the program");
 	}
 }
 
@@ -85,22 +87,6 @@ struct ends {
 	int readers, writers;
 };
 
-static int fd_mode(const struct ckpt_fd *f)
-{
-	char path[64], line[128];
-	unsigned int flags = O_RDWR;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", f->pid, f->fd);
-	file = fopen(path, "re");
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "flags: %o", &flags) == 1)
-			break;
-	if (file)
-		fclose(file);
-	return (int)(flags & O_ACCMODE);
-}
-
 static void count_ends(void *arg, const struct ckpt_fd *f)
 {
 	struct ends *e = arg;
@@ -108,7 +94,7 @@ static void count_ends(void *arg, const struct ckpt_fd *f)
 
 	if (!S_ISFIFO(f->st.st_mode) || f->st.st_ino != e->inode || f->st.st_dev != e->dev)
 		return;
-	mode = fd_mode(f);
+	mode = fds_mode(f);
 	e->readers += mode != O_WRONLY;
 	e->writers += mode != O_RDONLY;
 }
@@ -127,7 +113,7 @@ static bool other_end_held(const struct ckpt_fd *f, int mode)
 static void check_pipe(struct check *c, const struct ckpt_fd *f)
 {
 	struct ends e = {.inode = f->st.st_ino, .dev = f->st.st_dev};
-	int mode = fd_mode(f);
+	int mode = fds_mode(f);
 
 	for (int i = 0; i < 3; i++)
 		if (f->st.st_ino == c->pipes[i] && strncmp(f->link, "pipe:", 5) == 0)
@@ -135,8 +121,8 @@ static void check_pipe(struct check *c, const struct ckpt_fd *f)
 	fds_each(c->pids, count_ends, &e);
 	if ((e.readers && e.writers) || !other_end_held(f, mode))
 		return;
-	refuse_fd(c, f, "the other end of this pipe is held outside the application",
-		  "start both ends together under one ssi-run");
+	check_refuse_fd(c, f, "the other end of this pipe is held outside the application",
+			"start both ends together under one ssi-run");
 }
 
 /* ---- sockets ---------------------------------------------------------------------------------------- */
@@ -222,17 +208,8 @@ static void check_unix(struct check *c, const struct ckpt_fd *f, int type)
 		return; /* a datagram socket finds its peer by name again */
 	peer = unix_peer(f->st.st_ino);
 	if (peer && !own_unix(c, peer))
-		refuse_fd(c, f, "this UNIX socket is connected with a process outside the application",
-			  "let the program connect by TCP, or close the connection first");
-}
-
-static void check_inet(struct check *c, const struct ckpt_fd *f, int protocol)
-{
-	if (protocol == IPPROTO_MPTCP)
-		refuse_fd(c, f, "an MPTCP socket cannot be moved",
-			  "let the program use TCP (GODEBUG=multipathtcp=0)");
-	else if (protocol == IPPROTO_SCTP)
-		refuse_fd(c, f, "an SCTP socket cannot be moved", "let the program use TCP");
+		check_refuse_fd(c, f, "this UNIX socket is connected with a process outside the application",
+				"let the program connect by TCP, or close the connection first");
 }
 
 static int int_option(int fd, int option)
@@ -255,7 +232,7 @@ static void check_socket(struct check *c, const struct ckpt_fd *f)
 	switch (domain) {
 	case AF_INET:
 	case AF_INET6:
-		check_inet(c, f, int_option(fd, SO_PROTOCOL));
+		check_inet(c, f, fd);
 		return;
 	case AF_UNIX:
 		check_unix(c, f, int_option(fd, SO_TYPE));
@@ -265,7 +242,7 @@ static void check_socket(struct check *c, const struct ckpt_fd *f)
 		return;
 	default:
 		snprintf(reason, sizeof(reason), "a socket of address family %d cannot be moved", domain);
-		refuse_fd(c, f, reason, "let the program use TCP, UDP or UNIX sockets");
+		check_refuse_fd(c, f, reason, "let the program use TCP, UDP or UNIX sockets");
 	}
 }
 
@@ -283,10 +260,10 @@ static void check_char(struct check *c, const struct ckpt_fd *f)
 	if (major_nr >= 136 && major_nr <= 143)
 		return; /* its other side */
 	if (major_nr == 4 || major_nr == 5)
-		refuse_fd(c, f, "a terminal of this node cannot be moved",
-			  "redirect it; fds 0 to 2 move by themselves");
+		check_refuse_fd(c, f, "a terminal of this node cannot be moved",
+				"redirect it; fds 0 to 2 move by themselves");
 	else
-		refuse_fd(c, f, "a device of this node cannot be moved", "close it in the program");
+		check_refuse_fd(c, f, "a device of this node cannot be moved", "close it in the program");
 }
 
 static void check_fd(void *arg, const struct ckpt_fd *f)
@@ -302,7 +279,7 @@ static void check_fd(void *arg, const struct ckpt_fd *f)
 	else if (S_ISCHR(f->st.st_mode))
 		check_char(c, f);
 	else if (S_ISBLK(f->st.st_mode))
-		refuse_fd(c, f, "a disk of this node cannot be moved", "close it in the program");
+		check_refuse_fd(c, f, "a disk of this node cannot be moved", "close it in the program");
 }
 
 /* ---- processes ------------------------------------------------------------------------------------------- */
@@ -329,8 +306,8 @@ static void check_ns(struct check *c, pid_t pid)
 		ino_t own = ns_of(pid, all[i].ns), root = ns_of(c->pids[0], all[i].ns);
 
 		if (own && root && own != root)
-			refuse(c, pid, -1, all[i].ns, all[i].reason,
-			       "switch off the program's sandbox (PrivateTmp and the like)");
+			check_refuse(c, pid, -1, all[i].ns, all[i].reason,
+				     "switch off the program's sandbox (PrivateTmp and the like)");
 	}
 }
 
@@ -367,15 +344,17 @@ static void check_maps(struct check *c, pid_t pid)
 		file[0] = '\0';
 		if (sscanf(line, "%*s %*s %*s %*s %*s %4095[^\n]", file) != 1)
 			continue;
+		check_mapped(c, pid, file);
 		if (strncmp(file, "/dev/", 5) == 0 && strncmp(file, "/dev/zero", 9) != 0 &&
 		    strncmp(file, "/dev/shm/", 9) != 0)
-			refuse(c, pid, -1, file, "memory of a device is mapped", "close it in the program");
+			check_refuse(c, pid, -1, file, "memory of a device is mapped",
+				     "close it in the program");
 		if (c->ipc_host && strncmp(file, "/SYSV", 5) == 0)
-			refuse(c, pid, -1, file, "System V shared memory of the node cannot be moved",
-			       "start it without --ipc host");
+			check_refuse(c, pid, -1, file, "System V shared memory of the node cannot be moved",
+				     "start it without --ipc host");
 		if (strstr(file, "io_uring"))
-			refuse(c, pid, -1, file, "an io_uring cannot be moved",
-			       "configure the program to do without io_uring");
+			check_refuse(c, pid, -1, file, "an io_uring cannot be moved",
+				     "configure the program to do without io_uring");
 	}
 	if (f)
 		fclose(f);
@@ -385,14 +364,16 @@ json_t *ckpt_check(const pid_t *pids, const uint64_t pipes[3], bool ipc_host)
 {
 	struct check c = {.refusals = json_array(), .pids = pids, .pipes = pipes, .ipc_host = ipc_host};
 
+	check_groups(&c);
 	fds_each(pids, collect_unix, &c);
 	fds_each(pids, check_fd, &c);
 	for (const pid_t *p = pids; p && *p; p++) {
 		check_ns(&c, *p);
 		if (tracer_of(*p))
-			refuse(&c, *p, -1, "", "a debugger holds it", "end gdb or strace first");
+			check_refuse(&c, *p, -1, "", "a debugger holds it", "end gdb or strace first");
 		check_maps(&c, *p);
 	}
 	free(c.unix_sockets);
+	free(c.groups);
 	return c.refusals;
 }

@@ -92,6 +92,9 @@ uint32_t ckpt_crc32c(uint32_t crc, const void *data, size_t len);
 /* Array of {"reason","fd","path","pid","remedy"}, empty: nothing. `pipes`: inodes
  * of the three that may lead outside. */
 json_t *ckpt_check(const pid_t *pids, const uint64_t pipes[3], bool ipc_host);
+/* What must be there on a target: {PATH: {"size": of a directory -1, "grows": it is written}}. Without what
+ * lies in `data`, which travels. */
+json_t *ckpt_files(const pid_t *pids, char *const *data);
 /* Connections that wait for accept() in the listeners of the processes. */
 int ckpt_backlog(const pid_t *pids);
 /* How many fds of the processes refer to each of the pipes. */

@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -48,4 +49,20 @@ int fds_get(const struct ckpt_fd *f)
 		return -errno;
 	fd = (int)syscall(SYS_pidfd_getfd, pidfd, f->fd, 0);
 	return fd < 0 ? -errno : fd;
+}
+
+int fds_mode(const struct ckpt_fd *f)
+{
+	char path[64], line[128];
+	unsigned int flags = O_RDWR;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", f->pid, f->fd);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "flags: %o", &flags) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return (int)(flags & O_ACCMODE);
 }

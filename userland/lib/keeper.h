@@ -28,7 +28,8 @@
  *   prepare   -                       (starting, standby) make the control group: {"cgroup","cgroup_id"}
  *   go        node                    starting -> running: the name is ours; {"pid","main"}. node: our name
  *   say       text                    one line to the user (stderr of a foreground supervisor, else the log)
- *   check     -                       what stands against a move: {"refusals":[{reason,fd,path,pid,remedy}]}
+ *   check     -                       what stands against a move: {"refusals":[{reason,fd,path,pid,remedy}],
+ *                                     "files":{PATH:{size,grows}}}: what it uses must be on the target
  *   signal    sig                     to the application
  *   ready     dir, criu               (running) start CRIU, so that a dump to dir freezes at once. May be left
  *                                     out. `dump` or `thaw` ends it, or 30 s

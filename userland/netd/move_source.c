@@ -15,6 +15,7 @@
 #include "datapath.h"
 #include "member.h"
 #include "move.h"
+#include "move_check.h"
 #include "userland/lib/cleanup.h"
 #include "userland/lib/log.h"
 
@@ -35,6 +36,7 @@ struct move_source {
 	char why[256];
 	uint64_t t_start, t_freeze, t_resumed; /* uv_hrtime */
 	int stream;			       /* to the target's keeper, opened before the freeze; -1 none */
+	json_t *refusals;		       /* what stands against it, on either side */
 	json_t *dumped;			       /* the keeper's figures */
 	json_t *resumed;		       /* the target's */
 	struct peer_call *call;		       /* whoever asked; NULL: answered */
@@ -78,6 +80,7 @@ static void source_unref(struct move_source *s)
 	*p = s->next;
 	strcpy(app, s->app);
 	close_fd(&s->stream);
+	json_decref(s->refusals);
 	json_decref(s->dumped);
 	json_decref(s->resumed);
 	free(s);
@@ -479,9 +482,6 @@ static void source_prepared(void *arg, int status, json_t *answer)
 
 	if (status < 0 || json_object_get(answer, "error"))
 		source_fail(s, "%s: %s", member_name(s->netd->member, s->dst), move_why(status, answer));
-	else if (s->dry_run)
-		source_end(s, json_pack("{s:s s:s s:b}", "app", s->app, "node",
-					member_name(s->netd->member, s->dst), "dry_run", 1));
 	else if (!s->ended && !s->aborting)
 		source_ready(s);
 	source_unref(s);
@@ -490,8 +490,8 @@ static void source_prepared(void *arg, int status, json_t *answer)
 static void source_prepare(struct move_source *s)
 {
 	struct keeper *k = source_keeper(s);
-	json_t *request = json_pack("{ss sI sb sO?}", "app", s->app, "id", (json_int_t)s->id, "dry_run",
-				    s->dry_run, "desc", k ? keeper_hello(k) : NULL);
+	json_t *request = json_pack("{ss sI sb sO?}", "app", s->app, "id", (json_int_t)s->id, "dry_run", 0,
+				    "desc", k ? keeper_hello(k) : NULL);
 
 	s->pending++;
 	peer_call(s->netd->peers, s->dst, "move-prepare", request, MOVE_PEER_MS, source_prepared, s);
@@ -536,19 +536,66 @@ static void source_write_record(struct move_source *s)
 	source_submit(s, b, err, source_recorded);
 }
 
-/* The first thing that stands against the move, as one sentence. */
-static json_t *refusal(json_t *list)
-{
-	json_t *r = json_array_get(list, 0);
-	const char *reason = json_string_value(json_object_get(r, "reason"));
-	const char *remedy = json_string_value(json_object_get(r, "remedy"));
-	size_t more = json_array_size(list) - 1;
-	json_t *o;
+/* ---- before anything is touched: what stands against it, here and there ------------------------- */
 
-	o = more ? move_error(remedy, "cannot be moved: %s (and %zu more)", reason ? reason : "?", more)
-		 : move_error(remedy, "cannot be moved: %s", reason ? reason : "?");
-	json_object_set(o, "refusals", list);
-	return o;
+static void source_allowed(struct move_source *s)
+{
+	json_t *answer;
+
+	if (!s->dry_run && json_array_size(s->refusals)) {
+		source_end(s, move_check_error(s->refusals));
+	} else if (!s->dry_run) {
+		source_write_record(s);
+	} else {
+		answer = json_pack("{s:s s:s s:b s:O}", "app", s->app, "node",
+				   member_name(s->netd->member, s->dst), "dry_run", 1, "refusals",
+				   s->refusals);
+		source_end(s, answer);
+	}
+}
+
+/* What the target says, in the words of this list: not about this node's pids and fds. */
+static void source_add_refusal(struct move_source *s, json_t *reason, json_t *path, json_t *remedy)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text), "%s: %s", member_name(s->netd->member, s->dst),
+		 json_string_value(reason) ?: "?");
+	json_array_append_new(s->refusals,
+			      json_pack("{s:s s:i s:s s:i s:s}", "reason", text, "fd", -1, "path",
+					json_string_value(path) ?: "", "pid", 0, "remedy",
+					json_string_value(remedy) ?: "see the log of netd there"));
+}
+
+static void source_target_checked(void *arg, int status, json_t *answer)
+{
+	struct move_source *s = arg;
+	json_t *error = json_object_get(answer, "error"), *r;
+	size_t i;
+
+	if (status < 0) {
+		source_fail(s, "%s: %s", member_name(s->netd->member, s->dst), move_why(status, NULL));
+	} else if (!s->ended) {
+		if (error)
+			source_add_refusal(s, error, NULL, json_object_get(answer, "remedy"));
+		json_array_foreach(json_object_get(answer, "refusals"), i, r)
+			source_add_refusal(s, json_object_get(r, "reason"), json_object_get(r, "path"),
+					   json_object_get(r, "remedy"));
+		source_allowed(s);
+	}
+	source_unref(s);
+}
+
+static void source_ask_target(struct move_source *s, json_t *files)
+{
+	struct keeper *k = source_keeper(s);
+	json_t *request = json_pack("{ss sI sb sO? so sO?}", "app", s->app, "id", (json_int_t)s->id,
+				    "dry_run", 1, "desc", k ? keeper_hello(k) : NULL, "cpu", move_check_cpu(),
+				    "files", files);
+
+	s->pending++;
+	peer_call(s->netd->peers, s->dst, "move-prepare", request, MOVE_PEER_MS, source_target_checked, s);
+	json_decref(request);
 }
 
 static void source_checked(void *arg, int status, json_t *ok, json_t *error)
@@ -556,14 +603,15 @@ static void source_checked(void *arg, int status, json_t *ok, json_t *error)
 	struct move_source *s = arg;
 	json_t *refusals = json_object_get(ok, "refusals");
 
-	if (status < 0 || error)
+	if (status < 0 || error) {
 		source_fail(s, "it could not be examined: %s", move_why(status, error));
-	else if (json_array_size(refusals))
-		source_end(s, refusal(refusals));
-	else if (s->dry_run)
-		source_prepare(s);
-	else
-		source_write_record(s);
+	} else {
+		s->refusals = json_is_array(refusals) ? json_incref(refusals) : json_array();
+		if (!s->dry_run && json_array_size(s->refusals))
+			source_allowed(s);
+		else
+			source_ask_target(s, json_object_get(ok, "files"));
+	}
 	source_unref(s);
 }
 

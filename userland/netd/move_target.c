@@ -12,6 +12,7 @@
 #include "datapath.h"
 #include "member.h"
 #include "move.h"
+#include "move_check.h"
 #include "userland/lib/cleanup.h"
 #include "userland/lib/log.h"
 
@@ -362,6 +363,11 @@ static json_t *prepare_refuse(struct netd *n, const char *app)
 	return NULL;
 }
 
+static void prepare_checked(void *arg, json_t *refusals)
+{
+	peer_call_answer(arg, json_pack("{sO}", "refusals", refusals));
+}
+
 static void peer_prepare(void *arg, uint32_t from, json_t *request, struct peer_call *call)
 {
 	struct netd *n = arg;
@@ -378,8 +384,13 @@ static void peer_prepare(void *arg, uint32_t from, json_t *request, struct peer_
 		return;
 	}
 	refused = prepare_refuse(n, app);
-	if (refused || dry_run) {
-		peer_call_answer(call, refused ? refused : json_object());
+	if (refused) {
+		peer_call_answer(call, refused);
+		return;
+	}
+	if (dry_run) {
+		move_check(n, json_object_get(request, "cpu"), json_object_get(request, "files"),
+			   prepare_checked, call);
 		return;
 	}
 	t = calloc(1, sizeof(*t));

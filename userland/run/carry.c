@@ -114,12 +114,15 @@ json_t *carry_refusals(void)
 
 void carry_check(struct keeper_request rq, json_t *args, int fd)
 {
+	_free_ pid_t *pids = space_pids(&run.space);
+
 	(void)args;
 	(void)fd;
 	if (run.state != RUN_RUNNING)
 		keeper_error(rq, NULL, "it does not run here; it is %s", run_state_name(run.state));
 	else
-		keeper_ok(rq, json_pack("{so}", "refusals", carry_refusals()));
+		keeper_ok(rq, json_pack("{so so}", "refusals", carry_refusals(), "files",
+					ckpt_files(pids, run.opts.data)));
 }
 
 /* ---- transfer -------------------------------------------------------------------------------------------- */

@@ -287,8 +287,23 @@ static int64_t unix_ms(void)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
+/* The manager would keep the sockets, whose port is this node's alone. */
+static bool has_unit_sockets(void)
+{
+	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+
+	return pid && fds && atol(pid) == getpid() && atol(fds) > 0;
+}
+
 static int run_command(void)
 {
+	if (has_unit_sockets()) {
+		log_err("%s: sockets of a socket unit cannot belong to an application; disable the .socket "
+			"unit, the "
+			"program opens them itself then",
+			run.opts.name);
+		return RUN_EXIT;
+	}
 	run.state = RUN_STARTING;
 	run.since_ms = unix_ms();
 	if (run.opts.detach)

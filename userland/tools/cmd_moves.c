@@ -93,6 +93,35 @@ static void print_summary(json_t *o, const char *target)
 	printf("\n");
 }
 
+/* What stands against a move, a line each. */
+static int print_refusals(json_t *o, const char *target)
+{
+	json_t *list = json_object_get(o, "refusals"), *r;
+	const char *app = json_string_value(json_object_get(o, "app")) ?: "it";
+	size_t i, n = json_array_size(list);
+
+	if (!n) {
+		printf("%s can move to %s\n", app, target);
+		return EXIT_OK;
+	}
+	json_array_foreach(list, i, r)
+	{
+		const char *path = json_string_value(json_object_get(r, "path")) ?: "";
+		json_int_t pid = json_integer_value(json_object_get(r, "pid"));
+		json_int_t fd = json_integer_value(json_object_get(r, "fd"));
+
+		if (pid)
+			printf("pid %lld ", (long long)pid);
+		if (fd >= 0)
+			printf("fd %lld ", (long long)fd);
+		printf("%s%s%s; %s\n", path, *path || pid ? ": " : "",
+		       json_string_value(json_object_get(r, "reason")) ?: "?",
+		       json_string_value(json_object_get(r, "remedy")) ?: "");
+	}
+	return print_error(EXIT_FAILED, "follow the remedies, then try again", "%s cannot move to %s: %zu %s",
+			   app, target, n, n == 1 ? "reason" : "reasons");
+}
+
 static int run_migrate(struct netctl *c)
 {
 	json_t *args = json_object(), *result = NULL, *o;
@@ -111,16 +140,15 @@ static int run_migrate(struct netctl *c)
 		return r;
 	o = json_array_get(result, 0);
 	if (netctl_json(c, result))
-		;
+		r = json_array_size(json_object_get(o, "refusals")) ? EXIT_FAILED : EXIT_OK;
 	else if (dry_run)
-		printf("%s can move to %s\n", json_string_value(json_object_get(o, "app")) ?: c->arg[0],
-		       c->arg[1]);
+		r = print_refusals(o, c->arg[1]);
 	else if (json_is_false(json_object_get(o, "changed")))
 		printf("unchanged\n");
 	else
 		print_summary(o, c->arg[1]);
 	json_decref(result);
-	return EXIT_OK;
+	return r;
 }
 
 const struct netctl_command cmd_migrate = {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-UNITS := $(O)/units/netd.service packaging/systemd/ssi.slice
+UNITS := $(O)/units/netd.service $(O)/units/netssi-drain.service packaging/systemd/ssi.slice
 $(O)/units/%: packaging/systemd/%.in $(O)/prefix
 	@mkdir -p $(@D)
 	$(Q)sed 's|@prefix@|$(prefix)|g' $< >$@

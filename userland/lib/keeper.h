@@ -47,6 +47,7 @@
  *   moved     node + fd               (source, foreground) the application lives on `node`;
  *                                     relay this supervisor's stdio over the stream
  *   lost      text                    (moved) the application is no more; tells the user, ends with 125
+ *   handover  -                       (moved) the application goes on without this supervisor, which ends with 0
  *   logs      lines                   {"lines":[…]} of a detached application
  *   event kinds: "exited" {"status"|"signal"}, "progress" {"what","bytes","of"},
  *   "signal" {"sig"} (a moved supervisor without stream was signalled: pass it on),

@@ -15,6 +15,7 @@
 #include "app_cgroup.h"
 #include "app_log.h"
 #include "ctl.h"
+#include "drain.h"
 #include "keepers.h"
 #include "member.h"
 #include "move.h"
@@ -330,8 +331,13 @@ static void start_claimed(void *arg, const struct kddm_result *result)
 static void start_claim(struct start *s)
 {
 	struct netd *n = s->netd;
-	struct kddm_batch *b = kddm_batch_new(n->kddm, true);
+	struct kddm_batch *b;
 
+	if (s->standby && drain_is(n, member_self(n->member))) {
+		s->waiting = true; /* until `resume` */
+		return;
+	}
+	b = kddm_batch_new(n->kddm, true);
 	s->value.node = (uint16_t)member_self(n->member);
 	s->value.origin = s->value.node;
 	s->value.since_ms = unix_ms();
@@ -388,6 +394,11 @@ static void ctl_app_start(void *arg, struct ctl_request *r, json_t *args)
 	}
 	if (member_witness(n->member, member_self(n->member))) {
 		ctl_fail(r, CTL_FAILED, "start it on another node", "this node is a witness: it only votes");
+		return;
+	}
+	if (!standby && drain_is(n, member_self(n->member))) {
+		ctl_fail(r, CTL_FAILED, "start it on another node, or `netctl resume` here first",
+			 "%s: this node is drained", name);
 		return;
 	}
 	if (start_pending(n->apps, name)) {

@@ -42,6 +42,9 @@
  *   moves                   -> app from to step since reason
  *   migrate    app | port vip? proto | pid pid_node? ; node dry_run?
  *        events: what step bytes? of?; -> app node frozen_ms stall_ms total_ms sockets bytes rounds held_packets
+ *   drain      node? until_boot?
+ *        events: what app to left; -> node changed moved[as migrate] stayed[app reason remedy]
+ *   resume     node?                                    -> node changed
  *   signal     app sig
  *   logs       app lines?   -> lines[]
  *   watch      since? kinds?    events: seq time kind …

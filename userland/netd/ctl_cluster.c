@@ -13,6 +13,7 @@
 #include "userland/lib/version.h"
 #include "userland/netd/ctl.h"
 #include "userland/netd/ctl_cluster.h"
+#include "userland/netd/drain.h"
 #include "userland/netd/kddm_core.h"
 #include "userland/netd/kddm_set.h"
 #include "userland/netd/member.h"
@@ -443,6 +444,7 @@ static void add_node(void *arg, const struct member_node *node)
 	json_object_set_new(o, "serving", json_boolean(info->flags & NODE_SERVES));
 	json_object_set_new(o, "suspect", node->suspect < 0 ? json_null() : json_boolean(node->suspect));
 	json_object_set_new(o, "away", json_boolean(info->flags & NODE_AWAY));
+	json_object_set_new(o, "drained", json_boolean(drain_is(l->n, info->number)));
 	json_object_set_new(o, "self", json_boolean(info->number == member_self(l->n->member)));
 	json_object_set_new(o, "secure", json_boolean(l->secure));
 	json_object_set_new(o, "lease_left_ms",

@@ -12,6 +12,7 @@
 #include "userland/netd/ctl.h"
 #include "userland/netd/ctl_cluster.h"
 #include "userland/netd/datapath.h"
+#include "userland/netd/drain.h"
 #include "userland/netd/member.h"
 #include "userland/netd/netd.h"
 
@@ -80,6 +81,24 @@ static void check_node(void *arg, const struct member_node *node)
 	snprintf(remedy, sizeof(remedy), "start it again, or take it out with `netctl leave %s`",
 		 node->info->name);
 	problem(problems, "warning", remedy, "node %s is dead", node->info->name);
+}
+
+static void check_drained(struct netd *n, json_t *problems)
+{
+	const struct kddm_object *obj;
+	char remedy[NODES_NAME_SIZE + 64];
+
+	kddm_for_each(kddm_set_by_id(n->kddm, NODES_TYPE_ID), obj)
+	{
+		const struct node_info *info = obj->value;
+
+		if (info->state == NODE_LEFT || !drain_is(n, info->number))
+			continue;
+		snprintf(remedy, sizeof(remedy), "`netctl resume %s` when its maintenance is over",
+			 info->name);
+		problem(problems, "warning", remedy, "node %s is drained: it takes no applications",
+			info->name);
+	}
 }
 
 static void check_safety(struct netd *n, const struct member_cluster *c, json_t *problems)
@@ -184,6 +203,7 @@ json_t *ctl_status_object(struct netd *n)
 	if (s != MEMBER_FENCED && c.voters) { /* else all that is old news */
 		member_each(n->member, check_node, problems);
 		check_safety(n, &c, problems);
+		check_drained(n, problems);
 	}
 	judge(o, problems);
 	return o;

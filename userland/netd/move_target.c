@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "datapath.h"
+#include "drain.h"
 #include "member.h"
 #include "move.h"
 #include "move_check.h"
@@ -351,6 +352,8 @@ static json_t *prepare_refuse(struct netd *n, const char *app)
 {
 	struct keeper *k = keepers_find(apps_keepers(n->apps), app);
 
+	if (drain_is(n, member_self(n->member)))
+		return move_error("name another node, or `netctl resume` it first", "it is drained");
 	if (target_find(n, app))
 		return move_error("try again in a moment", "an earlier move is being cleaned up");
 	if (k && strcmp(keeper_state(k), "moved") != 0)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "datapath.h"
+#include "drain.h"
 #include "member.h"
 #include "move.h"
 #include "userland/lib/log.h"
@@ -384,6 +385,11 @@ static void ctl_migrate(void *arg, struct ctl_request *r, json_t *args)
 	}
 	if (member_witness(n->member, member_find(n->member, node))) {
 		ctl_fail(r, CTL_FAILED, "name another node", "%s is a witness: it only votes", node);
+		return;
+	}
+	if (v.node != member_find(n->member, node) && drain_is(n, member_find(n->member, node))) {
+		ctl_fail(r, CTL_FAILED, "name another node, or `netctl resume` it first", "%s is drained",
+			 node);
 		return;
 	}
 	if (v.node == member_find(n->member, node) && v.state == APP_RUNNING) {

@@ -208,6 +208,20 @@ static void op_lost(struct keeper_request rq, json_t *args, int fd)
 	run_end(RUN_EXIT);
 }
 
+/* The application goes on without us: who ends us must not end it. */
+static void op_handover(struct keeper_request rq, json_t *args, int fd)
+{
+	(void)args;
+	(void)fd;
+	if (run.state != RUN_MOVED) {
+		keeper_error(rq, NULL, "it is not elsewhere; it is %s", run_state_name(run.state));
+		return;
+	}
+	keeper_ok(rq, NULL);
+	run_say("%s goes on on %s; this node is drained", run.opts.name, run.place);
+	run_end(0);
+}
+
 static const struct {
 	const char *op;
 	keeper_op_fn *fn;
@@ -217,7 +231,7 @@ static const struct {
 	{"check", carry_check},	  {"ready", carry_ready}, {"dump", carry_dump},
 	{"send", carry_send},	  {"recv", carry_recv},	  {"restore", carry_restore},
 	{"resume", carry_resume}, {"thaw", carry_thaw},	  {"discard", carry_discard},
-	{"stdio", carry_stdio},	  {"moved", carry_moved},
+	{"stdio", carry_stdio},	  {"moved", carry_moved}, {"handover", op_handover},
 };
 
 static void conn_line(struct conn *c, json_t *line)

@@ -127,6 +127,8 @@ static char *node_state(json_t *o)
 		return strdup("away");
 	if (json_is_true(json_object_get(o, "suspect")))
 		return strdup("unheard");
+	if (json_is_true(json_object_get(o, "drained")) && !strcmp(text_of(o, "state"), "up"))
+		return strdup("drained");
 	return strdup(text_of(o, "state"));
 }
 

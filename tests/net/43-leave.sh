@@ -28,3 +28,12 @@ last=n2 leader=$(get n2 status '.[0].leader')
 cluster kill "$leader"
 on $last netctl leave --force
 assert_fails 4 on $last netctl nodes 2>/dev/null
+
+step "the last node ends the cluster, and all that it knows: not by oversight"
+on n1 netctl init
+on n1 netctl vip add $VIP/24
+assert_fails 1 on n1 netctl leave 2>"$TMP/err"
+assert_match "$(cat "$TMP/err")" 'the cluster, its addresses and settings end with this one; .*--force'
+wait_get n1 vips '.[0].addr' $VIP
+on n1 netctl leave --force
+assert_fails 4 on n1 netctl nodes 2>/dev/null

@@ -583,7 +583,8 @@ TEST_F(Cluster, LeavingOneByOneAndReturning)
 	n1.kill();
 	EXPECT_EQ(n3.ask("leave 1 force"), "ok");
 	EXPECT_EQ(n3.ask("nodes"), "ok n3:3:up:voter:leader");
-	EXPECT_EQ(n3.ask("leave"), "ok");
+	EXPECT_EQ(n3.ask("leave").substr(0, 7), "error 1"); // the last one
+	EXPECT_EQ(n3.ask("leave 3 force"), "ok");
 	EXPECT_EQ(n3.ask("status").substr(0, 7), "ok idle");
 }
 

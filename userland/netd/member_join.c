@@ -759,23 +759,6 @@ static void ask_to_leave(struct member *m)
 	}
 }
 
-void member_leave(struct member *m, uint32_t node, bool force, member_done_fn *done, void *arg)
-{
-	struct member_job *j;
-
-	if (!m->in_cluster) {
-		member_fail(done, arg, 4, "`netctl init` or `netctl join`", "this machine is in no cluster");
-		return;
-	}
-	j = job_new(m, JOB_LEAVE, LEAVE_MS, done, arg);
-	if (!j)
-		return;
-	j->node = node ? node : m->self;
-	j->force = force;
-	if (!j->node)
-		member_leave_now(m); /* never got a name: nobody misses us */
-}
-
 static unsigned int others_up(struct member *m)
 {
 	const struct kddm_object *obj;
@@ -788,6 +771,28 @@ static unsigned int others_up(struct member *m)
 		n += info->state == NODE_UP && info->number != m->self;
 	}
 	return n;
+}
+
+void member_leave(struct member *m, uint32_t node, bool force, member_done_fn *done, void *arg)
+{
+	struct member_job *j;
+
+	if (!m->in_cluster) {
+		member_fail(done, arg, 4, "`netctl init` or `netctl join`", "this machine is in no cluster");
+		return;
+	}
+	if (m->ready && m->self && (!node || node == m->self) && !force && !others_up(m)) {
+		member_fail(done, arg, 1, "bring the others back first; --force when that is meant",
+			    "no other node is up: the cluster, its addresses and settings end with this one");
+		return;
+	}
+	j = job_new(m, JOB_LEAVE, LEAVE_MS, done, arg);
+	if (!j)
+		return;
+	j->node = node ? node : m->self;
+	j->force = force;
+	if (!j->node)
+		member_leave_now(m); /* never got a name: nobody misses us */
 }
 
 static void on_gone_answer(void *arg, int status, json_t *answer)

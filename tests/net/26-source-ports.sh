@@ -34,17 +34,18 @@ def ask(s, send):
     s.settimeout(5)
     send(s)
     return s.recv(100).decode()
-def stream(prepare=lambda s: None, family=socket.AF_INET):
+family = socket.AF_INET6 if ':' in host else socket.AF_INET
+def stream(prepare=lambda s: None):
     s = socket.socket(family)
     prepare(s)
-    s.connect((host if family == socket.AF_INET else '::ffff:' + host, tcp))
+    s.connect((host, tcp))
     return ask(s, lambda s: s.send(b'?'))
 def datagram(prepare=lambda s: None):
-    s = socket.socket(type=socket.SOCK_DGRAM)
+    s = socket.socket(family, socket.SOCK_DGRAM)
     prepare(s)
     return ask(s, lambda s: s.sendto(b'?', (host, udp)))
 def joined():
-    s = socket.socket(type=socket.SOCK_DGRAM)
+    s = socket.socket(family, socket.SOCK_DGRAM)
     s.connect((host, udp))
     return ask(s, lambda s: s.send(b'?'))
 print('tcp', stream())
@@ -53,12 +54,15 @@ print('udp-sendto', datagram())
 print('udp-bound', datagram(lambda s: s.bind(('', 0))))
 print('udp-connect', joined())
 EOF
-# A server that says who called.
+# A server of both families that says who called.
 cat >"$NETDIR/share/who.py" <<'EOF'
 import socket, select, sys
-t = socket.create_server(('', int(sys.argv[1])), backlog=1024)
-u = socket.socket(type=socket.SOCK_DGRAM)
-u.bind((sys.argv[3] if len(sys.argv) > 3 else '', int(sys.argv[2])))
+def who(a):
+    return b'%s %d' % (a[0].replace('::ffff:', '').encode(), a[1])
+t = socket.create_server(('', int(sys.argv[1])), backlog=1024, family=socket.AF_INET6, dualstack_ipv6=True)
+u = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+u.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+u.bind(('', int(sys.argv[2])))
 held = {t: None, u: None}
 while True:
     for s in select.select(list(held), [], [])[0]:
@@ -67,9 +71,9 @@ while True:
             held[c] = a
         elif s is u:
             d, a = u.recvfrom(100)
-            u.sendto(b'%s %d' % (a[0].encode(), a[1]), a)
+            u.sendto(who(a), a)
         elif s.recv(100):
-            s.send(b'%s %d' % (held[s][0].encode(), held[s][1]))
+            s.send(who(held[s]))
         else:
             held.pop(s)
             s.close()
@@ -123,12 +127,14 @@ on client sh -c 'exec python3 /share/who.py 5000 5001' &
 on n2 ssi-run --detach --name who python3 /share/who.py 6000 6001
 wait_get n1 "ports :6001/udp" '.[0].node' n2
 wait_for "the client's server listens" 10 on client sh -c "ss -tln | grep -q :5000"
+VIP6=fd77::100
 calls_from_vip()
 {
-	local how from port
+	local how from port vip=$VIP
+	[ "${3#*:}" = "$3" ] || vip=$VIP6
 	on "$1" ssi-run --name "$2" python3 /share/call.py "$3" "$4" "$5" >"$TMP/calls"
 	while read -r how from port; do
-		assert_eq "$from" $VIP "$1 to $3: $how: from"
+		assert_eq "$from" $vip "$1 to $3: $how: from"
 		within "$port" "$(leased n1 "$1")" || fail "$1: $how: port $port is not of $1"
 	done <"$TMP/calls"
 	assert_eq "$(wc -l <"$TMP/calls")" 5 "calls"
@@ -141,6 +147,28 @@ step "... and other applications of the cluster, wherever they are"
 calls_from_vip n1 inside $VIP 6000 6001
 calls_from_vip n2 inside $VIP 6000 6001
 calls_from_vip n3 inside 10.77.0.250 5000 5001
+
+step "the same over IPv6: to a machine outside, to other nodes, to its own"
+on n1 netctl vip add $VIP6/64
+# Who lives on the new address, too, and what leads calls there
+wait_get n1 "ports :6001/udp" '[.[].vip] | sort | join(" ")' "$VIP $VIP6"
+leads6() { on "$1" ip -6 route get fd77::250 mark 0x535349 | has "src $VIP6 "; }
+for n in n1 n2 n3; do
+	wait_for "$n calls from the new address" 10 leads6 $n
+done
+for n in n1 n2 n3; do
+	calls_from_vip $n outside6 fd77::250 5000 5001
+	calls_from_vip $n inside6 $VIP6 6000 6001
+done
+on n1 ssi-run --name plain6 --source node python3 /share/call.py fd77::250 5000 5001 >"$TMP/calls"
+assert_eq "$(cut -d' ' -f2 "$TMP/calls" | sort -u)" fd77::1
+on n1 ip -6 route get fe80::1 oif eth0 mark 0x535349 | has "src $VIP6 " && fail "link-local neighbours are called from the address" || :
+on n1 netctl vip del $VIP6
+for n in n1 n2 n3; do
+	wait_for "$n has no rule of IPv6 for it" 5 sh -c "! $CLUSTER exec $n -- ip -6 rule | grep -q 'proto 77'"
+	on $n ip -6 route show table 7948 2>/dev/null | has . && fail "routes are left on $n" || :
+done
+calls_from_vip n1 again 10.77.0.250 5000 5001
 
 step "--source node: from the node's address; the rest of the host, too"
 on n1 ssi-run --name plain --source node python3 /share/call.py 10.77.0.250 5000 5001 >"$TMP/calls"

@@ -224,10 +224,8 @@ static int set_routes(struct sources *s)
 	for (int i = 0; i < DATAPATH_VIPS; i++) {
 		const struct vip *v = &s->dp->vips[i];
 
-		if (!v->exposed || v->key.family != DIP_INET)
-			continue;
-		memcpy(&vips[n].addr, v->key.addr, sizeof(vips[n].addr));
-		vips[n++].index = v->link.index;
+		if (v->exposed)
+			vips[n++] = (struct source_vip){vips_addr(v), v->link.index};
 	}
 	return source_route_set(s->dp->rtnl, vips, n);
 }

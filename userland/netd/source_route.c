@@ -3,21 +3,19 @@
  * Two tables, each behind a rule: SOURCE_TABLE_VIP has the cluster addresses themselves and comes before the
  * rule for what programs of this node send to them; SOURCE_TABLE_MAIN is the copy and comes right before `main`,
  * so that rules of the operator's come first. A copied route is sent as it was read, but for table, protocol
- * and source.
+ * and source. A family without cluster addresses has none of this.
  */
 #include "source_route.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <linux/fib_rules.h>
-#include <linux/rtnetlink.h>
+#include <linux/icmpv6.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <ssi/dip.h>
 
-#include "rtnl.h"
+#include "rtnl_int.h"
 #include "userland/lib/grow.h"
 #include "userland/lib/log.h"
 
@@ -25,6 +23,7 @@
 #define SOURCE_TABLE_MAIN 7948
 #define SOURCE_PREF_VIP	  49
 #define SOURCE_PREF_MAIN  32765
+#define METRIC6		  1024 /* what the kernel takes for IPv6 where none is named */
 #define ROUTE_MAX	  4096 /* bytes of one */
 #define ROUTES_MAX	  512 /* a machine with more is a router, whose programs leave from its own address */
 
@@ -78,18 +77,37 @@ static uint32_t table_of(const struct nlmsghdr *nlh, const struct attrs *t)
 	return t->of[RTA_TABLE] ? mnl_attr_get_u32(t->of[RTA_TABLE]) : rtm->rtm_table;
 }
 
-/* The cluster address that leaves where this route leads, 0: none. */
-static __be32 source_of(const struct reading *rd, const struct attrs *t)
+static bool any_vip(const struct reading *rd, int af)
+{
+	for (size_t i = 0; i < rd->n_vips; i++)
+		if (ipaddr_af(&rd->vips[i].addr) == af)
+			return true;
+	return false;
+}
+
+/* fe80::/10: what is called there knows nobody's address but that of the link. */
+static bool is_link_local(int af, const struct attrs *t)
+{
+	struct ipaddr dst = {};
+
+	return af == AF_INET6 && t->of[RTA_DST] && rtnl_attr_addr(t->of[RTA_DST], af, &dst) &&
+	       dst.addr[0] == 0xfe && (dst.addr[1] & 0xc0) == 0x80;
+}
+
+/* The cluster address that leaves where this route leads, or NULL. */
+static const struct ipaddr *source_of(const struct reading *rd, int af, const struct attrs *t)
 {
 	int index = t->of[RTA_OIF] ? (int)mnl_attr_get_u32(t->of[RTA_OIF]) : 0;
 
+	if (is_link_local(af, t))
+		return NULL;
 	for (size_t i = 0; i < rd->n_vips && index; i++)
-		if (rd->vips[i].index == index)
-			return rd->vips[i].addr;
-	return 0;
+		if (rd->vips[i].index == index && ipaddr_af(&rd->vips[i].addr) == af)
+			return &rd->vips[i].addr;
+	return NULL;
 }
 
-static bool is_copied(int attr, const struct attrs *t, __be32 source)
+static bool is_copied(int attr, const struct attrs *t, const struct ipaddr *source)
 {
 	switch (attr) {
 	case RTA_TABLE:
@@ -125,8 +143,9 @@ static struct nlmsghdr *route_begin(char *buf, const struct rtmsg *like, uint32_
 static void copy_route(struct reading *rd, const struct nlmsghdr *from, const struct attrs *t)
 {
 	char buf[ROUTE_MAX] __attribute__((aligned(8)));
-	struct nlmsghdr *nlh = route_begin(buf, mnl_nlmsg_get_payload(from), SOURCE_TABLE_MAIN);
-	__be32 source = source_of(rd, t);
+	const struct rtmsg *rtm = mnl_nlmsg_get_payload(from);
+	struct nlmsghdr *nlh = route_begin(buf, rtm, SOURCE_TABLE_MAIN);
+	const struct ipaddr *source = source_of(rd, rtm->rtm_family, t);
 	const struct nlattr *a;
 
 	if (from->nlmsg_len > sizeof(buf) - 64)
@@ -134,24 +153,32 @@ static void copy_route(struct reading *rd, const struct nlmsghdr *from, const st
 	mnl_attr_for_each(a, from, sizeof(struct rtmsg)) if (is_copied(mnl_attr_get_type(a), t, source))
 		mnl_attr_put(nlh, mnl_attr_get_type(a), mnl_attr_get_payload_len(a), mnl_attr_get_payload(a));
 	if (source)
-		mnl_attr_put_u32(nlh, RTA_PREFSRC, source);
+		rtnl_put_addr(nlh, RTA_PREFSRC, source);
 	routes_add(&rd->main, nlh);
 }
 
 static void vip_routes(struct reading *rd)
 {
-	const struct rtmsg like = {.rtm_family = AF_INET,
-				   .rtm_dst_len = 32,
-				   .rtm_type = RTN_UNICAST,
-				   .rtm_scope = RT_SCOPE_LINK};
 	char buf[ROUTE_MAX] __attribute__((aligned(8)));
 
 	for (size_t i = 0; i < rd->n_vips; i++) {
+		const struct ipaddr *addr = &rd->vips[i].addr;
+		const struct rtmsg like = {
+			.rtm_family = (unsigned char)ipaddr_af(addr),
+			.rtm_dst_len = (unsigned char)ipaddr_bits(addr),
+			.rtm_type = RTN_UNICAST,
+			/* IPv6 has no scopes of routes: the kernel would tell another one */
+			.rtm_scope = addr->family == DIP_INET6 ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK,
+		};
 		struct nlmsghdr *nlh = route_begin(buf, &like, SOURCE_TABLE_VIP);
 
-		mnl_attr_put_u32(nlh, RTA_DST, rd->vips[i].addr);
+		rtnl_put_addr(nlh, RTA_DST, addr);
 		mnl_attr_put_u32(nlh, RTA_OIF, (uint32_t)rd->vips[i].index);
-		mnl_attr_put_u32(nlh, RTA_PREFSRC, rd->vips[i].addr);
+		rtnl_put_addr(nlh, RTA_PREFSRC, addr);
+		if (addr->family == DIP_INET6) {
+			mnl_attr_put_u32(nlh, RTA_PRIORITY, METRIC6);
+			mnl_attr_put_u8(nlh, RTA_PREF, ICMPV6_ROUTER_PREF_MEDIUM);
+		}
 		routes_add(&rd->main, nlh);
 	}
 }
@@ -165,23 +192,36 @@ static int read_cb(const struct nlmsghdr *nlh, void *arg)
 
 	if (rtm->rtm_flags & RTM_F_CLONED)
 		return MNL_CB_OK;
-	if (table == RT_TABLE_MAIN && rd->n_vips)
+	if (table == RT_TABLE_MAIN && any_vip(rd, rtm->rtm_family))
 		copy_route(rd, nlh, &t);
 	else if ((table == SOURCE_TABLE_VIP || table == SOURCE_TABLE_MAIN) && rtm->rtm_protocol == RTNL_PROTO)
 		routes_add(&rd->ours, nlh);
 	return MNL_CB_OK;
 }
 
-static int read_routes(struct rtnl *r, struct reading *rd)
+/* A kernel without IPv6 has nothing of it. */
+static bool no_ipv6(int af, int err)
+{
+	return af == AF_INET6 && (err == -EAFNOSUPPORT || err == -EOPNOTSUPP);
+}
+
+static int read_family(struct rtnl *r, struct reading *rd, int af)
 {
 	char buf[MNL_NLMSG_HDRLEN + 64];
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 	struct rtmsg *rtm = mnl_nlmsg_put_extra_header(nlh, sizeof(*rtm));
+	int err;
 
 	nlh->nlmsg_type = RTM_GETROUTE;
 	nlh->nlmsg_flags = NLM_F_DUMP;
-	rtm->rtm_family = AF_INET;
-	return rtnl_talk(r, nlh, read_cb, rd);
+	rtm->rtm_family = (unsigned char)af;
+	err = rtnl_talk(r, nlh, read_cb, rd);
+	return no_ipv6(af, err) ? 0 : err;
+}
+
+static int read_routes(struct rtnl *r, struct reading *rd)
+{
+	return read_family(r, rd, AF_INET) ?: read_family(r, rd, AF_INET6);
 }
 
 /* ---- comparing ----------------------------------------------------------------------------- */
@@ -199,7 +239,8 @@ static bool same_route(const struct nlmsghdr *a, const struct nlmsghdr *b, bool 
 	const struct rtmsg *ra = mnl_nlmsg_get_payload(a), *rb = mnl_nlmsg_get_payload(b);
 	struct attrs ta, tb;
 
-	if (ra->rtm_dst_len != rb->rtm_dst_len || ra->rtm_tos != rb->rtm_tos)
+	if (ra->rtm_family != rb->rtm_family || ra->rtm_dst_len != rb->rtm_dst_len ||
+	    ra->rtm_tos != rb->rtm_tos)
 		return false;
 	ta = attrs_of(a);
 	tb = attrs_of(b);
@@ -209,7 +250,7 @@ static bool same_route(const struct nlmsghdr *a, const struct nlmsghdr *b, bool 
 	if (!exact)
 		return true;
 	for (int i = 0; i <= RTA_MAX; i++)
-		if (i != RTA_CACHEINFO && !(ta.of[RTA_NH_ID] && !is_copied(i, &ta, 0)) &&
+		if (i != RTA_CACHEINFO && !(ta.of[RTA_NH_ID] && !is_copied(i, &ta, NULL)) &&
 		    !same_attr(ta.of[i], tb.of[i]))
 			return false;
 	return ra->rtm_type == rb->rtm_type && ra->rtm_scope == rb->rtm_scope;
@@ -262,7 +303,7 @@ static int bring_in_line(struct rtnl *r, struct reading *rd)
 
 /* ---- rules ----------------------------------------------------------------------------------- */
 /* 1: done; 0: it was so. */
-static int rule(struct rtnl *r, bool add, uint32_t pref, uint32_t table)
+static int rule(struct rtnl *r, bool add, int af, uint32_t pref, uint32_t table)
 {
 	char buf[MNL_NLMSG_HDRLEN + 256];
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
@@ -271,7 +312,7 @@ static int rule(struct rtnl *r, bool add, uint32_t pref, uint32_t table)
 
 	nlh->nlmsg_type = add ? RTM_NEWRULE : RTM_DELRULE;
 	nlh->nlmsg_flags = NLM_F_ACK | (add ? NLM_F_CREATE | NLM_F_EXCL : 0);
-	frh->family = AF_INET;
+	frh->family = (unsigned char)af;
 	frh->action = FR_ACT_TO_TBL;
 	mnl_attr_put_u32(nlh, FRA_TABLE, table);
 	mnl_attr_put_u32(nlh, FRA_PRIORITY, pref);
@@ -280,17 +321,27 @@ static int rule(struct rtnl *r, bool add, uint32_t pref, uint32_t table)
 	mnl_attr_put_strz(nlh, FRA_IIFNAME, "lo");
 	mnl_attr_put_u8(nlh, FRA_PROTOCOL, RTNL_PROTO);
 	err = rtnl_talk(r, nlh, NULL, NULL);
-	if (err == -EEXIST || err == -ENOENT)
+	if (err == -EEXIST || err == -ENOENT || (!add && no_ipv6(af, err)))
 		return 0;
 	return err ?: 1;
 }
 
-static int rules(struct rtnl *r, bool add)
+/* Of the families that have a cluster address; the others' go. */
+static int rules(struct rtnl *r, const struct reading *rd)
 {
-	int a = rule(r, add, SOURCE_PREF_VIP, SOURCE_TABLE_VIP);
-	int b = rule(r, add, SOURCE_PREF_MAIN, SOURCE_TABLE_MAIN);
+	static const int families[] = {AF_INET, AF_INET6};
+	int n = 0;
 
-	return a < 0 ? a : b < 0 ? b : a + b;
+	for (int i = 0; i < 2; i++) {
+		int af = families[i], add = any_vip(rd, af);
+		int a = rule(r, add, af, SOURCE_PREF_VIP, SOURCE_TABLE_VIP);
+		int b = rule(r, add, af, SOURCE_PREF_MAIN, SOURCE_TABLE_MAIN);
+
+		if (a < 0 || b < 0)
+			return a < 0 ? a : b;
+		n += a + b;
+	}
+	return n;
 }
 
 int source_route_set(struct rtnl *r, const struct source_vip *vips, size_t n)
@@ -305,7 +356,7 @@ int source_route_set(struct rtnl *r, const struct source_vip *vips, size_t n)
 	if (!err)
 		err = bring_in_line(r, &rd);
 	if (err >= 0)
-		err = rules(r, true);
+		err = rules(r, &rd);
 	free(rd.main.data);
 	free(rd.ours.data);
 	return err < 0 ? err : 0;
@@ -314,7 +365,7 @@ int source_route_set(struct rtnl *r, const struct source_vip *vips, size_t n)
 int source_route_clear(struct rtnl *r)
 {
 	struct reading rd = {};
-	int n = rules(r, false), err = read_routes(r, &rd);
+	int n = rules(r, &rd), err = read_routes(r, &rd);
 
 	if (!err)
 		err = bring_in_line(r, &rd);

@@ -5,6 +5,7 @@ $(call prog_static,count-client,tests/net/count_client.c,)
 $(call prog_static,count-udp,tests/net/count_udp.c,)
 $(call prog_static,rawsend,tests/net/rawsend.c,)
 $(call prog_static,held,tests/net/held.c,)
+$(call prog_static,socket-calls,tests/net/socket_calls.c,)
 $(call prog,filter_hold,tests/net/filter_hold.c userland/lib/log.c,$(O)/lib/kddm.a $(KDDM_LIBS))
 
 NET_TESTS += $(addprefix tests/net/,05-cluster.sh 10-form.sh 11-bad-input.sh 12-netctl.sh 13-json.sh 15-see.sh 16-metrics.sh 20-vip.sh 21-repair.sh 22-refusal.sh 23-bridge.sh 24-taken.sh 25-ipv6.sh 26-source-ports.sh \
@@ -16,6 +17,8 @@ NET_TESTS += $(addprefix tests/net/,27-mtu.sh 29-only-ipv6.sh 55-move-ipv6.sh)
 NET_TESTS += $(addprefix tests/net/,37-pins.sh 55-calls-move.sh)
 # What is refused before a move; a node without applications
 NET_TESTS += $(addprefix tests/net/,56-refused.sh 57-drain.sh)
+# What programs see, against one plain machine; what they call over IPv6 moves with them
+FULL_NET_TESTS += tests/net/32-calls.sh tests/net/55-calls-move-ipv6.sh
 # Firewalls, network managers
 NET_TESTS += $(addprefix tests/net/,29-firewall.sh)
 include tests/net/member.mk

@@ -11,7 +11,7 @@ refused()
 	local regex=$1 rc=0
 	on n1 netctl vip add $VIP/24 >"$TMP/out" 2>"$TMP/err" || rc=$?
 	assert_eq $rc 1 "exit status"
-	assert_eq "$(wc -l <"$TMP/err")" 1 "lines of error"
+	assert_eq "$(error_lines "$TMP/err")" 1 "lines of error"
 	cat "$TMP/err"
 	assert_match "$(cat "$TMP/err")" "$regex"
 	assert_eq "$(get n1 vips length)" 0 "addresses"
@@ -62,3 +62,27 @@ step "and then it works"
 on n1 netctl vip add $VIP/24
 wait_get n2 vips '.[0].state' up
 on client ping -q -c 2 -i 0.2 -W 2 $VIP
+
+step "pinned tables of another type: fresh ones take their place"
+serves() { on client nc -z -w 2 $VIP "$1"; }
+# other MAP TYPE KEY VALUE: netd starts on n2 and finds that
+other()
+{
+	cluster netd n2 stop
+	on n2 sh -c "rm /sys/fs/bpf/netssi/$1; bpftool map create /sys/fs/bpf/netssi/$1 type $2 key $3 value $4 entries 1 name other"
+	cluster netd n2 start
+}
+other dip_conf hash 4 8
+wait_get n2 vips '.[0].nodes[] | select(.node == "n2").state' up 20
+on n2 ssi-run --detach --name two nc -lk 0.0.0.0 7002
+wait_for "the node serves" 10 serves 7002
+
+step "... of another size, behind a dip_conf that fits: refused, and what runs goes on"
+other dip_ports array 4 8
+wait_get n2 status '[.[0].problems[].problem | select(test("dip_ports is a map of another type or size"))] | length > 0' true 20
+serves 7002 || fail "the programs of before decide no more"
+cluster netd n2 stop
+on n2 rm -r /sys/fs/bpf/netssi
+cluster netd n2 start
+wait_get n2 vips '.[0].nodes[] | select(.node == "n2").state' up 20
+wait_for "the node serves again" 10 serves 7002

@@ -245,20 +245,39 @@ static void maps_unpin(struct dip_bpf *d)
 		unlink(path);
 }
 
+/* Is a pinned map what a program will take it for? The table of flows may have any size, and more entries do no harm. */
+static bool map_fits(const struct bpf_map *map, const struct bpf_map_info *info)
+{
+	__u32 size = bpf_map__value_size(map), flags = bpf_map__map_flags(map);
+
+	if (info->type != bpf_map__type(map) || info->key_size != bpf_map__key_size(map) ||
+	    (info->map_flags & flags) != flags)
+		return false;
+	if (!strcmp(bpf_map__name(map), TABLE_SECTION "flows"))
+		return info->value_size && !(info->value_size % sizeof(struct dip_bucket));
+	return info->value_size == size;
+}
+
 static int map_reuse(struct bpf_map *map, const char *path)
 {
 	int fd = bpf_obj_get(path), err;
-	size_t size = 0;
+	struct bpf_map_info info = {};
+	__u32 len = sizeof(info);
 
 	if (fd == -ENOENT)
 		return fail(-EPROTO, "%s is missing, its directory is incomplete; stop netd and remove it",
 			    path);
 	if (fd < 0)
 		return dip_bpf_fail(fd, path);
+	err = bpf_map_get_info_by_fd(fd, &info, &len);
+	if (!err && !map_fits(map, &info)) {
+		close(fd);
+		return fail(-EPROTO,
+			    "%s is a map of another type or size; stop netd and remove its directory", path);
+	}
 	/* libbpf maps tables into memory, by the size it knows */
-	err = map_value_size(fd, &size);
 	if (!err && map_is_table(map))
-		err = bpf_map__set_value_size(map, (__u32)size);
+		err = bpf_map__set_value_size(map, info.value_size);
 	if (!err)
 		err = bpf_map__reuse_fd(map, fd);
 	close(fd);

@@ -13,7 +13,7 @@ bad()
 	on "$node" "$@" >"$TMP/out" 2>"$TMP/err" </dev/null || rc=$?
 	echo "$node# $* -> $rc: $(head -n 3 "$TMP/err")"
 	[ $rc = "$want" ] || fail "'$*' ended with $rc, not with $want"
-	[ "$(wc -l <"$TMP/err")" = 1 ] || fail "'$*' wrote $(wc -l <"$TMP/err") lines on stderr, not one: $(cat "$TMP/err")"
+	[ "$(error_lines "$TMP/err")" = 1 ] || fail "'$*' wrote $(error_lines "$TMP/err") lines on stderr, not one: $(cat "$TMP/err")"
 	[[ $(cat "$TMP/err") =~ $pattern ]] || fail "'$*': '$(cat "$TMP/err")' does not match '$pattern'"
 	[ ! -s "$TMP/out" ] || fail "'$*' wrote to stdout: $(cat "$TMP/out")"
 }
@@ -59,6 +59,7 @@ on n1 netctl vip add $VIP/24
 on n1 netctl vip add $VIP/24 | has unchanged
 bad 1 n2 '(exposed|parameters|vip del)' netctl vip add $VIP/24 --mac 02:00:5e:77:00:64
 bad 1 n1 'address' netctl vip add 10.77.0.1/24
+bad 1 n1 '(/24|exposed)' netctl vip add $VIP/16
 assert_eq "$(get n2 vips length)" 1 "VIPs after bad input"
 
 step "settings"

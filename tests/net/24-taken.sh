@@ -12,7 +12,7 @@ refused()
 	on n1 netctl vip add "$addr" >"$TMP/out" 2>"$TMP/err" || rc=$?
 	cat "$TMP/err"
 	assert_eq $rc 1 "exit status for $addr"
-	assert_eq "$(wc -l <"$TMP/err")" 1 "lines of error"
+	assert_eq "$(error_lines "$TMP/err")" 1 "lines of error"
 	assert_match "$(cat "$TMP/err")" "$regex"
 	assert_eq "$(get n1 vips length)" 0 "addresses"
 }

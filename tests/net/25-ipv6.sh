@@ -12,7 +12,7 @@ refused()
 {
 	local status=$1 addr=$2 regex=$3
 	assert_fails "$status" on n1 netctl vip add "$addr" 2>"$TMP/err"
-	assert_eq "$(wc -l <"$TMP/err")" 1 "lines of error"
+	assert_eq "$(error_lines "$TMP/err")" 1 "lines of error"
 	assert_match "$(cat "$TMP/err")" "$regex"
 }
 on client ip addr add $VIP6/64 dev eth0 nodad

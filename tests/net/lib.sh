@@ -17,6 +17,7 @@
 #	refused PORT [FROM]		a connection from the client (FROM) to $VIP is refused, not met with silence
 #	refused_at_once PORT		... within 500 ms, measured where it happens, the best of three
 #	documented COMMAND		the lines of docs/OPERATIONS.md that begin with it, for $VIP
+#	error_lines FILE		how many lines netctl wrote, but for what it says while something takes long
 #	now_ms				milliseconds of the clock
 . "${TEST_TOP:?}/tests/lib.sh"
 
@@ -73,6 +74,7 @@ on()
 	cluster exec "$node" -- "$@"
 }
 
+error_lines() { grep -cv '^netctl: .* \.\.\.$' "$1" || :; }
 now_ms() { local t=$EPOCHREALTIME; echo $((${t//[!0-9]/} / 1000)); }
 
 get()

@@ -36,3 +36,32 @@ for owner in n1 n2 n3; do
 		assert_eq "$got" "$want" "through $vip from $owner"
 	done
 done
+
+step "what programs call from the cluster's addresses, too"
+leads() { on "$1" ip route get 10.79.0.2 mark 0x535349 | has "src $VIP " && on "$1" ip -6 route get fd79::2 mark 0x535349 | has "src $VIP6 "; }
+cat >"$NETDIR/share/take.py" <<'EOF'
+import socket, zlib
+s = socket.create_server(('', 9000), family=socket.AF_INET6, dualstack_ipv6=True)
+while True:
+    c, a = s.accept()
+    data = b''
+    while more := c.recv(65536):
+        data += more
+    c.sendall(b'%s %d' % (a[0].encode(), zlib.crc32(data)))
+    c.close()
+EOF
+cat >"$NETDIR/share/give.py" <<'EOF'
+import socket, sys, zlib
+data = open('/share/large', 'rb').read()
+c = socket.create_connection((sys.argv[1], 9000), 20)
+c.sendall(data)
+c.shutdown(socket.SHUT_WR)
+print(c.recv(100).decode() == '%s %d' % (sys.argv[2], zlib.crc32(data)))
+EOF
+on client ip netns exec far python3 /share/take.py &
+wait_for "the machine there listens" 5 on client ip netns exec far sh -c 'ss -Htln | grep -q :9000'
+for n in n1 n2 n3; do
+	wait_for "$n calls from the addresses" 10 leads $n
+	assert_eq "$(on $n ssi-run --name give4 python3 /share/give.py 10.79.0.2 ::ffff:$VIP)" True "from $VIP on $n"
+	assert_eq "$(on $n ssi-run --name give6 python3 /share/give.py fd79::2 $VIP6)" True "from $VIP6 on $n"
+done

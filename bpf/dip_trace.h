@@ -47,19 +47,14 @@ static __always_inline __u32 wanted(const struct dip_flow *f)
 static __always_inline void trace_tcp(struct dip_trace *t, const struct dip_flow *f, const __u8 *data,
 				      const __u8 *end)
 {
-	const __u8 *p = data + ETH_HLEN_;
-	__u32 skip = 40;
+	const __u8 *ip = data + ETH_HLEN_, *tcp = ip + (f->family == DIP_INET ? 20 : 40);
 
-	if (f->proto != DIP_PROTO_TCP || f->flags & DIP_F_ERROR || p + 40 + 20 > end)
+	if (f->proto != DIP_PROTO_TCP || f->flags & DIP_F_ERROR || tcp + 20 > end)
 		return;
-	if (f->family == DIP_INET) {
-		if ((p[0] & 0x0f) != 5)
-			return;
-		skip = 20;
-	}
-	p += skip;
-	t->seq = bpf_ntohl(load_be32(p + 4));
-	t->tcp_flags = p[13];
+	if (f->family == DIP_INET && (ip[0] & 0x0f) != 5)
+		return;
+	t->seq = bpf_ntohl(load_be32(tcp + 4));
+	t->tcp_flags = tcp[13];
 }
 
 #define TRACE_WHAT(r, where) \

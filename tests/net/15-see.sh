@@ -34,6 +34,7 @@ traced() { on n1 jq -se "any(.[]; $1)" /tmp/trace.json >/dev/null 2>&1; }
 called() { cli PING >"$TMP/pong" && traced '.node == "n2" and .where == "in" and .reason == "OWNED" and .verdict == "ACCEPT" and .flags == "SYN"'; }
 wait_for "n2 takes it" 15 called
 wait_for "n2 answers" 15 traced '.node == "n2" and .where == "out" and .flags == "SYN,ACK"'
+traced '.node == "n2" and .flags == "ACK"' || fail "a packet without data has no flags"
 for node in n1 n3; do
 	wait_for "$node leaves it to n2" 15 traced ".node == \"$node\" and .verdict == \"DROP\" and .reason == \"REMOTE\" and .for == \"n2\""
 done

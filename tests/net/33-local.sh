@@ -11,6 +11,8 @@ wait_get n2 "ports :7000" '.[0] | "\(.node) \(.state) \(.addr)"' "n1 local 127.0
 wait_for "one line from ssi-run" 5 grep -q 'loopback' "$TMP/err"
 assert_eq "$(grep -c loopback "$TMP/err")" 1 "lines about it"
 assert refused 7000
+assert_eq "$(get n2 "explain 10.77.0.250 $VIP:7000" '.[0] | "\(.reason) \(.owner) \(.state) \(.addr)"')" "HOME n1 local 127.0.0.1"
+on n2 netctl explain 10.77.0.250 $VIP:7000 | has 'not exposed: n1, application quiet, .* bound to 127.0.0.1; let it listen'
 
 step "the same loopback port on another node is no conflict"
 on n2 ssi-run --detach --name quiet2 nc -lk 127.0.0.1 7000

@@ -58,6 +58,10 @@ assert_eq "$(get n2 "explain 10.77.0.250 $VIP:9" '.[0].reason')" HOME
 assert_eq "$(get n2 "explain 10.77.0.250 $VIP:7001" '.[0].checks[] | select(.what == "listener").ok')" true
 assert_fails 1 on n1 netctl explain 10.77.0.250 10.77.0.9:80
 on n1 nft -f - <<<'table inet t { chain in { type filter hook input priority 0; policy drop; tcp dport != 7001 accept; }; }'
-assert_eq "$(get n2 "explain 10.77.0.250 $VIP:7001" '.[0].checks[] | select(.what == "firewall").ok')" false
+assert_eq "$(get n2 "explain 10.77.0.250 $VIP:7001" '.[0].checks[] | select(.what == "firewall").ok')" null
+on n1 nft -f - <<<'flush table inet t; table inet t { chain in { policy accept; tcp dport 7001 counter reject; }; }'
+assert_eq "$(get n2 "explain 10.77.0.250 $VIP:7001" '.[0].checks[] | select(.what == "firewall").ok')" true "a rule in the middle"
+on n1 nft -f - <<<'flush table inet t; table inet t { chain in { tcp dport != 7001 accept; counter reject; }; }'
+assert_eq "$(get n2 "explain 10.77.0.250 $VIP:7001" '.[0].checks[] | select(.what == "firewall").ok')" null "rejected at the end"
 on n1 nft delete table inet t
 [ "$(get n1 stats '[.[] | select(.reason == "OWNED").packets] | add')" -gt 0 ] || fail "no packet was counted as owned"

@@ -15,7 +15,7 @@
 
 #include <ssi/dip_steer.h>
 
-#include "claims.h"
+#include "claims_int.h"
 #include "explain_host.h"
 #include "flow_arg.h"
 #include "member.h"
@@ -108,23 +108,38 @@ static const char *deciding(json_t *answers, const char *own, json_t **out)
 	return "";
 }
 
-static void add_claim(struct datapath *dp, const struct flow_arg *q, json_t *o)
+/* The claim of the port on the address, else that of a server which nobody reaches: on the loopback only. */
+static const struct kddm_object *claim_of(struct datapath *dp, const struct flow_arg *q)
 {
 	const struct vip *v = vips_find(dp, &q->vip);
-	struct port_key k = {.proto = q->proto, .port = q->port};
-	const struct kddm_object *obj;
-	struct ipaddr addr;
-	struct port_value pv;
+	struct port_key k = {.vip = v ? v->value.index : PORT_VIP_LOCAL, .proto = q->proto, .port = q->port};
+	const struct kddm_object *obj = v ? kddm_find(dp->netd->sets.ports, &k, sizeof(k)) : NULL;
 
-	k.vip = v ? v->value.index : 0;
-	obj = v ? kddm_find(dp->netd->sets.ports, &k, sizeof(k)) : NULL;
+	if (obj)
+		return obj;
+	kddm_for_each(dp->netd->sets.ports, obj)
+	{
+		const struct port_key *has = obj->key;
+
+		if (has->vip == PORT_VIP_LOCAL && has->proto == q->proto && has->port == q->port)
+			return obj;
+	}
+	return NULL;
+}
+
+static void add_claim(struct datapath *dp, const struct flow_arg *q, json_t *o)
+{
+	static const char *const fields[] = {"app", "pid", "comm", "addr", "state"};
+	const struct kddm_object *obj = claim_of(dp, q);
+	json_t *claim;
+
 	if (!obj)
 		return;
-	object_read(obj, &pv, sizeof(pv));
-	addr = claims_addr(q->vip.family, &pv);
-	json_object_update_new(o, json_pack("{ss,ss,si,ss,ss}", "owner", datapath_node_name(dp, pv.node),
-					    "app", pv.app, "pid", (int)pv.pid, "comm", pv.comm, "addr",
-					    ipaddr_text(&addr)));
+	claim = claims_port_json(dp->netd, obj);
+	json_object_set(o, "owner", json_object_get(claim, "node"));
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		json_object_set(o, fields[i], json_object_get(claim, fields[i]));
+	json_decref(claim);
 }
 
 static json_t *views(json_t *answers)

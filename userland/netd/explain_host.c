@@ -4,15 +4,10 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <libmnl/libmnl.h>
-#include <linux/netfilter.h>
-#include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
 #include <stdio.h>
-#include <string.h>
-#include <time.h>
 
 #include "datapath_int.h"
+#include "explain_firewall.h"
 #include "userland/lib/cleanup.h"
 
 static void add(json_t *list, const char *what, bool ok, const char *text, const char *remedy)
@@ -117,93 +112,32 @@ static void check_way_back(struct datapath *dp, const struct vip *v, const struc
 struct firewall {
 	json_t *list;
 	uint16_t port;
-	uint8_t proto, family;
-	int found;
+	uint8_t proto;
 };
 
-static int hook_of(const struct nlattr *nested)
+/* Neither well nor wrong: that depends on rules which are not weighed here. */
+static void on_chain(void *arg, const struct firewall_chain *chain)
 {
-	const struct nlattr *a;
-
-	mnl_attr_for_each_nested(a, nested) if (mnl_attr_get_type(a) ==
-						NFTA_HOOK_HOOKNUM) return ntohl(mnl_attr_get_u32(a));
-	return -1;
-}
-
-/* A base chain on the way in that drops what no rule allows. */
-static int chain_cb(const struct nlmsghdr *nlh, void *arg)
-{
-	const struct nfgenmsg *nfg = mnl_nlmsg_get_payload(nlh);
-	const char *table = "?", *name = "?";
-	struct firewall *fw = arg;
+	const struct firewall *fw = arg;
 	char text[256], remedy[256];
-	const struct nlattr *a;
-	int hook = -1, policy = NF_ACCEPT;
 
-	mnl_attr_for_each(a, nlh, sizeof(struct nfgenmsg))
-	{
-		switch (mnl_attr_get_type(a)) {
-		case NFTA_CHAIN_TABLE:
-			table = mnl_attr_get_str(a);
-			break;
-		case NFTA_CHAIN_NAME:
-			name = mnl_attr_get_str(a);
-			break;
-		case NFTA_CHAIN_HOOK:
-			hook = hook_of(a);
-			break;
-		case NFTA_CHAIN_POLICY:
-			policy = ntohl(mnl_attr_get_u32(a));
-			break;
-		}
-	}
-	if (nfg->nfgen_family == (fw->family == DIP_INET6 ? NFPROTO_IPV4 : NFPROTO_IPV6))
-		return MNL_CB_OK;
-	if (policy != NF_DROP || (hook != NF_INET_LOCAL_IN && hook != NF_INET_PRE_ROUTING))
-		return MNL_CB_OK;
-	fw->found++;
-	snprintf(text, sizeof(text), "chain %s of nftables table %s drops what no rule allows", name, table);
-	snprintf(remedy, sizeof(remedy), "make sure that a rule there accepts `%s dport %u`",
+	snprintf(text, sizeof(text), "chain %s of nftables table %s drops what no rule there accepts",
+		 chain->name, chain->table);
+	snprintf(remedy, sizeof(remedy),
+		 "make sure that a rule accepts `%s dport %u`; `netctl trace` shows whether answers leave",
 		 fw->proto == IPPROTO_UDP ? "udp" : "tcp", fw->port);
-	add(fw->list, "firewall", false, text, remedy);
-	return MNL_CB_OK;
-}
-
-static int list_chains(struct mnl_socket *nl, struct firewall *fw)
-{
-	char buf[32768];
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct nfgenmsg *nfg;
-	ssize_t n;
-	int rc;
-
-	nlh->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETCHAIN;
-	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-	nlh->nlmsg_seq = time(NULL);
-	nfg = mnl_nlmsg_put_extra_header(nlh, sizeof(*nfg));
-	nfg->nfgen_family = NFPROTO_UNSPEC;
-	nfg->version = NFNETLINK_V0;
-	if (mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0 || mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0)
-		return -errno;
-	do {
-		n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
-		if (n < 0)
-			return -errno;
-		rc = mnl_cb_run(buf, n, 0, mnl_socket_get_portid(nl), chain_cb, fw);
-	} while (rc > MNL_CB_STOP);
-	return rc < 0 ? -errno : 0;
+	json_array_append_new(fw->list, json_pack("{ss,sn,ss,ss}", "what", "firewall", "ok", "text", text,
+						  "remedy", remedy));
 }
 
 static void check_firewall(uint8_t family, uint8_t proto, uint16_t port, json_t *list)
 {
-	struct mnl_socket *nl = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
-	struct firewall fw = {.list = list, .family = family, .proto = proto, .port = port};
+	struct firewall fw = {.list = list, .proto = proto, .port = port};
 
 	/* No nf_tables in the kernel: nothing of it can be in the way. */
-	if (nl && !list_chains(nl, &fw) && !fw.found)
-		add(list, "firewall", true, "no nftables chain drops by default on the way in", "");
-	if (nl)
-		mnl_socket_close(nl);
+	if (!firewall_chains(family, on_chain, &fw))
+		add(list, "firewall", true, "no nftables chain drops or rejects by default on the way in",
+		    "");
 }
 
 json_t *explain_host(struct datapath *dp, const struct vip *v, const struct ipaddr *client, uint8_t proto,

@@ -12,7 +12,7 @@
 struct datapath;
 struct vip;
 
-/* An array of {"what","ok","text","remedy"}. `home`: nobody owns the port, no
+/* An array of {"what","ok" (null: it depends),"text","remedy"}. `home`: nobody owns the port, no
  * listener is expected. */
 json_t *explain_host(struct datapath *dp, const struct vip *v, const struct ipaddr *client, uint8_t proto,
 		     uint16_t port, bool home);

@@ -17,7 +17,7 @@ static void print_checks(json_t *checks)
 	json_array_foreach(checks, i, k)
 	{
 		json_t *ok = json_object_get(k, "ok");
-		const char *mark = json_is_true(ok) ? "ok" : json_is_false(ok) ? "fail" : json_string_value(ok) ?: "-";
+		const char *mark = json_is_true(ok) ? "ok" : json_is_false(ok) ? "fail" : "warn";
 		const char *what = json_string_value(json_object_get(k, "what")) ?: "";
 		const char *text = json_string_value(json_object_get(k, "text")) ?: "";
 		const char *remedy = json_string_value(json_object_get(k, "remedy")) ?: "";
@@ -41,16 +41,24 @@ static void print_verdict(json_t *o)
 /* Who owns the port, when somebody does. */
 static void print_owner(json_t *o)
 {
+	const char *state = text_of(o, "state");
+
 	if (!json_object_get(o, "owner"))
 		return;
-	printf("  owner %s", text_of(o, "owner"));
+	printf("  %s %s", strcmp(state, "local") ? "owner" : "not exposed:", text_of(o, "owner"));
 	if (*text_of(o, "app"))
 		printf(", application %s", text_of(o, "app"));
 	if (*text_of(o, "comm"))
 		printf(", process %s (%d)", text_of(o, "comm"),
 		       (int)json_integer_value(json_object_get(o, "pid")));
-	if (*text_of(o, "addr"))
+	if (!strcmp(state, "pinned"))
+		printf(", pinned");
+	else if (!strcmp(state, "down"))
+		printf(", pinned, and the node is dead; start it, or `netctl port del`");
+	else if (*text_of(o, "addr"))
 		printf(", bound to %s", text_of(o, "addr"));
+	if (!strcmp(state, "local"))
+		printf("; let it listen on the cluster address or the wildcard");
 	printf("\n");
 }
 

@@ -78,6 +78,8 @@ on n2 ssi-run --detach --name two nc -lk 0.0.0.0 7002
 wait_for "the node serves" 10 serves 7002
 
 step "... of another size, behind a dip_conf that fits: refused, and what runs goes on"
+on n1 netctl set lease_ms 60000 # what runs without netd does so for as long
+wait_get n2 nodes '.[] | select(.node == "n2").lease_left_ms > 20000' true 20
 other dip_ports array 4 8
 wait_get n2 status '[.[0].problems[].problem | select(test("dip_ports is a map of another type or size"))] | length > 0' true 20
 serves 7002 || fail "the programs of before decide no more"

@@ -30,6 +30,7 @@ struct ckpt_job {
 	const char *criu; /* program; by PATH without '/' */
 	const char *dir;  /* images, and CRIU's log */
 	pid_t root;
+	bool close;		   /* without its TCP connections, on both sides */
 	struct ckpt_pipe pipes[3]; /* restore */
 	/* CRIU is started (dump: and set up); nothing is touched yet. 0: begin. */
 	int (*ready)(void *arg);
@@ -84,6 +85,17 @@ int ckpt_data_unpack(const char *images, char *const *dirs, char error[CKPT_ERRO
 int ckpt_data_swap(char *const *dirs, char error[CKPT_ERROR_MAX]);
 void ckpt_data_undo(char *const *dirs);
 void ckpt_data_forget(char *const *dirs);
+
+/*
+ * Kept images. place: is the directory fit for one more version, and which number would that have? seal: writes the
+ * manifest `about` with the checksums of the files in `dir`, and renames it when all is on disk. load: copies a version
+ * to `dir`, refusing what is damaged. bytes: out. 0 or -errno with a line.
+ */
+#define CKPT_MANIFEST "manifest.json"
+#define CKPT_FORMAT   1 /* "netssi" in the manifest */
+int ckpt_place(const char *dir, unsigned int *number, char error[CKPT_ERROR_MAX]);
+int ckpt_seal(const char *dir, const char *to, json_t *about, uint64_t *bytes, char error[CKPT_ERROR_MAX]);
+int ckpt_load(const char *from, const char *dir, uint64_t *bytes, char error[CKPT_ERROR_MAX]);
 
 uint32_t ckpt_crc32c(uint32_t crc, const void *data, size_t len);
 

@@ -79,7 +79,12 @@ static void put_options(struct criu_rpc *m, const struct ckpt_job *j, int dir, b
 	rpc_put_int(m, CRIU_OPTS_IMAGES_DIR_FD, (uint64_t)dir);
 	if (!restore)
 		rpc_put_int(m, CRIU_OPTS_PID, (uint64_t)j->root);
-	rpc_put_int(m, CRIU_OPTS_TCP_ESTABLISHED, 1);
+	if (!j->close) {
+		rpc_put_int(m, CRIU_OPTS_TCP_ESTABLISHED, 1);
+	} else {
+		rpc_put_int(m, CRIU_OPTS_TCP_CLOSE, 1);
+		rpc_put_int(m, CRIU_OPTS_TCP_SKIP_IN_FLIGHT, 1);
+	}
 	rpc_put_int(m, CRIU_OPTS_EXT_UNIX_SK, 1);
 	rpc_put_int(m, CRIU_OPTS_FILE_LOCKS, 1);
 	rpc_put_int(m, CRIU_OPTS_LINK_REMAP, 1);

@@ -2,7 +2,7 @@
 # What takes hours: seeded, and resumed where it was interrupted.
 FULL_TESTS += tests/full/simulation.sh
 # What does more when it is for `check-full` (FULL=1, tests/lib.sh).
-FULL_NET_TESTS += $(addprefix tests/net/,49-versions.sh 56-refused.sh 57-drain.sh 75-linear.sh 81-power-cut.sh)
+FULL_NET_TESTS += $(addprefix tests/net/,49-versions.sh 56-refused.sh 57-drain.sh 58-checkpoint.sh 75-linear.sh 81-power-cut.sh)
 # What `check` has no time for.
 FULL_NET_TESTS += $(addprefix tests/net/,28-interfaces.sh 29-networkd.sh 47-recover-both.sh 54-move-races.sh 71-disk-log.sh 72-disk-fills.sh 82-many-nodes.sh)
 # Long-lived clients through every change.

@@ -106,6 +106,18 @@ void carry_moved(struct keeper_request rq, json_t *args, int fd)
 {
 	played(rq, args, fd);
 }
+void carry_place(struct keeper_request rq, json_t *args, int fd)
+{
+	played(rq, args, fd);
+}
+void carry_seal(struct keeper_request rq, json_t *args, int fd)
+{
+	played(rq, args, fd);
+}
+void carry_load(struct keeper_request rq, json_t *args, int fd)
+{
+	played(rq, args, fd);
+}
 
 static void connected(int fd)
 {

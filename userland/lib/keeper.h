@@ -33,7 +33,8 @@
  *   signal    sig                     to the application
  *   ready     dir, criu               (running) start CRIU, so that a dump to dir freezes at once. May be left
  *                                     out. `dump` or `thaw` ends it, or 30 s
- *   dump      dir, criu               freeze, write images, keep it frozen. {"frozen_at_ms","bytes","sockets"}
+ *   dump      dir, criu, close        freeze, write images, keep it frozen. {"frozen_at_ms","bytes","sockets"}
+ *                                     close: without TCP connections, for a checkpoint
  *   send      dir + fd                write the images to a stream; answers when the other end has them all
  *   recv      dir, criu + fd          read them from a stream; {"bytes"}. Also in state moved: it comes home.
  *                                     criu, which may be left out, is started meanwhile
@@ -47,7 +48,10 @@
  *   moved     node + fd               (source, foreground) the application lives on `node`;
  *                                     relay this supervisor's stdio over the stream
  *   lost      text                    (moved) the application is no more; tells the user, ends with 125
- *   handover  -                       (moved) the application goes on without this supervisor, which ends with 0
+ *   place     dir                     is the directory fit for a checkpoint? {"number"}: of the next
+ *   seal      to, about               (dumped) the images are complete: they become the checkpoint `to`; {"bytes"}
+ *   load      from, dir               (waiting) copy a checkpoint to dir, for `restore`; {"bytes"}
+ *   handover  text                    (moved) the application goes on without this supervisor, which ends with 0
  *   logs      lines                   {"lines":[…]} of a detached application
  *   event kinds: "exited" {"status"|"signal"}, "progress" {"what","bytes","of"},
  *   "signal" {"sig"} (a moved supervisor without stream was signalled: pass it on),

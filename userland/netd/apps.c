@@ -14,6 +14,7 @@
 
 #include "app_cgroup.h"
 #include "app_log.h"
+#include "checkpoint.h"
 #include "ctl.h"
 #include "drain.h"
 #include "keepers.h"
@@ -447,7 +448,8 @@ static void keeper_said_hello(void *arg, struct keeper *k)
 			return;
 		}
 	}
-	moves_keeper_hello(n, k);
+	if (!restart_hello(n, k))
+		moves_keeper_hello(n, k);
 }
 
 static void keeper_event(void *arg, struct keeper *k, const char *kind, json_t *event)
@@ -560,6 +562,8 @@ static void app_changed(void *arg, const struct kddm_object *obj)
  */
 static void app_late(struct netd *n, const char *name)
 {
+	if (restart_pending(n, name))
+		return;
 	for (struct start *s = n->apps->starts; s; s = s->next) {
 		if (strcmp(s->name, name))
 			continue;

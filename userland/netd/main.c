@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "apps.h"
+#include "checkpoint.h"
 #include "claims.h"
 #include "cleanup.h"
 #include "ctl.h"
@@ -283,7 +284,8 @@ static int start_parts(struct netd *n)
 		{"control socket", ctl_start},	 {"membership", start_member},
 		{"data path", datapath_start},	 {"claims", claims_start},
 		{"applications", apps_start},	 {"moves", moves_start},
-		{"drain", drain_start},		 {"cluster commands", ctl_cluster_start},
+		{"drain", drain_start},		 {"checkpoints", checkpoint_start},
+		{"restarts", restart_start},	 {"cluster commands", ctl_cluster_start},
 		{"key commands", ctl_key_start}, {"metrics", metrics_start},
 	};
 

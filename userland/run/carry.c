@@ -143,7 +143,7 @@ static void progress(void *arg, uint64_t bytes, uint64_t of)
 	json_decref(line);
 }
 
-static int report_transfer(struct jsonline *to, int err, uint64_t bytes, const char *error)
+int carry_report(struct jsonline *to, int err, uint64_t bytes, const char *error)
 {
 	json_t *line = err < 0 ? json_pack("{so}", "error", jsonline_string(error, CKPT_ERROR_MAX))
 			       : json_pack("{sI}", "bytes", (json_int_t)bytes);
@@ -159,8 +159,8 @@ static int send_beside(struct jsonline *to, json_t *order, int fd)
 	char error[CKPT_ERROR_MAX] = "";
 
 	progress_to = to;
-	return report_transfer(to, ckpt_send(fd, dir, progress, (void *)"send", error), ckpt_dir_bytes(dir),
-			       error);
+	return carry_report(to, ckpt_send(fd, dir, progress, (void *)"send", error), ckpt_dir_bytes(dir),
+			    error);
 }
 
 static int recv_beside(struct jsonline *to, json_t *order, int fd)
@@ -172,8 +172,10 @@ static int recv_beside(struct jsonline *to, json_t *order, int fd)
 
 	progress_to = to;
 	err = ckpt_recv(fd, dir, progress, (void *)"recv", &bytes, error);
-	return report_transfer(to, err, bytes, error);
+	return carry_report(to, err, bytes, error);
 }
+
+static void (*mover_done)(void);
 
 static void mover_said(json_t *message)
 {
@@ -186,8 +188,11 @@ static void mover_said(json_t *message)
 	}
 	/* Its end is of no interest any more: it would be taken for that of what is asked next. */
 	worker_stop(&now.mover);
+	if (!error && mover_done)
+		mover_done();
 	if (error)
-		carry_answer_error("look at the network between the nodes, then try again", error);
+		carry_answer_error(mover_done ? "" : "look at the network between the nodes, then try again",
+				   error);
 	else
 		carry_answer_ok(json_pack("{sO}", "bytes", json_object_get(message, "bytes")));
 }
@@ -197,15 +202,22 @@ static void mover_ended(void)
 	carry_answer_error("try again", "the transfer was killed");
 }
 
-static void start_mover(int (*fn)(struct jsonline *to, json_t *order, int fd), int fd)
+void carry_mover(int (*fn)(struct jsonline *to, json_t *order, int fd), json_t *order, int fd,
+		 void (*done)(void))
 {
 	int err;
 
+	mover_done = done;
 	now.mover.said = mover_said;
 	now.mover.ended = mover_ended;
-	err = worker_beside(&now.mover, fn, json_pack("{ss}", "dir", now.dir), fd);
+	err = worker_beside(&now.mover, fn, order, fd);
 	if (err < 0)
 		carry_answer_error("try again", strerror(-err));
+}
+
+static void start_mover(int (*fn)(struct jsonline *to, json_t *order, int fd), int fd)
+{
+	carry_mover(fn, json_pack("{ss}", "dir", now.dir), fd, NULL);
 }
 
 static bool fd_came(int fd)
@@ -239,6 +251,7 @@ void carry_recv(struct keeper_request rq, json_t *args, int fd)
 	}
 	if (!fd_came(fd))
 		return;
+	now.kept = false;
 	err = carry_set_dir(args) ?: ckpt_dir_make(now.dir);
 	if (err == 0 && carry_criu(args))
 		err = carry_prestart(carry_criu(args));

@@ -215,7 +215,8 @@ static void start(json_t *args)
 		now.holder.said = dump_said;
 		now.holder.ended = dump_ended;
 		err = worker_inside(&now.holder, &run.space, carry_dump_inside,
-				    json_pack("{ss ss}", "criu", carry_criu(args) ?: "criu", "dir", now.dir),
+				    json_pack("{ss ss sb}", "criu", carry_criu(args) ?: "criu", "dir",
+					      now.dir, "close", json_is_true(json_object_get(args, "close"))),
 				    NULL, 0, 0);
 	}
 	if (err < 0) {

@@ -118,6 +118,7 @@ static int inside_main(const char *blob, const int *fds, int n, bool restore)
 	struct ckpt_job j = {.criu = json_string_value(json_object_get(order, "criu")),
 			     .dir = json_string_value(json_object_get(order, "dir")),
 			     .root = ROOT_PID,
+			     .close = json_is_true(json_object_get(order, "close")),
 			     .ready = restore ? ready_restore : ready_dump,
 			     .hold = restore ? hold_inside : hold_dump,
 			     .running = running_inside,

@@ -6,6 +6,7 @@
  *   carry.c          requests and answers, transfers, the end of a move
  *   carry_dump.c     source: ready, dump, thaw
  *   carry_restore.c  target: restore, resume
+ *   carry_kept.c     checkpoints: place, seal, load
  *   carry_inside.c   the worker in the application's namespaces that drives CRIU
  *
  * The worker says in JSON lines {"ready"}, {"held"}, {"unpacked"}, {"running"},
@@ -34,6 +35,7 @@ struct carry {
 	bool go;      /* and has it before it asks */
 	bool piped;   /* (target) the pipes of stdio are made */
 	bool swapped; /* its directories are in place here, not for good yet */
+	bool kept;    /* (target) the images are of a checkpoint */
 	bool home;    /* the application comes back to the node of its user */
 	char dir[PATH_MAX];
 	json_t *app; /* CARRY_APP_FILE of the images that came */
@@ -54,6 +56,11 @@ void carry_drop_images(void);
 void carry_perf_close(void);
 void carry_pipes(uint64_t pipes[3]);
 json_t *carry_refusals(void);
+/* fn works beside us; its line {"bytes"} or {"error"} is the answer. `done`, unless NULL, is called before one that
+ * is no error. Steals order; closes fd. */
+void carry_mover(int (*fn)(struct jsonline *to, json_t *order, int fd), json_t *order, int fd,
+		 void (*done)(void));
+int carry_report(struct jsonline *to, int err, uint64_t bytes, const char *error);
 
 /* Source: not (any more) frozen, nothing is under way. */
 void carry_thawed(void);

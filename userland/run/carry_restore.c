@@ -205,8 +205,8 @@ int carry_prestart(const char *criu)
 	now.piped = err == 0;
 	if (err == 0)
 		err = worker_inside(&now.holder, &run.space, carry_restore_inside,
-				    json_pack("{ss ss}", "criu", criu, "dir", now.dir), child, 3,
-				    SPACE_HIGH_PIDS);
+				    json_pack("{ss ss sb}", "criu", criu, "dir", now.dir, "close", now.kept),
+				    child, 3, SPACE_HIGH_PIDS);
 	for (int i = 0; i < 3; i++)
 		if (child[i] >= 0)
 			close(child[i]);

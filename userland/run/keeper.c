@@ -211,14 +211,18 @@ static void op_lost(struct keeper_request rq, json_t *args, int fd)
 /* The application goes on without us: who ends us must not end it. */
 static void op_handover(struct keeper_request rq, json_t *args, int fd)
 {
-	(void)args;
+	const char *text = json_string_value(json_object_get(args, "text"));
+
 	(void)fd;
 	if (run.state != RUN_MOVED) {
 		keeper_error(rq, NULL, "it is not elsewhere; it is %s", run_state_name(run.state));
 		return;
 	}
 	keeper_ok(rq, NULL);
-	run_say("%s goes on on %s; this node is drained", run.opts.name, run.place);
+	if (text)
+		run_say("%s: %s", run.opts.name, text);
+	else
+		run_say("%s goes on on %s; this node is drained", run.opts.name, run.place);
 	run_end(0);
 }
 
@@ -232,6 +236,7 @@ static const struct {
 	{"send", carry_send},	  {"recv", carry_recv},	  {"restore", carry_restore},
 	{"resume", carry_resume}, {"thaw", carry_thaw},	  {"discard", carry_discard},
 	{"stdio", carry_stdio},	  {"moved", carry_moved}, {"handover", op_handover},
+	{"place", carry_place},	  {"seal", carry_seal},	  {"load", carry_load},
 };
 
 static void conn_line(struct conn *c, json_t *line)

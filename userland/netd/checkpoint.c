@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The node of the application: look for what stands against it, freeze and write, seal; then it runs on, or
+ * ends. What fails leaves it running. See checkpoint.h.
+ */
+#include "checkpoint.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "ctl.h"
+#include "datapath.h"
+#include "member.h"
+#include "move.h"
+#include "move_check.h"
+#include "userland/lib/log.h"
+
+#define DIR_MAX 3900
+
+struct checkpoint {
+	struct netd *netd;
+	struct peer_call *call;
+	char app[APP_NAME_MAX];
+	char dir[DIR_MAX];
+	unsigned int number;
+	bool leave; /* it runs on */
+	json_t *files;
+	json_t *figures;
+	json_t *error; /* once it is frozen: told when it runs on */
+	uint64_t t_freeze;
+};
+
+/* ---- steps ----------------------------------------------------------------------------------- */
+
+static void checkpoint_end(struct checkpoint *c, json_t *answer)
+{
+	peer_call_answer(c->call, answer);
+	json_decref(c->files);
+	json_decref(c->figures);
+	json_decref(c->error);
+	free(c);
+}
+
+static void checkpoint_ask(struct checkpoint *c, json_t *request, unsigned int ms, keeper_done_fn *done)
+{
+	struct keeper *k = keepers_find(apps_keepers(c->netd->apps), c->app);
+
+	if (k) {
+		keeper_call(k, request, -1, ms, done, c);
+		return;
+	}
+	json_decref(request);
+	done(c, -ENOTCONN, NULL, NULL);
+}
+
+static json_t *failure(const char *what, int status, json_t *error)
+{
+	return move_error(json_string_value(json_object_get(error, "remedy")), "%s: %s", what,
+			  move_why(status, error));
+}
+
+static json_t *summary(struct checkpoint *c)
+{
+	json_t *o = json_pack("{s:s s:s s:s s:i s:b s:f}", "app", c->app, "node",
+			      member_self_name(c->netd->member), "dir", c->dir, "version", (int)c->number,
+			      "running", c->leave, "frozen_ms", (double)(uv_hrtime() - c->t_freeze) / 1e6);
+
+	json_object_update_missing(o, c->figures);
+	return o;
+}
+
+static void checkpoint_thawed(void *arg, int status, json_t *ok, json_t *error)
+{
+	struct checkpoint *c = arg;
+
+	(void)ok;
+	if (status < 0 || error)
+		checkpoint_end(c, failure("it does not run on", status, error));
+	else
+		checkpoint_end(c, c->error ? json_incref(c->error) : summary(c));
+}
+
+static void checkpoint_thaw(struct checkpoint *c)
+{
+	checkpoint_ask(c, json_pack("{ss}", "op", "thaw"), MOVE_BULK_MS, checkpoint_thawed);
+}
+
+/* A supervisor in the foreground has nothing to supervise any more. */
+static void checkpoint_discarded(void *arg, int status, json_t *ok, json_t *error)
+{
+	struct checkpoint *c = arg;
+	struct keeper *k = keepers_find(apps_keepers(c->netd->apps), c->app);
+	char text[DIR_MAX + 64];
+
+	(void)ok;
+	if (status == -ETIMEDOUT || error) {
+		checkpoint_end(c, failure("it is written, but did not end", status, error));
+		return;
+	}
+	snprintf(text, sizeof(text), "ended, its checkpoint is %s/%u", c->dir, c->number);
+	if (k && strcmp(keeper_state(k), "moved") == 0)
+		keeper_call(k, json_pack("{ss ss}", "op", "handover", "text", text), -1, MOVE_KEEPER_MS,
+			    keeper_ignore, NULL);
+	checkpoint_end(c, summary(c));
+}
+
+static void checkpoint_sealed(void *arg, int status, json_t *ok, json_t *error)
+{
+	struct checkpoint *c = arg;
+
+	if (status < 0 || error)
+		c->error = failure("it runs on, no checkpoint was made", status, error);
+	else
+		json_object_set(c->figures, "bytes", json_object_get(ok, "bytes"));
+	if (c->error || c->leave)
+		checkpoint_thaw(c);
+	else
+		checkpoint_ask(c, json_pack("{ss}", "op", "discard"), MOVE_KEEPER_MS, checkpoint_discarded);
+}
+
+/* What a keeper needs to hold it, as after a move; its user is gone. */
+static json_t *description(struct keeper *k)
+{
+	static const char *const fields[] = {"name", "cmd", "cwd", "uid", "gid", "data", "since"};
+	json_t *hello = keeper_hello(k), *desc = json_object(), *flags = json_array(), *flag;
+	size_t i;
+
+	for (i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		if (json_object_get(hello, fields[i]))
+			json_object_set(desc, fields[i], json_object_get(hello, fields[i]));
+	json_array_foreach(json_object_get(hello, "flags"), i, flag)
+	{
+		if (strcmp(json_string_value(flag) ?: "", "standby") &&
+		    strcmp(json_string_value(flag) ?: "", "detached"))
+			json_array_append(flags, flag);
+	}
+	json_array_append_new(flags, json_string("detached"));
+	json_object_set_new(desc, "flags", flags);
+	return desc;
+}
+
+static void checkpoint_dumped(void *arg, int status, json_t *ok, json_t *error)
+{
+	struct checkpoint *c = arg;
+	struct keeper *k = keepers_find(apps_keepers(c->netd->apps), c->app);
+	char to[DIR_MAX + 16];
+	struct utsname u;
+	json_t *about;
+
+	if (status < 0 || error || !k) {
+		checkpoint_end(c, failure("it could not be written", status ? status : -ENOTCONN, error));
+		return;
+	}
+	c->figures = json_pack("{s:O}", "bytes", json_object_get(ok, "bytes"));
+	uname(&u);
+	snprintf(to, sizeof(to), "%s/%u", c->dir, c->number);
+	about = json_pack("{s:s s:s s:I s:s s:o s:o s:O}", "app", c->app, "node",
+			  member_self_name(c->netd->member), "time_ms",
+			  (json_int_t)json_integer_value(json_object_get(ok, "frozen_at_ms")), "kernel",
+			  u.release, "desc", description(k), "cpu", move_check_cpu(), "files", c->files);
+	checkpoint_ask(c, json_pack("{ss ss so}", "op", "seal", "to", to, "about", about), MOVE_BULK_MS,
+		       checkpoint_sealed);
+}
+
+static void checkpoint_checked(void *arg, int status, json_t *ok, json_t *error)
+{
+	struct checkpoint *c = arg;
+	json_t *refusals = json_object_get(ok, "refusals");
+	char dir[DIR_MAX + 8];
+
+	if (status < 0 || error) {
+		checkpoint_end(c, failure("it could not be examined", status, error));
+	} else if (json_array_size(refusals)) {
+		checkpoint_end(c, move_check_error(refusals));
+	} else {
+		c->files = json_object_get(ok, "files") ? json_incref(json_object_get(ok, "files"))
+							: json_object();
+		snprintf(dir, sizeof(dir), "%s/.new", c->dir);
+		c->t_freeze = uv_hrtime();
+		checkpoint_ask(c,
+			       json_pack("{ss ss ss sb}", "op", "dump", "dir", dir, "criu",
+					 c->netd->conf.criu, "close", 1),
+			       MOVE_BULK_MS, checkpoint_dumped);
+	}
+}
+
+static void checkpoint_placed(void *arg, int status, json_t *ok, json_t *error)
+{
+	struct checkpoint *c = arg;
+
+	if (status < 0 || error) {
+		checkpoint_end(c, failure("no checkpoint can be made", status, error));
+		return;
+	}
+	c->number = (unsigned int)json_integer_value(json_object_get(ok, "number"));
+	checkpoint_ask(c, json_pack("{ss}", "op", "check"), MOVE_PEER_MS, checkpoint_checked);
+}
+
+/* ---- requests ----------------------------------------------------------------------------------- */
+
+static json_t *checkpoint_refuse(struct netd *n, const char *app)
+{
+	struct app_value v;
+
+	if (!apps_find(n, app, &v, NULL) || v.node != member_self(n->member))
+		return move_error("`netctl apps` tells where it is", "it does not run here any more");
+	if (kddm_find(n->sets.moves, app, strlen(app)))
+		return move_error("`netctl moves` tells how far it is", "it is being moved");
+	if (v.state != APP_RUNNING)
+		return move_error("try again when it runs", "it is still starting");
+	return NULL;
+}
+
+static void peer_checkpoint(void *arg, uint32_t from, json_t *request, struct peer_call *call)
+{
+	struct netd *n = arg;
+	const char *app = "", *dir = "";
+	struct checkpoint *c;
+	json_t *refused;
+	int leave = 0;
+
+	(void)from;
+	if (json_unpack(request, "{ss ss sb}", "app", &app, "dir", &dir, "leave", &leave) < 0 ||
+	    strlen(app) >= APP_NAME_MAX || strlen(dir) >= DIR_MAX) {
+		peer_call_answer(call, move_error(NULL, "malformed request"));
+		return;
+	}
+	refused = checkpoint_refuse(n, app);
+	c = refused ? NULL : calloc(1, sizeof(*c));
+	if (!c) {
+		peer_call_answer(call, refused ? refused : move_error(NULL, "out of memory"));
+		return;
+	}
+	c->netd = n;
+	c->call = call;
+	c->leave = leave;
+	snprintf(c->app, sizeof(c->app), "%s", app);
+	snprintf(c->dir, sizeof(c->dir), "%s", dir);
+	checkpoint_ask(c, json_pack("{ss ss}", "op", "place", "dir", dir), MOVE_KEEPER_MS, checkpoint_placed);
+}
+
+static void checkpoint_answered(void *arg, int status, json_t *answer)
+{
+	struct ctl_request *r = arg;
+	const char *error = json_string_value(json_object_get(answer, "error"));
+	const char *remedy = json_string_value(json_object_get(answer, "remedy"));
+
+	if (status < 0)
+		ctl_fail_status(r, status, "the application's node");
+	else if (error)
+		ctl_fail(r, CTL_FAILED, remedy && *remedy ? remedy : "journalctl -u netd there tells more",
+			 "%s", error);
+	else
+		ctl_ok(r, json_pack("[O]", answer));
+}
+
+static void ctl_checkpoint(void *arg, struct ctl_request *r, json_t *args)
+{
+	struct netd *n = arg;
+	bool bad = false;
+	const char *app = ctl_arg_string(args, "app", NULL, &bad);
+	const char *dir = ctl_arg_string(args, "dir", NULL, &bad);
+	bool leave = ctl_arg_bool(args, "leave_running", &bad);
+	struct app_value v;
+	json_t *request;
+
+	if (bad || !app || !dir || *dir != '/' || strlen(dir) >= DIR_MAX) {
+		ctl_fail(r, CTL_USAGE, "usage: netctl checkpoint APP /DIR", "what is to be written where?");
+		return;
+	}
+	if (strlen(app) >= APP_NAME_MAX || !apps_find(n, app, &v, NULL)) {
+		ctl_fail(r, CTL_FAILED, "`netctl apps` lists them", "%s: no such application", app);
+		return;
+	}
+	request = json_pack("{ss ss sb}", "app", app, "dir", dir, "leave", leave);
+	peer_call(n->peers, v.node, "checkpoint-run", request, MOVE_BULK_MS, checkpoint_answered, r);
+	json_decref(request);
+}
+
+int checkpoint_start(struct netd *n)
+{
+	ctl_register(n->ctl, "checkpoint", CTL_ROOT | CTL_MEMBER | CTL_QUORUM, ctl_checkpoint, n);
+	return peer_handle(n->peers, "checkpoint-run", peer_checkpoint, n);
+}

@@ -68,6 +68,8 @@ struct member_identity {
 
 struct member_rotation;
 
+#define ENDED_KEYS_MAX 4
+
 /* Rotation of the cluster's key (member_rotate.c). */
 struct member_key_state {
 	struct member_rotation *rotation; /* asked for here */
@@ -81,8 +83,9 @@ struct member_key_state {
 	bool nodes_changed;
 	char peers[NODES_MAX][TRANSPORT_ADDRESS_MAX]; /* TCP addresses of the other members */
 	size_t n_peers;
-	uint8_t ended[SECURE_KEY_BYTES]; /* connections made with it are to end */
-	uint64_t ended_ms;		 /* 0: none */
+	uint8_t ended[ENDED_KEYS_MAX][SECURE_KEY_BYTES]; /* connections made with them are to end */
+	size_t n_ended;
+	uint64_t ended_ms; /* the last of them */
 };
 
 struct member_job; /* init, join or leave under way (member_join.c) */

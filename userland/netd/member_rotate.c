@@ -66,15 +66,28 @@ static const struct kddm_object *entry_find(struct member *m)
 	return kddm_find(m->conf, ENTRY, strlen(ENTRY));
 }
 
+static void end_connections(struct member *m)
+{
+	struct member_key_state *s = &m->key_state;
+
+	while (s->n_ended)
+		secure_end_key(m->secure, s->ended[--s->n_ended]);
+	OPENSSL_cleanse(s->ended, sizeof(s->ended));
+}
+
 /*
  * What was connected with it is connected anew: first the links between nodes, one
  * beside the other, so that no call is lost; then all that is left of it ends.
  */
-static void old_key_over(struct member *m, const uint8_t old[SECURE_KEY_BYTES])
+static void key_over(struct member *m, const uint8_t key[SECURE_KEY_BYTES])
 {
+	struct member_key_state *s = &m->key_state;
+
 	log_notice("the cluster's key before the last rotation is good no more");
-	memcpy(m->key_state.ended, old, SECURE_KEY_BYTES);
-	m->key_state.ended_ms = member_now_ms();
+	if (s->n_ended == ENDED_KEYS_MAX)
+		end_connections(m);
+	memcpy(s->ended[s->n_ended++], key, SECURE_KEY_BYTES);
+	s->ended_ms = member_now_ms();
 	peers_renew(m->peers);
 }
 
@@ -82,13 +95,11 @@ static void old_key_over(struct member *m, const uint8_t old[SECURE_KEY_BYTES])
 static int turn_to(struct member *m, const uint8_t key[SECURE_KEY_BYTES], unsigned int generation,
 		   uint64_t old_until_ms)
 {
-	uint8_t old[SECURE_KEY_BYTES];
-	int r;
+	struct keyring before = m->keys;
+	int r = keyring_rotate(&m->keys, key, generation, old_until_ms);
 
-	memcpy(old, m->keys.key, sizeof(old));
-	r = keyring_rotate(&m->keys, key, generation, old_until_ms);
 	if (r < 0) {
-		OPENSSL_cleanse(old, sizeof(old));
+		OPENSSL_cleanse(&before, sizeof(before));
 		log_err("the new key of the cluster cannot be written to %s: %s; trying again", m->keys.path,
 			strerror(-r));
 		return r;
@@ -97,9 +108,11 @@ static int turn_to(struct member *m, const uint8_t key[SECURE_KEY_BYTES], unsign
 	m->key_state.refused = false;
 	m->key_state.unknown_ms = 0;
 	log_notice("the cluster's key is now number %u, %s", generation, m->keys.name);
+	if (before.old_until_ms) /* its time was not over, but there is room for one */
+		key_over(m, before.old);
 	if (!old_until_ms)
-		old_key_over(m, old);
-	OPENSSL_cleanse(old, sizeof(old));
+		key_over(m, before.key);
+	OPENSSL_cleanse(&before, sizeof(before));
 	return 0;
 }
 
@@ -308,14 +321,11 @@ static void end_old_key(struct member *m)
 	uint64_t now = member_now_ms();
 	uint8_t old[SECURE_KEY_BYTES];
 
-	if (s->ended_ms && now - s->ended_ms > NEW_LINKS_MS) {
-		secure_end_key(m->secure, s->ended);
-		OPENSSL_cleanse(s->ended, sizeof(s->ended));
-		s->ended_ms = 0;
-	}
+	if (s->n_ended && now - s->ended_ms > NEW_LINKS_MS)
+		end_connections(m);
 	memcpy(old, m->keys.old, sizeof(old));
 	if (keyring_expire(&m->keys, member_unix_ms()))
-		old_key_over(m, old);
+		key_over(m, old);
 	OPENSSL_cleanse(old, sizeof(old));
 }
 

@@ -177,7 +177,8 @@ const struct netctl_command cmd_leave = {
 	.summary = "take this node, or a dead one, out of the cluster",
 	.args = {{.value = "NODE", .kind = VALUE_NODE, .optional = true}},
 	.options = {{"force", NULL, VALUE_NONE, NULL,
-		     "end what runs here; also take out a node that is up but cannot be asked"}},
+		     "end what runs here, or the cluster with its last node; also take out a node that is up "
+		     "but cannot be asked"}},
 	.run = run_leave,
 };
 

@@ -101,6 +101,7 @@ struct Process {
 	raft_io_recv_cb recv = nullptr;
 	std::deque<DiskOp> writes;
 	bool writing = false;
+	uint64_t log_life = 0; // how often it was closed
 	// peers
 	peers_params pp = {};
 	uint32_t self = 0;
@@ -121,6 +122,7 @@ struct Node {
 	Disk disk;
 	std::unique_ptr<Process> p;
 	bool power = true, stopped = false;
+	bool out = false;     // it was asked to leave
 	uint64_t stop_ms = 0; // to be stopped with its next renewal under way, for so long
 	uint64_t disk_ms = 0; // its disk takes as long for a write, and longer
 	std::deque<std::function<void()>> deferred;
@@ -191,6 +193,10 @@ struct World {
 	void power_off(Node &n);
 	void wipe(Node &n);
 	void lose_end(Node &n);
+	void leave_somehow();
+	void enter_anew(Node &n);
+	void look_for_left();
+	void leave(Node &n, Node &by); // out for good, asked for by itself or by another; then it enters anew
 	void stop(Node &n, bool stopped);
 	void renewed(Node &n);
 	void look();

@@ -15,16 +15,19 @@ static void write_next(Process *p)
 
 	p->writing = true;
 	slow += slow ? the_world->dice(slow) : 0;
-	the_world->at(p, 50000 + slow + the_world->dice(the_world->chance(0.02) ? 80 * MS : 2 * MS), [p] {
-		DiskOp op = std::move(p->writes.front());
+	the_world->at(p, 50000 + slow + the_world->dice(the_world->chance(0.02) ? 80 * MS : 2 * MS),
+		      [p, life = p->log_life] {
+			      if (life != p->log_life)
+				      return; // closed meanwhile
+			      DiskOp op = std::move(p->writes.front());
 
-		p->writes.pop_front();
-		p->writing = false;
-		op.write(p->node->disk);
-		write_next(p);
-		if (op.done)
-			op.done(0);
-	});
+			      p->writes.pop_front();
+			      p->writing = false;
+			      op.write(p->node->disk);
+			      write_next(p);
+			      if (op.done)
+				      op.done(0);
+		      });
 }
 
 static void write_later(std::function<void(Disk &)> write, std::function<void(int)> done)
@@ -194,6 +197,8 @@ static void io_close(raft_io *io, raft_io_close_cb cb)
 		auto writes = std::move(p->writes);
 
 		p->writes.clear();
+		p->writing = false;
+		p->log_life++;
 		for (auto &op : writes)
 			if (op.done)
 				op.done(RAFT_CANCELED);

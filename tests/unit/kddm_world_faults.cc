@@ -199,13 +199,103 @@ void World::late_answers()
 	}
 }
 
+// A machine that has left: made anew, it asks to be taken in.
+void World::enter_anew(Node &n)
+{
+	if (!n.out)
+		return; // it did already
+	n.out = false;
+	kill(n);
+	wipe(n);
+	n.sockets.clear();
+	n.table.clear();
+	n.lease_ns = 0;
+	n.generation++;
+	start(n);
+}
+
+static void on_left(void *arg, const member_error *e)
+{
+	auto *n = static_cast<Node *>(arg);
+
+	if (!e)
+		n->w->at(MS, [n] { n->w->enter_anew(*n); });
+}
+
+// What runs there ends with its lease, not with the word of another.
+static void on_taken_out(void *arg, const member_error *e)
+{
+	auto *n = static_cast<Node *>(arg);
+
+	if (!e)
+		n->w->at((4000 + n->w->dice(3000)) * MS, [n] { n->w->enter_anew(*n); });
+}
+
+// Those who are out though who asked for it was told of no success.
+void World::look_for_left()
+{
+	const node_info *info;
+
+	for (Node &n : nodes) {
+		if (n.p && member_status(n.p->m) == MEMBER_IDLE)
+			enter_anew(n);
+		for (Node &by : nodes) {
+			info = by.p && by.p->m->leads ? nodes_by_raft_id(by.p->m->nodes, n.disk.id) : nullptr;
+			if (info && info->state == NODE_LEFT)
+				enter_anew(n);
+		}
+	}
+}
+
+void World::leave(Node &n, Node &by)
+{
+	bool own = &n == &by;
+	uint32_t number = 0;
+
+	if (!by.p || by.stopped || by.p->m->job || member_status(by.p->m) != MEMBER_LIVE)
+		return;
+	if (!own)
+		number = member_find(by.p->m, ("n" + std::to_string(n.n)).c_str());
+	if (!own && !number)
+		return;
+	did[own ? "left" : "taken out"]++;
+	n.out = true;
+	inside(by.p.get(), [&] { member_leave(by.p->m, number, true, own ? on_left : on_taken_out, &n); });
+}
+
+// The worst moment: who leaves, or is taken out, is cut off or stands still while others take its ports.
+void World::leave_somehow()
+{
+	Node &n = nodes[dice(nodes.size())];
+	Node &by = dice(2) ? n : nodes[dice(nodes.size())];
+	uint64_t ms = dice(5000);
+
+	if (!settled())
+		return;
+	if (dice(2))
+		for (Node &each : nodes)
+			if (&n != &by)
+				cut(n, each, true);
+	leave(n, by);
+	if (dice(2)) {
+		run(dice(100));
+		stop(n, true);
+	}
+	at(ms * MS, [this, &n] {
+		for (Node &each : nodes)
+			cut(n, each, false);
+		stop(n, false);
+	});
+}
+
 std::vector<std::string> world_run(uint64_t seed, Bugs bugs, std::map<std::string, unsigned> *did)
 {
 	World w(seed, 3 + static_cast<unsigned>(seed % 3), bugs);
 	// Where leases are lost and won: every port is taken at once by whoever may, and answers come too late.
 	bool around_renewals = seed % 4 == 0;
+	bool leaving = seed % 8 == 5;
 
-	w.greedy = around_renewals;
+	w.greedy = around_renewals || leaving;
 	for (int i = 0; i < 120 && w.violations.empty(); i++) {
 		w.run(20 + w.dice(120));
 		for (size_t k = w.dice(4); k; k--)
@@ -213,14 +303,18 @@ std::vector<std::string> world_run(uint64_t seed, Bugs bugs, std::map<std::strin
 		w.whole = w.whole || (w.settled() && w.voters() == 3);
 		if (around_renewals && w.dice(8) == 0)
 			w.late_answers();
+		else if (leaving)
+			w.leave_somehow();
 		else if (w.dice(around_renewals ? 40 : 8) == 0)
 			w.fault();
 	}
 	// Events that mend what is broken are still to come.
 	w.run(6500);
 	w.heal();
-	for (int i = 0; i < 200 && !w.settled() && w.violations.empty(); i++)
+	for (int i = 0; i < 200 && !w.settled() && w.violations.empty(); i++) {
+		w.look_for_left();
 		w.run(200);
+	}
 	if (w.violations.empty() && !w.settled())
 		w.violation("healed 40 s ago and not yet whole: %s", w.state().c_str());
 	for (Node &n : w.nodes) { // all that was granted and not given back is there, everywhere

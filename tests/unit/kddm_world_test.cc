@@ -84,9 +84,9 @@ TEST_F(World_, RandomSchedules)
 	for (auto &d : did)
 		printf("%s: %u\n", d.first.c_str(), d.second);
 	if (last - first >= 100) {
-		for (const char *d :
-		     {"killed", "power cut", "power cut of all", "stopped", "cut off", "link cut",
-		      "bad network", "late network", "clock set", "disk wiped", "log cut short", "fenced"})
+		for (const char *d : {"killed", "power cut", "power cut of all", "stopped", "cut off",
+				      "link cut", "bad network", "late network", "clock set", "disk wiped",
+				      "log cut short", "fenced", "left", "taken out"})
 			EXPECT_GT(did[d], 5u) << d;
 		EXPECT_GT(did["claims"], 1000u);
 	}
@@ -183,6 +183,64 @@ TEST_F(World_, TheLongerLogLeadsThoughItsTermIsOld)
 	for (int i = 0; i < 100 && !leader_of(w, nullptr); i++)
 		w.run(100);
 	EXPECT_EQ(leader_of(w, nullptr), &longer) << w.state();
+}
+
+// A node that answers for a port, and one that wants it as soon as it is free.
+void serve_port(World &w, Node &n)
+{
+	w.greedy = true;
+	for (int i = 0; i < 400 && !n.answers(0); i++) {
+		w.act(n);
+		w.run(20);
+	}
+	ASSERT_TRUE(n.answers(0));
+}
+
+void others_claim(World &w, const Node &but, uint64_t ms)
+{
+	for (uint64_t at = 0; at < ms && w.violations.empty(); at += 10) {
+		for (Node &n : w.nodes)
+			if (&n != &but)
+				w.act(n);
+		w.run(10);
+	}
+	EXPECT_TRUE(w.violations.empty()) << w.violations[0];
+}
+
+// It cannot hear that it was taken out; its lease runs on.
+TEST_F(World_, ANodeThatIsTakenOutAnswersForNothingThatOthersGot)
+{
+	World w(7, 3, Bugs());
+	Node *leader = leader_of(w, nullptr), *n = nullptr;
+
+	if (&world_mutant)
+		GTEST_SKIP();
+	for (Node &each : w.nodes)
+		n = &each != leader ? &each : n;
+	serve_port(w, *n);
+	for (Node &each : w.nodes)
+		w.cut(*n, each, true);
+	w.leave(*n, *leader);
+	others_claim(w, *n, 8000);
+	EXPECT_EQ(w.did["taken out"], 1u);
+}
+
+// It hangs after it has asked.
+TEST_F(World_, ANodeThatLeavesIsSilentFirst)
+{
+	World w(8, 3, Bugs());
+	Node *leader = leader_of(w, nullptr), *n = nullptr;
+
+	if (&world_mutant)
+		GTEST_SKIP();
+	for (Node &each : w.nodes)
+		n = &each != leader ? &each : n;
+	serve_port(w, *n);
+	w.leave(*n, *n);
+	while (!leader->p->m->out_ms[n->p->m->self] && w.now < 3600000000000)
+		w.run(1);
+	w.stop(*n, true);
+	others_claim(w, *n, 6000);
 }
 
 void rebuild(World &w, Node &n, std::string *told)

@@ -117,7 +117,7 @@ bool lease_keeper_grant(struct lease_keeper *k, const struct node_info *info, ui
 /* Must every lease of this life have run out? */
 bool lease_keeper_overdue(struct lease_keeper *k, const struct node_info *info, uint32_t lease_ms,
 			  uint64_t now_ns);
-/* Its death is decided and on its way through the log: this life gets no lease in this term any more. */
+/* Its end is decided, and waits for its lease or is on its way through the log: this life gets no lease in this term any more. */
 void lease_keeper_doom(struct lease_keeper *k, const struct node_info *info);
 /* The lease_ms that should stand in the node's object, for a longer or again a
  * normal lease; equals info->lease_ms when nothing is to change. */

@@ -340,7 +340,7 @@ static void note_owed(struct member *m, const struct lease_grant *g)
 void member_take_grant(struct member *m, const struct lease_grant *g)
 {
 	note_owed(m, g);
-	if (!lease_holder_granted(&m->holder, g))
+	if (g->sent_ns <= m->silent_ns || !lease_holder_granted(&m->holder, g))
 		return;
 	if (!m->has_grant) {
 		m->has_grant = true;
@@ -470,13 +470,17 @@ static void look_after_self(struct member *m)
 		return;
 	}
 	if (own->state != NODE_UP || own->incarnation != m->incarnation) {
-		ask_to_come_up(m);
+		if (!member_leave_asked(m))
+			ask_to_come_up(m);
 		return;
 	}
 	m->named = m->self;
 	m->up_refused[0] = 0;
 	kddm_identify(m->kddm, m->self, m->incarnation);
-	renew_lease(m);
+	if (member_leave_asked(m))
+		member_leave_silence(m);
+	else
+		renew_lease(m);
 	look_whether_ready(m);
 	if (m->ready && m->serving >= 0 && ((own_flags(m) ^ own->flags) & NODE_SERVES))
 		ask_to_come_up(m); /* says so */
@@ -801,6 +805,7 @@ void member_free(struct member *m)
 		return;
 	kddm_free(m->kddm);
 	peers_free(m->peers);
+	free(m->job);
 	free(m);
 }
 

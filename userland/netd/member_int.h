@@ -125,6 +125,7 @@ struct member {
 	uint64_t up_asked_ms, ticked_ms, waiting_ms;
 	char up_refused[80];		     /* what the leader said last, logged */
 	uint64_t leaving_ms, leave_asked_ms; /* since when we are out, 0 not */
+	uint64_t silent_ns;		     /* the last time we wanted no lease */
 	bool drop[NODES_MAX + 1], drops;     /* links to be ended */
 	struct topology *topology;	     /* with TIPC */
 	bool gone[NODES_MAX + 1];	     /* it says so */
@@ -142,6 +143,7 @@ struct member {
 	bool changing; /* one raft membership change at a time */
 	uint64_t deaths_asked_ms[NODES_MAX + 1];
 	uint64_t joining_ms[NODES_MAX + 1], joining_id[NODES_MAX + 1];
+	uint64_t out_ms[NODES_MAX + 1]; /* when somebody last asked to take it out */
 	uint64_t lease_asked_ms;
 	uint32_t held_ms; /* a former, longer lease that may still run */
 	uint64_t held_since_ms;
@@ -209,6 +211,8 @@ void member_lead_tick(struct member *m);
 void member_lead_check(struct member *m); /* each loop iteration */
 void member_lead_renew(struct member *m, uint32_t from, const struct lease_renew *r);
 void member_lead_ack(struct member *m, uint32_t from, uint64_t round, uint64_t term);
+/* Leader: out for good. `silent`: it answers for nothing any more; else when its lease must be over. */
+void member_lead_take_out(struct member *m, const struct node_info *info, bool silent);
 
 /* member_join.c */
 void member_join_handlers(struct member *m);
@@ -217,6 +221,7 @@ void member_join_left(struct member *m);	 /* this machine is out of the cluster 
 bool member_join_undone(const struct member *m); /* leaving because a join or init failed */
 void member_leave_told(struct member *m);	 /* another node says that we are out */
 bool member_leave_asked(const struct member *m); /* this machine wants to leave and may have left unheard */
+void member_leave_silence(struct member *m);	 /* ... so it answers for nothing any more */
 void member_leave_progress(struct member *m);	 /* we are LEFT: see to it that we may go */
 void member_hello_query(struct member *m, struct secure_conn *c, const char *identity, json_t *hello);
 void member_hello_join(struct member *m, struct secure_conn *c, json_t *hello);

@@ -44,6 +44,7 @@ struct member_job {
 	bool named; /* the cluster gave us our name; catching up */
 	/* leave */
 	uint32_t node;
+	uint64_t raft_id; /* whom we meant: the number may be another's by then */
 	bool force;
 	bool told;		     /* a member refuses us as one that has left */
 	struct member_error failure; /* told when the engine is down */
@@ -692,21 +693,28 @@ static void handle_join(void *arg, uint32_t from, json_t *request, struct peer_c
 
 /* ---- leave ---- */
 
-static json_t *take_out(struct member *m, uint32_t from, uint32_t node, bool force)
+struct take_out {
+	uint32_t node;
+	uint64_t raft_id; /* 0: asked by a netd that does not say. Another one has the number now: it is gone */
+	bool force, silent;
+};
+
+static json_t *take_out(struct member *m, uint32_t from, const struct take_out *t)
 {
-	const struct node_info *info = nodes_get(m->nodes, node);
-	struct node_info left;
+	const struct node_info *info = nodes_get(m->nodes, t->node);
 
 	if (!m->leads)
 		return json_pack("{sb}", "gone", 0);
 	if (!info)
 		return refusal(1, "see netctl nodes", "there is no such node");
-	if (info->state == NODE_UP && from != node && !force)
+	if (t->raft_id && t->raft_id != info->raft_id)
+		return json_pack("{sb}", "gone", kddm_raft_role(m->raft, t->raft_id) < 0);
+	if (info->state == NODE_UP && from != t->node && !t->force)
 		return refusal(1, "run netctl leave there, or add --force", "%s is up", info->name);
 	if (info->state != NODE_LEFT) {
-		left = *info;
-		left.changed_ms = member_unix_ms();
-		kddm_submit_node_op(m->kddm, KDDM_OP_NODE_LEAVE, &left, NULL, NULL);
+		if (t->node == m->self)
+			member_leave_silence(m);
+		member_lead_take_out(m, info, t->node == m->self || (t->silent && from == t->node));
 		return json_pack("{sb}", "gone", 0);
 	}
 	return json_pack("{sb}", "gone", kddm_raft_role(m->raft, info->raft_id) < 0);
@@ -714,9 +722,14 @@ static json_t *take_out(struct member *m, uint32_t from, uint32_t node, bool for
 
 static void handle_leave(void *arg, uint32_t from, json_t *request, struct peer_call *call)
 {
-	uint32_t node = (uint32_t)json_integer_value(json_object_get(request, "node"));
+	struct take_out t = {
+		.node = (uint32_t)json_integer_value(json_object_get(request, "node")),
+		.raft_id = (uint64_t)json_integer_value(json_object_get(request, "raft_id")),
+		.force = json_is_true(json_object_get(request, "force")),
+		.silent = json_is_true(json_object_get(request, "silent")),
+	};
 
-	peer_call_answer(call, take_out(arg, from, node, json_is_true(json_object_get(request, "force"))));
+	peer_call_answer(call, take_out(arg, from, &t));
 }
 
 static void leave_answered(struct member *m, json_t *answer)
@@ -747,13 +760,17 @@ static void ask_to_leave(struct member *m)
 	if (now - j->asked_ms < LEAVE_ASK_MS)
 		return;
 	j->asked_ms = now;
+	if (j->node == m->self)
+		member_leave_silence(m);
 	if (m->leads) {
-		json_t *answer = take_out(m, m->self, j->node, j->force);
+		const struct take_out t = {j->node, j->raft_id, j->force, true};
+		json_t *answer = take_out(m, m->self, &t);
 
 		leave_answered(m, answer);
 		json_decref(answer);
 	} else if (m->leader) {
-		request = json_pack("{si sb}", "node", (int)j->node, "force", j->force);
+		request = json_pack("{si sI sb sb}", "node", (int)j->node, "raft_id", (json_int_t)j->raft_id,
+				    "force", j->force, "silent", j->node == m->self);
 		peer_call(m->peers, m->leader, "member.leave", request, 2000, on_leave_answer, m);
 		json_decref(request);
 	}
@@ -773,8 +790,16 @@ static unsigned int others_up(struct member *m)
 	return n;
 }
 
+static uint32_t lease_of(struct member *m, const struct node_info *info)
+{
+	uint32_t ms = member_lease_held_ms(m);
+
+	return info && info->lease_ms > ms ? info->lease_ms : ms;
+}
+
 void member_leave(struct member *m, uint32_t node, bool force, member_done_fn *done, void *arg)
 {
+	const struct node_info *info;
 	struct member_job *j;
 
 	if (!m->in_cluster) {
@@ -791,6 +816,9 @@ void member_leave(struct member *m, uint32_t node, bool force, member_done_fn *d
 		return;
 	j->node = node ? node : m->self;
 	j->force = force;
+	info = nodes_get(m->nodes, j->node);
+	j->raft_id = info ? info->raft_id : 0;
+	j->deadline_ms += lease_of(m, info); /* it may have to run out first */
 	if (!j->node)
 		member_leave_now(m); /* never got a name: nobody misses us */
 }
@@ -817,7 +845,7 @@ void member_leave_progress(struct member *m)
 
 	if (!m->leaving_ms) {
 		m->leaving_ms = now;
-		m->params.events->lease(m->params.arg, 0);
+		member_leave_silence(m);
 		kddm_identify(m->kddm, 0, 0);
 		m->named = KDDM_LEADER_UNNUMBERED;
 	}
@@ -902,6 +930,14 @@ void member_leave_told(struct member *m)
 bool member_leave_asked(const struct member *m)
 {
 	return m->job && !m->job->failed && m->job->kind == JOB_LEAVE && m->job->node == m->self;
+}
+
+/* Before others are told: what we own is theirs as soon as they agree. */
+void member_leave_silence(struct member *m)
+{
+	m->params.events->lease(m->params.arg, 0);
+	m->holder.expiry_ns = 0;
+	m->silent_ns = member_now_ns();
 }
 
 void member_join_handlers(struct member *m)

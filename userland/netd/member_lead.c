@@ -12,6 +12,7 @@
 #include "userland/lib/log.h"
 
 #define DEATH_RETRY_MS 500
+#define OUT_MS	       5000 /* who asked to take a node out asks again more often */
 #define LEASE_RETRY_MS 200
 #define JOIN_LIMIT_MS  60000
 #define HAND_OVER_MS   2000
@@ -52,6 +53,7 @@ static void note_leadership(struct member *m)
 	lease_keeper_elected(&m->keeper, kddm_raft_term(m->raft), member_now_ns());
 	memset(m->deaths_asked_ms, 0, sizeof(m->deaths_asked_ms));
 	memset(m->joining_id, 0, sizeof(m->joining_id));
+	memset(m->out_ms, 0, sizeof(m->out_ms));
 	m->lead_index = kddm_raft_last_index(m->raft);
 	m->elected_ms = member_now_ms();
 	kddm_resend(m->kddm);
@@ -166,6 +168,42 @@ static void declare_dead(struct member *m, const struct node_info *info, uint64_
 	kddm_submit_node_op(m->kddm, KDDM_OP_NODE_DEAD, &dead, NULL, NULL);
 }
 
+static void submit_leave(struct member *m, const struct node_info *info, uint64_t now_ms)
+{
+	struct node_info left = *info;
+
+	if (now_ms - m->deaths_asked_ms[info->number] < DEATH_RETRY_MS)
+		return;
+	m->deaths_asked_ms[info->number] = now_ms;
+	left.changed_ms = member_unix_ms();
+	kddm_submit_node_op(m->kddm, KDDM_OP_NODE_LEAVE, &left, NULL, NULL);
+}
+
+/*
+ * What it owns goes with it at once, so it must have stopped to answer: it said that it has, or its lease is over. Till
+ * then it gets no other.
+ */
+void member_lead_take_out(struct member *m, const struct node_info *info, bool silent)
+{
+	uint64_t now = member_now_ms();
+
+	m->out_ms[info->number] = now;
+	if (info->state == NODE_UP)
+		lease_keeper_doom(&m->keeper, info);
+	if (info->state != NODE_UP || silent)
+		submit_leave(m, info, now);
+}
+
+static void end_life(struct member *m, const struct node_info *info, uint64_t now_ms)
+{
+	uint64_t asked = m->out_ms[info->number];
+
+	if (asked && now_ms - asked < OUT_MS)
+		submit_leave(m, info, now_ms);
+	else
+		declare_dead(m, info, now_ms);
+}
+
 /* A join that never came to an end must not count as a node for ever. */
 static void expire_join(struct member *m, const struct node_info *info, uint64_t now_ms)
 {
@@ -202,7 +240,7 @@ static void look_after_nodes(struct member *m)
 		if (info->state != NODE_UP || info->number == m->self)
 			continue;
 		if (lease_keeper_overdue(&m->keeper, info, member_lease_held_ms(m), now))
-			declare_dead(m, info, now / 1000000);
+			end_life(m, info, now / 1000000);
 	}
 	kddm_for_each(m->nodes, obj) adjust_lease(m, obj->value, now);
 }

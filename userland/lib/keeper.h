@@ -51,7 +51,7 @@
  *   place     dir                     is the directory fit for a checkpoint? {"number"}: of the next
  *   seal      to, about               (dumped) the images are complete: they become the checkpoint `to`; {"bytes"}
  *   load      from, dir               (waiting) copy a checkpoint to dir, for `restore`; {"bytes"}
- *   handover  text                    (moved) the application goes on without this supervisor, which ends with 0
+ *   handover  node, text              (moved) the application goes on without this supervisor, which ends with 0
  *   logs      lines                   {"lines":[…]} of a detached application
  *   event kinds: "exited" {"status"|"signal"}, "progress" {"what","bytes","of"},
  *   "signal" {"sig"} (a moved supervisor without stream was signalled: pass it on),

@@ -369,9 +369,11 @@ static void ctl_resume(void *arg, struct ctl_request *r, json_t *args)
 static void hand_over(struct netd *n, const char *name)
 {
 	struct keeper *k = keepers_find(apps_keepers(n->apps), name);
+	struct app_value v;
 
-	if (k && strcmp(keeper_state(k), "moved") == 0)
-		keeper_call(k, json_pack("{ss}", "op", "handover"), -1, MOVE_KEEPER_MS, keeper_ignore, NULL);
+	if (k && strcmp(keeper_state(k), "moved") == 0 && apps_find(n, name, &v, NULL))
+		keeper_call(k, json_pack("{ss ss}", "op", "handover", "node", member_name(n->member, v.node)),
+			    -1, MOVE_KEEPER_MS, keeper_ignore, NULL);
 }
 
 static void peer_handover(void *arg, uint32_t from, json_t *request, struct peer_call *call)

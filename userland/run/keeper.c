@@ -212,6 +212,7 @@ static void op_lost(struct keeper_request rq, json_t *args, int fd)
 static void op_handover(struct keeper_request rq, json_t *args, int fd)
 {
 	const char *text = json_string_value(json_object_get(args, "text"));
+	const char *node = json_string_value(json_object_get(args, "node"));
 
 	(void)fd;
 	if (run.state != RUN_MOVED) {
@@ -222,7 +223,7 @@ static void op_handover(struct keeper_request rq, json_t *args, int fd)
 	if (text)
 		run_say("%s: %s", run.opts.name, text);
 	else
-		run_say("%s goes on on %s; this node is drained", run.opts.name, run.place);
+		run_say("%s goes on on %s; this node is drained", run.opts.name, node ? node : run.place);
 	run_end(0);
 }
 

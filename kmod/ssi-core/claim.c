@@ -15,7 +15,6 @@
  */
 #include <linux/btf.h>
 #include <linux/btf_ids.h>
-#include <linux/freezer.h>
 #include <linux/in.h>
 #include <linux/module.h>
 #include <linux/net.h>
@@ -31,6 +30,7 @@
 #include <net/sock.h>
 #include <net/tcp_states.h>
 
+#include "../compat/kfunc.h"
 #include "claim.h"
 #include "netlink.h"
 #include "trace.h"
@@ -159,8 +159,9 @@ void claims_get(struct net *net, struct claims_info *out)
 
 /* ---- who waits ----------------------------------------------------------------- */
 /*
- * A signal may end the wait where the call is made anew after it. Requests of
- * io_uring have no such way back: only their end ends the wait.
+ * A signal, and so the freezer, may end the wait where the call is made anew after it.
+ * Requests of io_uring have no such way back: only their end ends the wait. Nobody is
+ * frozen in here: the BPF program around it holds up grace periods, and io_uring a lock.
  */
 static unsigned int claim_wait_state(void)
 {
@@ -242,7 +243,7 @@ static int claim_sleep(struct net *net, struct claim_waiter *w, unsigned long le
 	for (;;) {
 		room = claim_ask(net, w, &again);
 		/* Whoever changes what is looked at below wakes this task after that. */
-		set_current_state(state | TASK_FREEZABLE);
+		set_current_state(state);
 		if (claim_answered(cn, w, &asked))
 			break;
 		if (signal_pending_state(state, current)) {
@@ -331,23 +332,29 @@ static bool claim_set_addr6(struct claim *c, const struct in6_addr *addr, const 
 	return !ipv6_addr_loopback(addr);
 }
 
+static bool claim_is_inet(const struct sock *sk, int type, int protocol)
+{
+	return (sk->sk_family == AF_INET || (IS_ENABLED(CONFIG_IPV6) && sk->sk_family == AF_INET6)) &&
+	       sk->sk_type == type && sk->sk_protocol == protocol;
+}
+
 /*
  * Without the socket's lock: a bind() that another thread makes at the same time may
  * or may not be seen, and the socket event that follows puts it right.
  */
 static bool claim_of_listener(struct claim *c, const struct sock *sk)
 {
-	if (sk->sk_type != SOCK_STREAM || sk->sk_protocol != IPPROTO_TCP ||
-	    inet_sk_state_load(sk) != TCP_CLOSE)
+	if (!claim_is_inet(sk, SOCK_STREAM, IPPROTO_TCP) || inet_sk_state_load(sk) != TCP_CLOSE)
 		return false;
 	c->port = READ_ONCE(inet_sk(sk)->inet_num);
 	c->proto = IPPROTO_TCP;
 	if (!c->port)
 		return false;
-	if (sk->sk_family == AF_INET)
-		return claim_set_addr4(c, sk->sk_rcv_saddr);
-	return IS_ENABLED(CONFIG_IPV6) && sk->sk_family == AF_INET6 &&
-	       claim_set_addr6(c, &sk->sk_v6_rcv_saddr, sk);
+#if IS_ENABLED(CONFIG_IPV6)
+	if (sk->sk_family == AF_INET6)
+		return claim_set_addr6(c, &sk->sk_v6_rcv_saddr, sk);
+#endif
+	return claim_set_addr4(c, READ_ONCE(sk->sk_rcv_saddr));
 }
 
 static bool claim_of_bind(struct claim *c, const struct sock *sk, const struct sockaddr *uaddr, int len)
@@ -355,7 +362,7 @@ static bool claim_of_bind(struct claim *c, const struct sock *sk, const struct s
 	const struct sockaddr_in6 *sin6 = (const void *)uaddr;
 	const struct sockaddr_in *sin = (const void *)uaddr;
 
-	if (sk->sk_type != SOCK_DGRAM || sk->sk_protocol != IPPROTO_UDP || len < (int)sizeof(*sin))
+	if (!claim_is_inet(sk, SOCK_DGRAM, IPPROTO_UDP) || len < (int)sizeof(*sin))
 		return false;
 	c->port = ntohs(sin->sin_port); /* sin6_port lies at the same place */
 	c->proto = IPPROTO_UDP;
@@ -363,8 +370,7 @@ static bool claim_of_bind(struct claim *c, const struct sock *sk, const struct s
 		return false;
 	if (sk->sk_family == AF_INET)
 		return claim_set_addr4(c, sin->sin_addr.s_addr);
-	return IS_ENABLED(CONFIG_IPV6) && sk->sk_family == AF_INET6 && len >= SIN6_LEN_RFC2133 &&
-	       claim_set_addr6(c, &sin6->sin6_addr, sk);
+	return len >= SIN6_LEN_RFC2133 && claim_set_addr6(c, &sin6->sin6_addr, sk);
 }
 
 /* ---- for BPF programs ---------------------------------------------------------------- */

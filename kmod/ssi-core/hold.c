@@ -17,6 +17,7 @@
 #include <linux/jhash.h>
 #include <linux/module.h>
 #include <linux/netdevice.h>
+#include <linux/random.h>
 #include <linux/skbuff.h>
 #include <linux/tcp.h>
 #include <net/dst.h>
@@ -32,13 +33,15 @@
 #define HOLD_MTU	65500 /* whatever the interfaces have */
 #define HOLD_TICK	(HZ / 2)
 #define HOLD_PORTS_BITS 6
-#define HOLD_SEEN_BITS	8
+#define HOLD_SEEN_BITS	14 /* for the segments that fit into a queue: some eighty thousand */
 
 /* Whose memory a packet takes. */
 enum hold_share { HOLD_KNOWN, HOLD_STRANGER, HOLD_SHARES };
 static const size_t hold_share_max[HOLD_SHARES] = {SSI_HOLD_BYTES_MAX, SSI_HOLD_STRANGERS_MAX};
 
-/* What makes a TCP segment the same as another one. */
+struct hold_port;
+
+/* What makes a TCP segment of a port the same as another one. */
 struct hold_segment {
 	u32 source; /* hash of the address */
 	__be32 seq;
@@ -50,6 +53,7 @@ struct hold_segment {
 /* In skb->cb while it waits. */
 struct hold_cb {
 	struct hlist_node seen; /* unhashed: no segment */
+	const struct hold_port *port;
 	struct hold_segment segment;
 	u32 since; /* jiffies */
 	u8 share;
@@ -61,8 +65,7 @@ struct hold_port {
 	struct hold_key key;
 	enum ssi_hold_state state;
 	struct sk_buff_head queue; /* its own lock is not used */
-	DECLARE_HASHTABLE(seen, HOLD_SEEN_BITS);
-	u32 held_max; /* jiffies */
+	u32 held_max;		   /* jiffies */
 	u64 reasons[SSI_HOLD_REASON_COUNT];
 };
 
@@ -72,11 +75,15 @@ struct hold_dev {
 	bool dead; /* control */
 	spinlock_t lock;
 	DECLARE_HASHTABLE(ports, HOLD_PORTS_BITS);
-	struct list_head passing; /* oldest first */
+	DECLARE_HASHTABLE(seen, HOLD_SEEN_BITS); /* segments that wait, of all ports */
+	struct list_head passing;		 /* oldest first */
 	unsigned int nports;
 	size_t bytes[HOLD_SHARES];
 	struct delayed_work tick;
 };
+
+/* Who sends chooses what is hashed, and must not choose where it lands. */
+static u32 hold_seed __ro_after_init;
 
 static struct hold_cb *hold_cb(struct sk_buff *skb)
 {
@@ -139,7 +146,8 @@ static bool classify_v4(const struct sk_buff *skb, struct hold_key *key, struct 
 		return false;
 	ipv6_addr_set_v4mapped(ip->daddr, &key->addr);
 	key->proto = ip->protocol;
-	return classify_l4(skb, ETH_HLEN + ihl, len - ihl, jhash_1word((__force u32)ip->saddr, 0), key, cb);
+	return classify_l4(skb, ETH_HLEN + ihl, len - ihl, jhash_1word((__force u32)ip->saddr, hold_seed),
+			   key, cb);
 }
 
 static bool classify_v6(const struct sk_buff *skb, struct hold_key *key, struct hold_cb *cb)
@@ -157,7 +165,7 @@ static bool classify_v6(const struct sk_buff *skb, struct hold_key *key, struct 
 		return false;
 	key->addr = ip->daddr;
 	key->proto = proto;
-	return classify_l4(skb, at, skb->len - at, jhash(&ip->saddr, sizeof(ip->saddr), 0), key, cb);
+	return classify_l4(skb, at, skb->len - at, jhash(&ip->saddr, sizeof(ip->saddr), hold_seed), key, cb);
 }
 
 /* To whom the packet goes; false: it is nothing that can be held. */
@@ -177,7 +185,7 @@ static bool classify(const struct sk_buff *skb, struct hold_key *key, struct hol
 /* ---- ports ------------------------------------------------------------------ */
 static u32 hold_hash(const struct hold_key *key)
 {
-	return jhash(key, sizeof(*key), 0);
+	return jhash(key, sizeof(*key), hold_seed);
 }
 
 static struct hold_port *port_find(struct hold_dev *d, const struct hold_key *key)
@@ -192,6 +200,7 @@ static struct hold_port *port_find(struct hold_dev *d, const struct hold_key *ke
 
 static void port_count(struct hold_dev *d, struct hold_port *p, unsigned int len, enum ssi_hold_reason reason)
 {
+	lockdep_assert_held(&d->lock);
 	p->reasons[reason]++;
 	trace_ssi_hold(d->dev, &p->key, len, reason);
 }
@@ -206,11 +215,21 @@ static void port_set_state(struct hold_dev *d, struct hold_port *p, enum ssi_hol
 }
 
 /* ---- a port's queue ----------------------------------------------------------- */
-static bool queue_has(const struct hold_port *p, const struct hold_segment *s, u32 hash)
+static u32 segment_hash(const struct hold_port *p, const struct hold_segment *s)
+{
+	return jhash(s, sizeof(*s), hold_seed + p->key.port);
+}
+
+static bool queue_has(const struct hold_dev *d, const struct hold_port *p, const struct hold_segment *s)
 {
 	struct hold_cb *cb;
 
-	hash_for_each_possible(p->seen, cb, seen, hash) if (!memcmp(&cb->segment, s, sizeof(*s))) return true;
+	lockdep_assert_held(&d->lock);
+	hash_for_each_possible(d->seen, cb, seen, segment_hash(p, s))
+	{
+		if (cb->port == p && !memcmp(&cb->segment, s, sizeof(*s)))
+			return true;
+	}
 	return false;
 }
 
@@ -220,9 +239,10 @@ static void queue_put(struct hold_dev *d, struct hold_port *p, struct sk_buff *s
 
 	lockdep_assert_held(&d->lock);
 	cb->since = (u32)jiffies;
+	cb->port = p;
 	INIT_HLIST_NODE(&cb->seen);
 	if (is_segment(cb))
-		hash_add(p->seen, &cb->seen, jhash(&cb->segment, sizeof(cb->segment), 0));
+		hash_add(d->seen, &cb->seen, segment_hash(p, &cb->segment));
 	d->bytes[cb->share] += skb->truesize;
 	__skb_queue_tail(&p->queue, skb);
 }
@@ -264,41 +284,45 @@ static void port_remove(struct hold_dev *d, struct hold_port *p, struct sk_buff_
 }
 
 /* ---- packets in ------------------------------------------------------------------ */
-static enum ssi_hold_reason admit(struct hold_dev *d, struct hold_port *p, const struct hold_cb *cb,
-				  unsigned int truesize)
+static enum ssi_hold_reason admit(const struct hold_dev *d, const struct hold_port *p,
+				  const struct hold_cb *cb, unsigned int truesize)
 {
+	lockdep_assert_held(&d->lock);
 	if (p->state == SSI_HOLD_PASSING)
 		return SSI_HOLD_R_PASSED;
-	if (is_segment(cb) && queue_has(p, &cb->segment, jhash(&cb->segment, sizeof(cb->segment), 0)))
+	if (is_segment(cb) && queue_has(d, p, &cb->segment))
 		return SSI_HOLD_R_DUPLICATE;
 	if (d->bytes[cb->share] + truesize > hold_share_max[cb->share])
 		return cb->share == HOLD_STRANGER ? SSI_HOLD_R_STRANGERS_FULL : SSI_HOLD_R_FULL;
 	return SSI_HOLD_R_QUEUED;
 }
 
-/* Back out of the device, as if received by it. */
-static void give_back(struct hold_dev *d, struct sk_buff *skb)
+/* Back out of the device, as if received by it: what is still to be done is to hand it to the stack. */
+static struct sk_buff *given_back(struct hold_dev *d, struct sk_buff *skb)
 {
 	memset(skb->cb, 0, sizeof(skb->cb));
 	skb->protocol = eth_type_trans(skb, d->dev);
 	dev_sw_netstats_rx_add(d->dev, skb->len);
-	netif_rx(skb);
+	return skb;
 }
 
-/* What the way here has left on the packet means nothing on the way back. */
-static void scrub(struct sk_buff *skb)
+/*
+ * What the way here has left on the packet means nothing on the way back; memory that
+ * somebody waits for does not wait here.
+ */
+static int scrub(struct sk_buff *skb)
 {
 	skb_orphan(skb);
-	skb_dst_drop(skb);
-	nf_reset_ct(skb);
-	skb->tstamp = 0;
-	skb->mark = 0;
+	skb_scrub_packet(skb, true);
+	skb->priority = 0;
+	return skb_orphan_frags_rx(skb, GFP_ATOMIC);
 }
 
 static netdev_tx_t hold_xmit(struct sk_buff *skb, struct net_device *dev)
 {
 	struct hold_dev *d = netdev_priv(dev);
 	enum ssi_hold_reason reason;
+	unsigned int len = skb->len;
 	struct hold_port *p = NULL;
 	struct hold_key key;
 	struct hold_cb cb;
@@ -306,15 +330,14 @@ static netdev_tx_t hold_xmit(struct sk_buff *skb, struct net_device *dev)
 	if (!classify(skb, &key, &cb))
 		goto drop;
 	skb = skb_share_check(skb, GFP_ATOMIC);
-	if (!skb)
+	if (!skb || scrub(skb))
 		goto drop;
-	scrub(skb);
 	spin_lock_bh(&d->lock);
 	p = port_find(d, &key);
 	if (!p)
 		goto drop_unlock;
 	reason = admit(d, p, &cb, skb->truesize);
-	port_count(d, p, skb->len, reason);
+	port_count(d, p, len, reason);
 	if (reason == SSI_HOLD_R_QUEUED) {
 		*hold_cb(skb) = cb;
 		queue_put(d, p, skb);
@@ -322,11 +345,13 @@ static netdev_tx_t hold_xmit(struct sk_buff *skb, struct net_device *dev)
 	spin_unlock_bh(&d->lock);
 	switch (reason) {
 	case SSI_HOLD_R_QUEUED:
+		dev_sw_netstats_tx_add(dev, 1, len);
 		if (!delayed_work_pending(&d->tick))
 			schedule_delayed_work(&d->tick, HOLD_TICK);
 		return NETDEV_TX_OK;
 	case SSI_HOLD_R_PASSED:
-		give_back(d, skb);
+		dev_sw_netstats_tx_add(dev, 1, len);
+		netif_rx(given_back(d, skb));
 		return NETDEV_TX_OK;
 	default:
 		goto drop;
@@ -393,7 +418,6 @@ static struct hold_port *port_alloc(const struct hold_key *key)
 	if (!p)
 		return NULL;
 	p->key = *key;
-	hash_init(p->seen);
 	__skb_queue_head_init(&p->queue);
 	INIT_LIST_HEAD(&p->passing);
 	return p;
@@ -467,15 +491,18 @@ int hold_release(struct net_device *dev, const struct hold_key *key, u32 budget,
 	p = port_find(d, key);
 	if (p && p->state == SSI_HOLD_HELD)
 		port_set_state(d, p, SSI_HOLD_RELEASING);
+	/* And one to find it empty. It ends however fast more arrives: others wait for control. */
+	if (p)
+		budget = min(budget, skb_queue_len(&p->queue) + 1);
 	spin_unlock_bh(&d->lock);
 	if (!p) {
 		mutex_unlock(&d->control);
 		return -ENOENT;
 	}
 	while (budget-- && (skb = release_next(d, p))) {
-		/* The stack takes it before the next one: its backlog is not for thousands. */
+		/* The stack takes it before the next one: its backlog is not for thousands, nor shared with a flood. */
 		local_bh_disable();
-		give_back(d, skb);
+		netif_receive_skb(given_back(d, skb));
 		local_bh_enable();
 		cond_resched();
 	}
@@ -548,6 +575,7 @@ static int hold_dev_init(struct net_device *dev)
 	mutex_init(&d->control);
 	spin_lock_init(&d->lock);
 	hash_init(d->ports);
+	hash_init(d->seen);
 	INIT_LIST_HEAD(&d->passing);
 	INIT_DELAYED_WORK(&d->tick, hold_tick);
 	return 0;
@@ -633,6 +661,7 @@ struct net_device *hold_dev_get(struct net *net, u32 ifindex, struct netlink_ext
 
 int __init hold_init(void)
 {
+	hold_seed = get_random_u32();
 	return rtnl_link_register(&hold_link_ops);
 }
 

@@ -4,6 +4,9 @@
  * until netd asks for it; see ssi/core.h.
  */
 #include <linux/module.h>
+#include <linux/stringify.h>
+#include <net/genetlink.h>
+#include <net/rtnetlink.h>
 
 #include "claim.h"
 #include "hold.h"
@@ -43,5 +46,6 @@ module_exit(ssi_core_exit);
 
 MODULE_DESCRIPTION("netssi: hold queue of moving sockets, claims that programs wait for");
 MODULE_LICENSE("GPL");
-MODULE_ALIAS("rtnl-link-" SSI_HOLD_KIND);
-MODULE_ALIAS("net-pf-16-proto-16-family-" SSI_CORE_FAMILY);
+MODULE_VERSION(__stringify(SSI_CORE_VERSION)); /* of its protocol: netctl check compares it */
+MODULE_ALIAS_RTNL_LINK(SSI_HOLD_KIND);
+MODULE_ALIAS_GENL_FAMILY(SSI_CORE_FAMILY);

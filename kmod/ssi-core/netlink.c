@@ -17,17 +17,33 @@ static const struct netlink_range_validation port_range = {.min = 1, .max = 6553
 static const struct netlink_range_validation limit_range = {.min = SSI_CLAIM_LIMIT_MS_MIN,
 							    .max = SSI_CLAIM_LIMIT_MS_MAX};
 
-static const struct nla_policy ssi_core_policy[SSI_CORE_A_MAX + 1] = {
-	[SSI_CORE_A_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1),
-	[SSI_CORE_A_ADDR4] = NLA_POLICY_EXACT_LEN(sizeof(struct in_addr)),
-	[SSI_CORE_A_ADDR6] = NLA_POLICY_EXACT_LEN(sizeof(struct in6_addr)),
-	[SSI_CORE_A_PROTO] = {.type = NLA_U8},
-	[SSI_CORE_A_PORT] = NLA_POLICY_FULL_RANGE(NLA_U16, &port_range),
+/* Each command takes what it needs and refuses the rest. */
+#define POLICY_IFINDEX [SSI_CORE_A_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1)
+#define POLICY_TARGET                                                                       \
+	POLICY_IFINDEX, [SSI_CORE_A_ADDR4] = NLA_POLICY_EXACT_LEN(sizeof(struct in_addr)),  \
+			[SSI_CORE_A_ADDR6] = NLA_POLICY_EXACT_LEN(sizeof(struct in6_addr)), \
+			[SSI_CORE_A_PROTO] = {.type = NLA_U8},                              \
+			[SSI_CORE_A_PORT] = NLA_POLICY_FULL_RANGE(NLA_U16, &port_range)
+
+static const struct nla_policy target_policy[SSI_CORE_A_PORT + 1] = {POLICY_TARGET};
+
+static const struct nla_policy release_policy[SSI_CORE_A_BUDGET + 1] = {
+	POLICY_TARGET,
 	[SSI_CORE_A_BUDGET] = NLA_POLICY_MIN(NLA_U32, 1),
+};
+
+static const struct nla_policy dump_policy[SSI_CORE_A_IFINDEX + 1] = {POLICY_IFINDEX};
+
+static const struct nla_policy serve_policy[SSI_CORE_A_LIMIT_MS + 1] = {
 	[SSI_CORE_A_LIMIT_MS] = NLA_POLICY_FULL_RANGE(NLA_U32, &limit_range),
+};
+
+static const struct nla_policy answer_policy[SSI_CORE_A_ERROR + 1] = {
 	[SSI_CORE_A_ID] = NLA_POLICY_MIN(NLA_U32, 1),
 	[SSI_CORE_A_ERROR] = {.type = NLA_U32},
 };
+
+static const struct nla_policy empty_policy[SSI_CORE_A_PAD + 1];
 
 static struct genl_family ssi_core_family;
 
@@ -136,19 +152,16 @@ static int put_port(struct sk_buff *msg, u32 portid, u32 seq, int flags, u8 cmd,
 	return 0;
 }
 
-static int reply_port(const struct genl_info *info, u32 ifindex, const struct hold_info *port)
+/* Takes `msg`. */
+static int reply_port(struct genl_info *info, struct sk_buff *msg, u32 ifindex, const struct hold_info *port)
 {
-	struct sk_buff *msg = genlmsg_new(GENLMSG_DEFAULT_SIZE, GFP_KERNEL);
-	int err;
+	int err = put_port(msg, info->snd_portid, info->snd_seq, 0, info->genlhdr->cmd, ifindex, port);
 
-	if (!msg)
-		return -ENOMEM;
-	err = put_port(msg, info->snd_portid, info->snd_seq, 0, info->genlhdr->cmd, ifindex, port);
 	if (err) {
 		nlmsg_free(msg);
 		return err;
 	}
-	return genlmsg_reply(msg, (struct genl_info *)info);
+	return genlmsg_reply(msg, info);
 }
 
 /* ---- requests -------------------------------------------------------------------- */
@@ -170,13 +183,20 @@ static int cmd_begin_or_end(struct sk_buff *skb, struct genl_info *info)
 	return refuse(info, err);
 }
 
+static u32 read_budget(const struct genl_info *info)
+{
+	const struct nlattr *budget = info->attrs[SSI_CORE_A_BUDGET];
+
+	return budget ? nla_get_u32(budget) : SSI_HOLD_BUDGET;
+}
+
 /* RELEASE, and GET of one port. */
 static int cmd_port(struct sk_buff *skb, struct genl_info *info)
 {
-	const struct nlattr *budget = info->attrs[SSI_CORE_A_BUDGET];
 	struct net_device *dev;
 	struct hold_info port;
 	struct hold_key key;
+	struct sk_buff *msg;
 	u32 ifindex;
 	int err;
 
@@ -184,12 +204,19 @@ static int cmd_port(struct sk_buff *skb, struct genl_info *info)
 	if (IS_ERR(dev))
 		return PTR_ERR(dev);
 	ifindex = dev->ifindex;
-	if (info->genlhdr->cmd == SSI_CORE_CMD_RELEASE)
-		err = hold_release(dev, &key, budget ? nla_get_u32(budget) : SSI_HOLD_BUDGET, &port);
+	/* First: what is released cannot be taken back when there is no memory to say so. */
+	msg = genlmsg_new(GENLMSG_DEFAULT_SIZE, GFP_KERNEL);
+	if (!msg)
+		err = -ENOMEM;
+	else if (info->genlhdr->cmd == SSI_CORE_CMD_RELEASE)
+		err = hold_release(dev, &key, read_budget(info), &port);
 	else
 		err = hold_get(dev, &key, &port);
 	dev_put(dev);
-	return err ? refuse(info, err) : reply_port(info, ifindex, &port);
+	if (!err)
+		return reply_port(info, msg, ifindex, &port);
+	nlmsg_free(msg);
+	return refuse(info, err);
 }
 
 static int cmd_dump(struct sk_buff *msg, struct netlink_callback *cb)
@@ -313,25 +340,33 @@ void ssi_netlink_ended(struct net *net, u32 portid, u32 id, enum ssi_claim_reaso
 	genlmsg_unicast(net, msg, portid);
 }
 
-static const struct genl_ops ssi_core_ops[] = {
-	{.cmd = SSI_CORE_CMD_HOLD, .flags = GENL_UNS_ADMIN_PERM, .doit = cmd_begin_or_end},
-	{.cmd = SSI_CORE_CMD_RELEASE, .flags = GENL_UNS_ADMIN_PERM, .doit = cmd_port},
-	{.cmd = SSI_CORE_CMD_DISCARD, .flags = GENL_UNS_ADMIN_PERM, .doit = cmd_begin_or_end},
-	{.cmd = SSI_CORE_CMD_GET, .flags = GENL_UNS_ADMIN_PERM, .doit = cmd_port, .dumpit = cmd_dump},
-	{.cmd = SSI_CORE_CMD_SERVE, .flags = GENL_UNS_ADMIN_PERM, .doit = cmd_serve},
-	{.cmd = SSI_CORE_CMD_ANSWER, .flags = GENL_UNS_ADMIN_PERM, .doit = cmd_answer},
-	{.cmd = SSI_CORE_CMD_CLAIMS, .flags = GENL_UNS_ADMIN_PERM, .doit = cmd_claims},
+#define SSI_CORE_OP(name, how, does, takes)                 \
+	{.cmd = SSI_CORE_CMD_##name,                        \
+	 .flags = GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_##how, \
+	 does,                                              \
+	 .policy = takes,                                   \
+	 .maxattr = ARRAY_SIZE(takes) - 1}
+
+static const struct genl_split_ops ssi_core_ops[] = {
+	SSI_CORE_OP(HOLD, DO, .doit = cmd_begin_or_end, target_policy),
+	SSI_CORE_OP(RELEASE, DO, .doit = cmd_port, release_policy),
+	SSI_CORE_OP(DISCARD, DO, .doit = cmd_begin_or_end, target_policy),
+	SSI_CORE_OP(GET, DO, .doit = cmd_port, target_policy),
+	SSI_CORE_OP(GET, DUMP, .dumpit = cmd_dump, dump_policy),
+	SSI_CORE_OP(SERVE, DO, .doit = cmd_serve, serve_policy),
+	SSI_CORE_OP(ANSWER, DO, .doit = cmd_answer, answer_policy),
+	SSI_CORE_OP(CLAIMS, DO, .doit = cmd_claims, empty_policy),
 };
 
 static struct genl_family ssi_core_family __ro_after_init = {
 	.name = SSI_CORE_FAMILY,
 	.version = SSI_CORE_VERSION,
 	.maxattr = SSI_CORE_A_MAX,
-	.policy = ssi_core_policy,
 	.netnsok = true,
+	.parallel_ops = true, /* other families do not wait while a queue is given back */
 	.module = THIS_MODULE,
-	.ops = ssi_core_ops,
-	.n_ops = ARRAY_SIZE(ssi_core_ops),
+	.split_ops = ssi_core_ops,
+	.n_split_ops = ARRAY_SIZE(ssi_core_ops),
 	.resv_start_op = SSI_CORE_CMD_HOLD,
 };
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # What takes hours: seeded, and resumed where it was interrupted.
-FULL_TESTS += tests/full/simulation.sh
+FULL_TESTS += $(addprefix tests/full/,headers.sh simulation.sh)
 # What does more when it is for `check-full` (FULL=1, tests/lib.sh).
 FULL_NET_TESTS += $(addprefix tests/net/,49-versions.sh 56-refused.sh 57-drain.sh 58-checkpoint.sh 75-linear.sh 81-power-cut.sh)
 # What `check` has no time for.

@@ -3,6 +3,7 @@
 // bounds, duplicates, refusals. Needs root and the module; hold.sh runs it in a guest without netd.
 #include <gtest/gtest.h>
 
+#include <linux/filter.h>
 #include <linux/genetlink.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
@@ -11,9 +12,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/vm/hold_frame.h"
@@ -111,6 +114,18 @@ struct Hold : ::testing::Test {
 		at.sll_ifindex = ifindex;
 		ASSERT_EQ(bind(sock, (sockaddr *)&at, sizeof(at)), 0);
 		setsockopt(sock, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
+	}
+	void only_from(const char *addr)
+	{
+		sock_filter code[] = {
+			BPF_STMT(BPF_LD | BPF_W | BPF_ABS, ETH_HLEN + offsetof(iphdr, saddr)),
+			BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ntohl(inet_addr(addr)), 0, 1),
+			BPF_STMT(BPF_RET | BPF_K, 0xffff),
+			BPF_STMT(BPF_RET | BPF_K, 0),
+		};
+		sock_fprog prog = {.len = 4, .filter = code};
+
+		ASSERT_EQ(setsockopt(sock, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)), 0);
 	}
 	void send(const Frame &f)
 	{
@@ -244,6 +259,21 @@ TEST_F(Hold, DropsWhatItHasAlready)
 	EXPECT_EQ(p.waiting, 6u);
 }
 
+TEST_F(Hold, TheSameSegmentOfTwoPortsIsTwo)
+{
+	const Key one, other = {.port = 81};
+
+	for (const Key &k : {one, other}) {
+		ASSERT_EQ(ask(SSI_CORE_CMD_HOLD, k), 0);
+		send({.to = k, .seq = 7});
+	}
+	EXPECT_EQ(look(one).waiting, 1u);
+	EXPECT_EQ(look(other).waiting, 1u);
+	EXPECT_EQ(ask(SSI_CORE_CMD_DISCARD, one), 0);
+	send({.to = other, .seq = 7});
+	EXPECT_EQ(look(other).reasons[SSI_HOLD_R_DUPLICATE], 1u);
+}
+
 TEST_F(Hold, StrangersDoNotCrowdOut)
 {
 	uint32_t n = 0;
@@ -260,6 +290,65 @@ TEST_F(Hold, StrangersDoNotCrowdOut)
 	ASSERT_EQ(ask(SSI_CORE_CMD_HOLD, {}), 0);
 	send({.syn = true}); // room again
 	EXPECT_EQ(look({}).waiting, 1u);
+}
+
+// Handshakes without end, from a thread of its own.
+struct Flood {
+	std::atomic<bool> over{false};
+	std::atomic<uint32_t> sent{0};
+	std::thread thread;
+
+	explicit Flood(Hold *t)
+	{
+		thread = std::thread([this, t] {
+			while (!over) {
+				uint32_t n = ++sent;
+				t->send({.from = "192.0.2.66",
+					 .sport = (uint16_t)(1024 + n % 60000),
+					 .seq = n,
+					 .payload = 0,
+					 .syn = true});
+			}
+		});
+	}
+	~Flood()
+	{
+		over = true;
+		thread.join();
+	}
+};
+
+TEST_F(Hold, ConnectionsLoseNothingInAFlood)
+{
+	const uint32_t n = 2000;
+	std::vector<uint32_t> seen;
+	Port p;
+
+	ASSERT_EQ(ask(SSI_CORE_CMD_HOLD, {}), 0);
+	// What the flood gets back would fill this socket instead of the queue.
+	only_from("192.0.2.9");
+	Flood flood(this);
+	for (int i = 0; !look({}).reasons[SSI_HOLD_R_STRANGERS_FULL]; i++) {
+		ASSERT_LT(i, 600) << "the flood is too slow";
+		poll(nullptr, 0, 100);
+	}
+	for (uint32_t i = 1; i <= n; i++)
+		send({.seq = i});
+	EXPECT_GE(look({}).waiting, n);
+	for (int i = 0; seen.size() < n && i < 1000; i++) {
+		if (i == 3)
+			for (uint32_t k = n + 1; k <= n + 100; k++)
+				send({.seq = k}); // behind all the others
+		ASSERT_EQ(ask(SSI_CORE_CMD_RELEASE, {}, &p), 0);
+		for (const std::string &packet : given_back())
+			seen.push_back(seq_of(packet));
+	}
+	for (size_t i = 0; i < seen.size(); i++)
+		ASSERT_EQ(seen[i], i + 1) << "out of order";
+	EXPECT_GE(seen.size(), n) << "connections lost something";
+	EXPECT_EQ(look({}).reasons[SSI_HOLD_R_FULL], 0u);
+	printf("%u handshakes sent, %lu of them dropped\n", flood.sent.load(),
+	       (unsigned long)look({}).reasons[SSI_HOLD_R_STRANGERS_FULL]);
 }
 
 TEST_F(Hold, IsBounded)
@@ -333,6 +422,12 @@ TEST_F(Hold, RefusesWithAReason)
 	nlh = message(SSI_CORE_CMD_HOLD, {}, ifindex);
 	mnl_attr_put_u32(nlh, SSI_CORE_A_MAX + 1, 1);
 	refused(nlh, -EINVAL, "Unknown attribute type");
+	nlh = genl_message(genl, SSI_CORE_CMD_CLAIMS, 0);
+	mnl_attr_put_u32(nlh, SSI_CORE_A_IFINDEX, 1);
+	refused(nlh, -EINVAL, "Unknown attribute type");
+	nlh = genl_message(genl, SSI_CORE_CMD_ANSWER, 0);
+	mnl_attr_put_u16(nlh, SSI_CORE_A_PORT, 80);
+	refused(nlh, -EINVAL, "Unsupported attribute");
 	nlh = message(SSI_CORE_CMD_HOLD, {}, ifindex);
 	mnl_attr_put(nlh, SSI_CORE_A_ADDR6, 16, "0123456789abcdef");
 	refused(nlh, -EINVAL, "one address");

@@ -120,6 +120,20 @@ wait_get n1 'ports :7300' '.[0].app' frozen
 on n1 pkill -TERM -x listen-try
 wait
 
+step "... and what freezes for a suspend: nobody is frozen where others have to wait for him"
+on n1 sh -c 'mkdir -p /run/freezer && mount -t cgroup -o freezer freezer /run/freezer && mkdir /run/freezer/t'
+begin suspended 60000
+on n1 sh -c 'pgrep -x listen-try >/run/freezer/t/cgroup.procs; echo FROZEN >/run/freezer/t/freezer.state'
+suspended() { [ "$(on n1 cat /run/freezer/t/freezer.state)" = FROZEN ]; }
+wait_for "it is frozen" 10 suspended
+waiting && fail "it is frozen within the call"
+on n1 sh -c 'echo THAWED >/run/freezer/t/freezer.state'
+wait_for "it waits again" 10 waiting
+awake
+wait_for "it listens" 20 has_said suspended 1 ok
+on n1 pkill -TERM -x listen-try
+wait
+
 step "netd dies while a program waits: the next one answers"
 begin died 60000
 on n1 systemctl kill -s KILL --kill-whom=main netd

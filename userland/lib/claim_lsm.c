@@ -88,24 +88,27 @@ static int reuse(struct bpf_map *map, const char *dir, const char *name)
 }
 
 /* The kernel loads the module for who asks for its netlink family. */
-static bool module_loaded(void)
+static int module_ready(void)
 {
 	struct genl *genl;
+	int err = genl_open(SSI_CORE_FAMILY, SSI_CORE_VERSION, &genl);
 
-	if (!access(MODULE_BTF, R_OK))
-		return true;
-	if (genl_open(SSI_CORE_FAMILY, SSI_CORE_VERSION, &genl))
-		return false;
-	genl_close(genl);
-	return !access(MODULE_BTF, R_OK);
+	if (err == -EPROTONOSUPPORT)
+		return fail(err,
+			    "the module ssi_core that is loaded is of another release, see netctl check");
+	if (!err)
+		genl_close(genl);
+	if (err || access(MODULE_BTF, R_OK))
+		return fail(-EOPNOTSUPP, "the module ssi_core is not loaded; modprobe ssi_core");
+	return 0;
 }
 
 static int load(struct claim_lsm *h)
 {
-	int err;
+	int err = module_ready();
 
-	if (!module_loaded())
-		return fail(-EOPNOTSUPP, "the module ssi_core is not loaded; modprobe ssi_core");
+	if (err)
+		return err;
 	if (!lsm_runs_bpf())
 		return fail(-EOPNOTSUPP, "this kernel runs no BPF LSM programs; boot it with lsm=...,bpf");
 	h->skel = claim_hooks__open();

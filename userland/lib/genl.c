@@ -19,6 +19,7 @@ struct genl {
 	uint32_t seq;
 	uint16_t family;
 	uint8_t version;
+	uint32_t spoken; /* the kernel's version */
 	char why[128];
 	_Alignas(struct nlmsghdr) char out[GENL_MESSAGE_MAX];
 	_Alignas(struct nlmsghdr) char in[32768];
@@ -136,8 +137,16 @@ const char *genl_why(const struct genl *g)
 
 static int family_attr(const struct nlattr *attr, void *data)
 {
-	if (mnl_attr_get_type(attr) == CTRL_ATTR_FAMILY_ID)
-		*(uint16_t *)data = mnl_attr_get_u16(attr);
+	struct genl *g = data;
+
+	switch (mnl_attr_get_type(attr)) {
+	case CTRL_ATTR_FAMILY_ID:
+		g->family = mnl_attr_get_u16(attr);
+		break;
+	case CTRL_ATTR_VERSION:
+		g->spoken = mnl_attr_get_u32(attr);
+		break;
+	}
 	return MNL_CB_OK;
 }
 
@@ -159,7 +168,7 @@ static int open_socket(struct genl *g, const char *family)
 	mnl_socket_setsockopt(g->nl, NETLINK_CAP_ACK, &on, sizeof(on));
 	nlh = message(g, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, 1, 0);
 	mnl_attr_put_strz(nlh, CTRL_ATTR_FAMILY_NAME, family);
-	return genl_talk(g, nlh, family_cb, &g->family);
+	return genl_talk(g, nlh, family_cb, g);
 }
 
 int genl_open(const char *family, uint8_t version, struct genl **out)
@@ -173,6 +182,8 @@ int genl_open(const char *family, uint8_t version, struct genl **out)
 	err = open_socket(g, family);
 	if (!err && !g->family)
 		err = -ENOENT;
+	if (!err && g->spoken != version)
+		err = -EPROTONOSUPPORT;
 	if (err) {
 		genl_close(g);
 		return err;

@@ -13,7 +13,10 @@
 
 struct genl;
 
-/* The kernel loads the module of the family when it has one. -ENOENT: it has none. */
+/*
+ * The kernel loads the module of the family when it has one. -ENOENT: it has none;
+ * -EPROTONOSUPPORT: it speaks another version.
+ */
 int genl_open(const char *family, uint8_t version, struct genl **out);
 void genl_close(struct genl *g);
 

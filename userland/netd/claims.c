@@ -465,7 +465,8 @@ void claims_resync(struct claims *c)
 			log_err("cannot follow the sockets of applications: %s", strerror(-err));
 		claims_ask_close(c, true);
 		err = bpf ? claims_ask_open(c) : 0;
-		if (err && err != -ENOENT)
+		/* (datapath.c has said so when there is no module or one of another release) */
+		if (err && err != -ENOENT && err != -EPROTONOSUPPORT)
 			log_err("programs that listen do not wait for their claim: ssi_core: %s",
 				strerror(-err));
 	}

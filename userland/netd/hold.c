@@ -9,18 +9,42 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <ssi/core.h>
+
 #include "rtnl.h"
 #include "userland/lib/cleanup.h"
 #include "userland/lib/log.h"
+
+/* Of `kind` (NULL: of any), which a netd before this one has left. */
+static int remove_device(const char *kind)
+{
+	struct rtnl_link link = {};
+	struct rtnl *rtnl;
+	int err = rtnl_open(&rtnl);
+
+	if (err)
+		return err;
+	err = rtnl_link_get(rtnl, 0, HOLD_DEVICE, &link);
+	if (!err && (!kind || !strcmp(link.kind, kind)))
+		err = rtnl_link_del(rtnl, link.index);
+	rtnl_close(rtnl);
+	return err == -ENODEV ? 0 : err;
+}
 
 int hold_open(struct hold **out, uv_loop_t *loop)
 {
 	int err = hold_core_open(out, loop);
 
-	if (err && err != -ENOENT)
+	if (!err)
+		return 0;
+	if (err == -EPROTONOSUPPORT)
+		log_warn("the module ssi_core that is loaded is of another release, holding in netd "
+			 "instead; see netctl check");
+	else if (err != -ENOENT)
 		log_warn("the hold queue of ssi_core does not work, holding in netd instead: %s",
 			 strerror(-err));
-	return err ? hold_tap_open(out, loop) : 0;
+	remove_device(SSI_HOLD_KIND);
+	return hold_tap_open(out, loop);
 }
 
 void hold_close(struct hold *h, bool remove)
@@ -31,17 +55,7 @@ void hold_close(struct hold *h, bool remove)
 
 int hold_remove(void)
 {
-	struct rtnl_link link = {};
-	struct rtnl *rtnl;
-	int err = rtnl_open(&rtnl);
-
-	if (err)
-		return err;
-	err = rtnl_link_get(rtnl, 0, HOLD_DEVICE, &link);
-	if (!err)
-		err = rtnl_link_del(rtnl, link.index);
-	rtnl_close(rtnl);
-	return err == -ENODEV ? 0 : err;
+	return remove_device(NULL);
 }
 
 bool hold_keep(struct hold *h)

@@ -49,7 +49,7 @@ void hold_port_open(struct hold_port *p);
 struct hold_port *hold_port_too_many(struct hold *h);
 
 int hold_tap_open(struct hold **out, uv_loop_t *loop);
-/* -ENOENT: the kernel has no module ssi_core. */
+/* -ENOENT: the kernel has no module ssi_core; -EPROTONOSUPPORT: it has one of another release. */
 int hold_core_open(struct hold **out, uv_loop_t *loop);
 
 /* IPv6 would speak on the device by itself. */

@@ -19,6 +19,8 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <ssi/core.h>
+
 #include "userland/lib/cleanup.h"
 #include "userland/lib/netdclient.h"
 #include "userland/lib/print.h"
@@ -140,6 +142,21 @@ static bool have_module(const char *name)
 	return access(path, F_OK) == 0 || quiet_run(argv) == 0;
 }
 
+enum core { CORE_MISSING, CORE_OTHER, CORE_OK };
+
+/* One that is loaded stays until somebody unloads it, whatever was installed since. */
+static enum core have_core(void)
+{
+	char version[16] = "";
+
+	if (!have_module("ssi_core"))
+		return CORE_MISSING;
+	if (access("/sys/module/ssi_core", F_OK))
+		return CORE_OK;
+	read_line("/sys/module/ssi_core/version", version, sizeof(version));
+	return atoi(version) == SSI_CORE_VERSION ? CORE_OK : CORE_OTHER;
+}
+
 /* Whether the kernel lists sockets of a family and protocol (and loads what it needs for that). */
 static bool can_list(int family, int protocol)
 {
@@ -170,7 +187,7 @@ static bool can_list(int family, int protocol)
 static void check_modules(json_t *list)
 {
 	bool tipc = have_module("tipc"), tun = access("/dev/net/tun", F_OK) == 0 || have_module("tun");
-	bool core = have_module("ssi_core");
+	enum core core = have_core();
 	bool diag = can_list(AF_INET, IPPROTO_TCP) && can_list(AF_INET, IPPROTO_UDP) && can_list(AF_UNIX, 0);
 
 	add(list, "tipc", verdict(tipc, "warn"), tipc ? "the kernel has TIPC" : "the kernel has no TIPC",
@@ -181,16 +198,21 @@ static void check_modules(json_t *list)
 	add(list, "tun", verdict(tun, "fail"),
 	    tun ? "packets can be held during a move" : "no TUN/TAP device",
 	    "modprobe tun, or use a kernel that has it");
-	add(list, "ssi_core", verdict(core, "warn"),
-	    core ? "packets of a move wait in the kernel" : "the module is not installed for this kernel",
-	    "nothing to do: packets of a move wait in netd; to have it, install netssi on the kernel that "
-	    "runs");
+	add(list, "ssi_core", verdict(core == CORE_OK, "warn"),
+	    core == CORE_OK	 ? "packets of a move wait in the kernel"
+	    : core == CORE_OTHER ? "the module that is loaded is of another release"
+				 : "the module is not installed for this kernel",
+	    core == CORE_OTHER
+		    ? "until the next boot packets of a move wait in netd; to have it now: rmmod "
+		      "ssi_core; systemctl restart netd"
+		    : "nothing to do: packets of a move wait in netd; to have it, install netssi on "
+		      "the kernel that runs");
 }
 
 /* Where the list of LSMs cannot be read, netd finds out (`netctl status -j`, listen). */
 static void check_listen(json_t *list)
 {
-	bool core = have_module("ssi_core"), lsm;
+	bool core = have_core() == CORE_OK, lsm;
 	char line[256];
 
 	read_line("/sys/kernel/security/lsm", line, sizeof(line));
@@ -198,8 +220,7 @@ static void check_listen(json_t *list)
 	add(list, "listen", verdict(core && lsm, "warn"),
 	    core && lsm ? "a program that listens waits for the cluster's answer"
 			: "a program that listens does not wait: who loses a race loses his socket, later",
-	    lsm ? "install netssi on the kernel that runs, for its module ssi_core"
-		: "boot with lsm=...,bpf: the kernel runs no BPF LSM programs");
+	    lsm ? "see ssi_core above" : "boot with lsm=...,bpf: the kernel runs no BPF LSM programs");
 }
 
 static void check_netd(json_t *list)

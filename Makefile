@@ -272,6 +272,7 @@ check-vm: all stage
 # On a kernel with KASAN, lockdep and the like, emulated.
 check-debug: all debug-stage
 	$(need_root)
+	@echo "check-debug: guests on $$(cat $(DEBUG)/release) with KASAN, UBSAN, lockdep, kmemleak, fault injection; any report fails"
 	@SLOW=6 SLACK=30 KERNEL_DIR=$(DEBUG) STAGE=$(DEBUG)/stage NODE_MEMORY=1600 CLIENT_MEMORY=1200 BOOT_SECONDS=900 \
 		$(RUN) vm $(call pick,$(DEBUG_TESTS))
 check: all stage $$(UNIT_TESTS) $$(LINT) $$(FUZZERS)

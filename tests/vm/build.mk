@@ -22,4 +22,4 @@ $(eval $(call guest_test,hold_test,tests/vm/hold_test.cc))
 $(eval $(call guest_test,core_stress_test,tests/vm/core_stress_test.cc))
 VM_TESTS += tests/vm/hold.sh
 FULL_VM_TESTS += $(addprefix tests/vm/,listen.sh calls.sh module.sh)
-DEBUG_TESTS += $(addprefix tests/vm/,stress.sh hold.sh listen.sh)
+DEBUG_TESTS += $(addprefix tests/vm/,planted.sh stress.sh hold.sh listen.sh)

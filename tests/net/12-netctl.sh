@@ -155,6 +155,7 @@ other=n1
 cluster cut "$leader"
 wait_get "$other" status '.[0].quorum' false 15
 assert_fails 3 on "$other" netctl status --check
+{ on "$other" netctl status || :; } | has 'nodes up, .* when last heard'
 rc=0
 on "$other" netctl vip del $VIP -j >"$TMP/out" 2>"$TMP/err" || rc=$?
 assert_eq $rc 3 "exit status without a quorum"

@@ -97,3 +97,9 @@ assert_eq "$(get n1 nodes '[.[].node] | join(" ")')" "n1 n2"
 [ "$(grep -c -e 10.77.0.250 -e 'n2 sends' -e 'node 2' "$log1")" -lt 40 ] || fail "the log is flooded"
 on n1 netctl sets >/dev/null
 ! grep -q -i -e sanitizer -e 'declared dead' "$log1" || fail "n1 suffered"
+
+step "a node in clear text does not enter a secure cluster, and is told why"
+on n3 netctl init
+on n2 netctl leave
+assert_fails 1 on n2 netctl join 10.77.0.3 2>"$TMP/err"
+assert_match "$(cat "$TMP/err")" 'clear text; start netd here without --insecure'

@@ -217,8 +217,10 @@ void secure_conn_fail(struct secure_conn *c, int status)
 		snprintf(text, sizeof(text), "no answer from %s", c->peer);
 		remedy = "check the address, the cable and the firewall";
 	} else if (status == -ECONNRESET) {
-		snprintf(text, sizeof(text), "%s hung up before it answered", c->peer);
-		remedy = "see whether netd runs there, then try again";
+		snprintf(text, sizeof(text), "%s hung up before it answered%s", c->peer,
+			 c->secure->insecure ? ": a secure cluster does so to a node in clear text" : "");
+		remedy = c->secure->insecure ? "start netd here without --insecure, then try again"
+					     : "see whether netd runs there, then try again";
 	} else if (status == -EPROTO) {
 		snprintf(text, sizeof(text), "what listens at %s is no netd, or one in clear text", c->peer);
 		remedy = "check the address; start netd with --insecure on all nodes or on none";

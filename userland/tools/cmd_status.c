@@ -49,9 +49,10 @@ static void print_details(json_t *o)
 	printf("\n  node       %s%s%s, %s, lease %lld ms left of %lld\n", print_on(PRINT_BOLD),
 	       text_of(o, "node"), print_off(PRINT_BOLD), text_of(o, "state"), lease,
 	       number_of(o, "lease_ms"));
-	printf("  cluster    %lld of %lld nodes up, %lld of %lld voters, leader %s, transport %s%s\n",
+	printf("  cluster    %lld of %lld nodes up, %lld of %lld voters%s, leader %s, transport %s%s\n",
 	       number_of(o, "nodes_up"), number_of(o, "nodes"), number_of(o, "voters_up"),
-	       number_of(o, "voters"), text_of(o, "leader"), text_of(o, "transport"),
+	       number_of(o, "voters"), json_is_false(json_object_get(o, "quorum")) ? " when last heard" : "",
+	       text_of(o, "leader"), text_of(o, "transport"),
 	       json_is_false(json_object_get(o, "secure")) ? " (CLEAR TEXT)" : "");
 	if (datapath)
 		printf("  data path  %s, XDP %s, listen %s\n", text_of(datapath, "datapath"),

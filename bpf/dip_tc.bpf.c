@@ -149,6 +149,24 @@ static __always_inline void read_skb(struct __sk_buff *skb, struct dip_flow *f, 
 	f->eth = NULL; /* as it is; now the verifier knows, too */
 }
 
+/*
+ * What the common packet has in its headers is linear: read where it lies. A pull on the way out would copy
+ * the headers, which TCP shares with what it keeps to send again.
+ */
+static __always_inline int read_common(struct __sk_buff *skb, struct dip_flow *f, enum dip_dir dir)
+{
+	const void *data = (const void *)(long)skb->data;
+	const void *end = (const void *)(long)skb->data_end;
+	__u32 len = skb->gso_size ? 0 : skb->len;
+
+	if (!dip_parse_common4(f, data, end, len, dir) && !dip_parse_common6(f, data, end, len, dir))
+		return 0;
+	f->dmac = dir == DIP_IN ? dip_dmac(f) : 0;
+	f->smac = dir == DIP_IN ? dip_smac(f) : 0;
+	f->eth = NULL;
+	return 1;
+}
+
 /* Rewrite the MACs: from this node (to whose MAC it came) to a peer, and out. */
 static __always_inline int send_on(struct __sk_buff *skb, const struct dip_conf *c, const struct dip_flow *f,
 				   __u16 node)
@@ -308,17 +326,13 @@ static __always_inline int nd_out(struct __sk_buff *skb, const struct dip_tables
 	return 1;
 }
 
-SEC("tc")
-int dip_tc_in(struct __sk_buff *skb)
+/* What is not a common packet. */
+static __noinline int tc_in_any(struct __sk_buff *skb)
 {
 	struct dip_flow f = {0};
 	struct dip_tables t = dip_tables();
 	struct dip_result r;
 
-	if (skb->protocol == bpf_htons(ETHER_ARP))
-		arp_in(skb, &t);
-	if (skb->mark && skb->mark == t.conf->mark)
-		return released(skb, t.conf);
 	read_skb(skb, &f, DIP_IN);
 	if (f.flags & DIP_F_ND && nd_other(skb, &t)) {
 		dip_count(DIP_IN, DIP_R_ND_OTHER, DIP_STATS_NO_VIP);
@@ -330,6 +344,21 @@ int dip_tc_in(struct __sk_buff *skb)
 	if ((f.flags & (DIP_F_FRAG | DIP_F_LATER)) == DIP_F_FRAG && r.verdict != DIP_PASS)
 		frag_remember(&f, &r);
 	return act(skb, t.conf, &f, r);
+}
+
+SEC("tc")
+int dip_tc_in(struct __sk_buff *skb)
+{
+	struct dip_flow f = {0};
+	struct dip_tables t = dip_tables();
+
+	if (skb->protocol == bpf_htons(ETHER_ARP))
+		arp_in(skb, &t);
+	if (skb->mark && skb->mark == t.conf->mark)
+		return released(skb, t.conf);
+	if (!read_common(skb, &f, DIP_IN))
+		return tc_in_any(skb);
+	return act(skb, t.conf, &f, dip_steer(&t, &f, bpf_jiffies64()));
 }
 
 SEC("tc")
@@ -390,9 +419,26 @@ static __always_inline int arp_out(struct __sk_buff *skb, const struct dip_table
  * that it is not steered again.  In a move both sides must queue it.  Otherwise
  * it goes out and the nodes hear it like a client's.
  */
-static __always_inline int to_vip(struct __sk_buff *skb, const struct dip_tables *t)
+static __always_inline int to_vip(struct __sk_buff *skb, const struct dip_tables *t, const struct dip_flow *f,
+				  const struct dip_result *r)
 {
 	__u32 tap = t->conf->hold_ifindex;
+
+	if (of_port(f, r->verdict))
+		count_port(skb, DIP_IN, f, r->vip);
+	if (trace_on(t->conf))
+		trace_skb(skb, f, TRACE_WHAT(r, DIP_WHERE_TO_VIP));
+	if (r->verdict == DIP_HOLD && tap)
+		bpf_clone_redirect(skb, tap, 0);
+	if (r->verdict != DIP_ACCEPT || r->reason == DIP_R_FRAG_UNKNOWN)
+		return TC_ACT_UNSPEC;
+	skb->mark = t->conf->mark;
+	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+}
+
+static __noinline int to_vip_any(struct __sk_buff *skb)
+{
+	struct dip_tables t = dip_tables();
 	struct dip_flow f = {0};
 	struct dip_result r;
 
@@ -402,19 +448,51 @@ static __always_inline int to_vip(struct __sk_buff *skb, const struct dip_tables
 		return TC_ACT_UNSPEC;
 	if (f.flags & DIP_F_LATER)
 		frag_recall(&f);
-	r = dip_steer(t, &f, bpf_jiffies64());
+	r = dip_steer(&t, &f, bpf_jiffies64());
 	if ((f.flags & (DIP_F_FRAG | DIP_F_LATER)) == DIP_F_FRAG)
 		frag_remember(&f, &r);
-	if (of_port(&f, r.verdict))
-		count_port(skb, DIP_IN, &f, r.vip);
-	if (trace_on(t->conf))
-		trace_skb(skb, &f, TRACE_WHAT(&r, DIP_WHERE_TO_VIP));
-	if (r.verdict == DIP_HOLD && tap)
-		bpf_clone_redirect(skb, tap, 0);
-	if (r.verdict != DIP_ACCEPT || r.reason == DIP_R_FRAG_UNKNOWN)
-		return TC_ACT_UNSPEC;
-	skb->mark = t->conf->mark;
-	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+	return to_vip(skb, &t, &f, &r);
+}
+
+static __noinline int to_vip_common(struct __sk_buff *skb)
+{
+	struct dip_tables t = dip_tables();
+	struct dip_flow f = {0};
+	struct dip_result r;
+
+	if (!read_common(skb, &f, DIP_IN))
+		return TC_ACT_UNSPEC; /* as it was read a moment ago */
+	r = dip_steer(&t, &f, bpf_jiffies64());
+	return to_vip(skb, &t, &f, &r);
+}
+
+/* 1: what a program of this node sends may leave. */
+static __always_inline int leaves(struct __sk_buff *skb, const struct dip_tables *t, const struct dip_flow *f)
+{
+	struct dip_result r = dip_egress(t, f, bpf_jiffies64());
+
+	if (r.verdict == DIP_PASS)
+		return 1;
+	account(skb, t->conf, f, &r, DIP_WHERE_TC_OUT);
+	return r.verdict == DIP_ACCEPT;
+}
+
+#define TO_VIP 1000 /* of tc_out_any(): its caller asks, or the stack would be too deep */
+
+/* What is not a common packet. */
+static __noinline int tc_out_any(struct __sk_buff *skb)
+{
+	struct dip_flow f = {0};
+	struct dip_tables t = dip_tables();
+	int act;
+
+	read_skb(skb, &f, DIP_OUT);
+	/* To a VIP, too: all nodes must hear it. */
+	if (f.flags & DIP_F_ND && nd_out(skb, &t, &act))
+		return act;
+	if (!leaves(skb, &t, &f))
+		return TC_ACT_SHOT;
+	return f.flags & DIP_F_ADDR && dip_vip_find(&t, f.family, &f.raddr) ? TO_VIP : TC_ACT_UNSPEC;
 }
 
 SEC("tc")
@@ -422,23 +500,17 @@ int dip_tc_out(struct __sk_buff *skb)
 {
 	struct dip_flow f = {0};
 	struct dip_tables t = dip_tables();
-	struct dip_result r;
 	int act;
 
 	if (skb->protocol == bpf_htons(ETHER_ARP))
 		return arp_out(skb, &t);
-	read_skb(skb, &f, DIP_OUT);
-	/* To a VIP, too: all nodes must hear it. */
-	if (f.flags & DIP_F_ND && nd_out(skb, &t, &act))
-		return act;
-	r = dip_egress(&t, &f, bpf_jiffies64());
-	if (r.verdict != DIP_PASS)
-		account(skb, t.conf, &f, &r, DIP_WHERE_TC_OUT);
-	if (r.verdict != DIP_PASS && r.verdict != DIP_ACCEPT)
+	if (!read_common(skb, &f, DIP_OUT)) {
+		act = tc_out_any(skb);
+		return act == TO_VIP ? to_vip_any(skb) : act;
+	}
+	if (!leaves(skb, &t, &f))
 		return TC_ACT_SHOT;
-	if (f.flags & DIP_F_ADDR && dip_vip_find(&t, f.family, &f.raddr))
-		return to_vip(skb, &t);
-	return TC_ACT_UNSPEC;
+	return dip_vip_find(&t, f.family, &f.raddr) ? to_vip_common(skb) : TC_ACT_UNSPEC;
 }
 
 char _license[] SEC("license") = "GPL";

@@ -73,10 +73,12 @@ DIP_INLINE __u16 load_u16(const __u8 *p)
 
 DIP_INLINE void load_addr6(union dip_addr *a, const __u8 *p)
 {
-	a->a32[0] = load_be32(p);
-	a->a32[1] = load_be32(p + 4);
-	a->a32[2] = load_be32(p + 8);
-	a->a32[3] = load_be32(p + 12);
+#ifdef __bpf__
+	a->a64[0] = *(const __u64 *)p;
+	a->a64[1] = *(const __u64 *)(p + 8);
+#else
+	__builtin_memcpy(a, p, sizeof(*a));
+#endif
 }
 
 DIP_INLINE int addr_equal(const union dip_addr *a, const union dip_addr *b)
@@ -412,16 +414,34 @@ DIP_INLINE void dip_parse(struct dip_flow *f, const void *data, const void *end,
 }
 
 /*
- * The packet that nearly all packets are: untagged IPv4 without options or
- * fragments, TCP or UDP, complete.  1 when it is one, and then *f is what
- * dip_parse() makes of it, but for the MACs, which few will ask for; the compiler
- * sees most of the rest as constants.
+ * The packets that nearly all packets are: untagged, IPv4 without options or
+ * fragments or IPv6 without extension headers, TCP or UDP, complete.  1 when it is
+ * one, and then *f is what dip_parse() makes of it, but for the MACs, which few
+ * will ask for; the compiler sees most of the rest as constants.
  */
-DIP_INLINE int dip_parse_common(struct dip_flow *f, const void *data, const void *end, __u32 len)
+DIP_INLINE int parse_common_l4(struct dip_flow *f, const __u8 *l4, __u32 total, __u32 len, enum dip_dir dir)
+{
+	__u32 hlen = 8;
+
+	if (f->proto == DIP_PROTO_TCP) {
+		hlen = (l4[12] >> 4) * 4;
+		if (hlen < 20)
+			return 0;
+	} else if (f->proto != DIP_PROTO_UDP) {
+		return 0;
+	}
+	if (len && (total < hlen || total > len))
+		return 0;
+	f->flags = DIP_F_ADDR;
+	load_ports(f, l4, dir == DIP_OUT);
+	return 1;
+}
+
+DIP_INLINE int dip_parse_common4(struct dip_flow *f, const void *data, const void *end, __u32 len,
+				 enum dip_dir dir)
 {
 	const __u8 *p = (const __u8 *)data;
 	const __u8 *ip = p + ETH_HLEN_;
-	__u32 total, hlen = 8;
 
 	if (p + ETH_HLEN_ + 40 > (const __u8 *)end)
 		return 0;
@@ -429,23 +449,32 @@ DIP_INLINE int dip_parse_common(struct dip_flow *f, const void *data, const void
 	    load_be16(ip + 6) & DIP_NTOH16(0x3fff))
 		return 0;
 	f->proto = ip[9];
-	if (f->proto == DIP_PROTO_TCP) {
-		hlen = (ip[32] >> 4) * 4;
-		if (hlen < 20)
-			return 0;
-	} else if (f->proto != DIP_PROTO_UDP) {
-		return 0;
-	}
-	total = load_u16(ip + 2);
-	if (total < 20 + hlen || total > len - ETH_HLEN_)
+	if (!parse_common_l4(f, ip + 20, load_u16(ip + 2) - 20, len ? len - ETH_HLEN_ - 20 : 0, dir))
 		return 0;
 	f->eth = p;
 	f->family = DIP_INET;
-	f->flags = DIP_F_ADDR;
-	f->raddr.a4 = load_be32(ip + 12);
-	f->laddr.a4 = load_be32(ip + 16);
-	f->rport = load_be16(ip + 20);
-	f->lport = load_be16(ip + 22);
+	f->raddr.a4 = load_be32(dir == DIP_OUT ? ip + 16 : ip + 12);
+	f->laddr.a4 = load_be32(dir == DIP_OUT ? ip + 12 : ip + 16);
+	return 1;
+}
+
+DIP_INLINE int dip_parse_common6(struct dip_flow *f, const void *data, const void *end, __u32 len,
+				 enum dip_dir dir)
+{
+	const __u8 *p = (const __u8 *)data;
+	const __u8 *ip = p + ETH_HLEN_;
+
+	if (p + ETH_HLEN_ + 60 > (const __u8 *)end)
+		return 0;
+	if (load_be16(p + 12) != DIP_NTOH16(ETHER_IPV6) || ip[0] >> 4 != 6)
+		return 0;
+	f->proto = ip[6];
+	if (!parse_common_l4(f, ip + 40, load_u16(ip + 4), len ? len - ETH_HLEN_ - 40 : 0, dir))
+		return 0;
+	f->eth = p;
+	f->family = DIP_INET6;
+	load_addr6(&f->raddr, dir == DIP_OUT ? ip + 24 : ip + 8);
+	load_addr6(&f->laddr, dir == DIP_OUT ? ip + 8 : ip + 24);
 	return 1;
 }
 

@@ -12,7 +12,7 @@ tx=steer-tx-$$ node=steer-node-$$
 
 frames_cleanup()
 {
-	exec {to_receiver}>&- 2>/dev/null || true
+	[ -z "${to_receiver-}" ] || exec {to_receiver}>&- 2>/dev/null || true
 	ip netns del "$tx" 2>/dev/null || true
 	ip netns del "$node" 2>/dev/null || true
 }

@@ -36,6 +36,8 @@
 #define FLOW_BITS   19 /* 2M ways for 1M flows */
 #define BATCH	    64
 
+static const unsigned char vip6[16] = {0xfd, 0x77, [15] = 0x64};
+
 static void die(const char *what)
 {
 	fprintf(stderr, "steer-bench: %s: %s\n", what, strerror(errno));
@@ -68,6 +70,25 @@ static size_t frame(unsigned char f[64], int udp, unsigned short port)
 	return 60;
 }
 
+/* The same to the IPv6 VIP. */
+static size_t frame6(unsigned char f[96], unsigned short port)
+{
+	static const unsigned char head[] = {2, 0x53, 0x53, 0x49, 0, 0x64, 2, 0, 0,  0, 0,
+					     0, 0x86, 0xdd, 0x60, 0, 0,	   0, 0, 20, 6, 64};
+
+	memset(f, 0, 96);
+	memcpy(f, head, sizeof(head));
+	f[22] = 0xfd;
+	f[37] = 11;
+	memcpy(f + 38, vip6, sizeof(vip6));
+	f[54] = 4;
+	f[56] = port >> 8;
+	f[57] = (unsigned char)port;
+	f[66] = 0x50;
+	f[67] = 0x10;
+	return 74;
+}
+
 /* Sum of the IP header's words, the source left out: steer_gen adds it. */
 static __u32 header_sum(void)
 {
@@ -86,6 +107,7 @@ static __u32 header_sum(void)
 struct bench {
 	struct steer *skel;
 	struct dip_mem mem;
+	int six; /* frames are IPv6 */
 };
 
 static void *map_value(struct bpf_map *map)
@@ -201,8 +223,8 @@ static void measure(struct bench *b, const char *name, int random, unsigned shor
 	struct bpf_program *prog = random ? b->skel->progs.steer_random : b->skel->progs.steer_same;
 	int repeat = random ? RANDOM_RUNS : SAME_RUNS;
 	double base = 1e9, full = 1e9;
-	unsigned char f[64];
-	size_t size = frame(f, 0, port);
+	unsigned char f[96];
+	size_t size = b->six ? frame6(f, port) : frame(f, 0, port);
 
 	for (int i = 0; i < ROUNDS; i++) {
 		base = least(base, run(floor, f, size, repeat, XDP_DROP));
@@ -240,6 +262,25 @@ static void decide_ports(void)
 	bench_free(&b);
 }
 
+static void decide_ipv6(void)
+{
+	struct dip_vip_spec vip = {.family = DIP_INET6, .mac = {2, 0x53, 0x53, 0x49, 0, 0x64}};
+	struct bench b = bench_new(1, 0, 0);
+	int index;
+
+	b.six = 1;
+	memcpy(vip.addr.a8, vip6, sizeof(vip6));
+	index = dip_vip_add(&b.mem, &vip);
+	if (index < 0)
+		die("tables");
+	dip_slot_own(&b.mem, (unsigned int)index, false, 1, 2, 1, false);
+	dip_slot_own(&b.mem, (unsigned int)index, false, 2, 3, 1, false);
+	measure(&b, "owned-ipv6", 0, 1, XDP_PASS);
+	measure(&b, "remote-ipv6", 0, 2, XDP_DROP);
+	measure(&b, "unowned-ipv6", 0, 3, XDP_DROP);
+	bench_free(&b);
+}
+
 static void decide_flows(const char *label, unsigned int flows)
 {
 	struct bench b = bench_new(flows, 0, 0);
@@ -262,6 +303,7 @@ static void decide_flows(const char *label, unsigned int flows)
 static int decide(void)
 {
 	decide_ports();
+	decide_ipv6();
 	decide_flows("1k", 1 << 10);
 	decide_flows("131k", 1 << 17);
 	decide_flows("1M", 1 << 20);

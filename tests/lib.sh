@@ -14,6 +14,8 @@
 #	skip WHAT			ends the test as skipped; WHAT names the missing prerequisite
 #	full				succeeds in `make check-full`, where a test is to have its full size
 #	need PROGRAM...			skips without them
+#	layer PACKAGE...		lays what only `make check-full` uses (mk/packages.txt) over the tree of the
+#					nodes that are made afterwards
 #	step MESSAGE			a headline in the log
 #	at_exit CMD			runs CMD when the test ends, the latest first
 #	tmpdir				a directory of the test's own, removed at its end, in $TMP
@@ -65,6 +67,26 @@ need()
 	for program; do
 		command -v "$program" >/dev/null || skip "the program $program"
 	done
+}
+
+# What apt-get changes is what is newer than its beginning: / is a layer of memory, and seldom written otherwise.
+layer()
+{
+	local package dir=$TEST_O/layer/$* log=$TEST_O/log/layer.log
+	export LAYER=${dir// /+}
+	[ ! "$LAYER" -nt /.netssi-tree ] || return 0
+	for package; do
+		grep -Eq "^${package}[[:space:]]+full[[:space:]]" "$TEST_TOP/mk/packages.txt" || fail "mk/packages.txt has no $package"
+	done
+	rm -rf --one-file-system "$LAYER" "$LAYER.new"
+	mkdir -p "$LAYER.new" "${log%/*}"
+	touch "$LAYER.begin"
+	{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@"; } >"$log" 2>&1 ||
+		fail "apt-get could not install $*, see $log; is there a network?"
+	(cd / && find etc usr var -xdev \( -path var/cache/apt -o -path var/lib/apt \) -prune -o -cnewer "$LAYER.begin" -print0) |
+		tar -C / -c --null --no-recursion -T - | tar -x -C "$LAYER.new"
+	mv "$LAYER.new" "$LAYER"
+	touch "$LAYER" && rm "$LAYER.begin"
 }
 
 tmpdir()

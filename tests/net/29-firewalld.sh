@@ -3,8 +3,8 @@
 # firewalld with the openings of docs/OPERATIONS.md, on all nodes: it is reloaded, restarted, flushed while clients
 # outside and inside count on connections that they keep; what it is not told to let in stays out.
 . "${TEST_TOP:?}/tests/net/lib.sh"
+layer firewalld
 cluster_up
-on n1 sh -c 'command -v firewalld dbus-daemon' >/dev/null || skip "firewalld and dbus-daemon in the tree"
 tmpdir
 
 state() { on "$1" firewall-cmd --state 2>/dev/null | has -x running; }

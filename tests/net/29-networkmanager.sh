@@ -3,8 +3,8 @@
 # NetworkManager has the interface of the cluster: it starts, is reloaded and restarted, takes its connection down and up,
 # while clients outside and inside count on connections that they keep.
 . "${TEST_TOP:?}/tests/net/lib.sh"
+layer network-manager
 cluster_up
-on n1 sh -c 'command -v NetworkManager dbus-daemon' >/dev/null || skip "NetworkManager and dbus-daemon in the tree"
 cluster_vip
 # Down is as long as the machine is busy; nobody shall die of it.
 on n1 netctl set lease_ms 20000

@@ -7,6 +7,6 @@ FULL_NET_TESTS += $(addprefix tests/net/,49-versions.sh 56-refused.sh 57-drain.s
 FULL_NET_TESTS += $(addprefix tests/net/,28-interfaces.sh 29-networkd.sh 47-recover-both.sh 54-move-races.sh 71-disk-log.sh 72-disk-fills.sh 82-many-nodes.sh)
 # Long-lived clients through every change.
 FULL_NET_TESTS += tests/net/85-unbroken.sh
-# Skipped where the tree has neither.
+# With packages of their own.
 FULL_NET_TESTS += $(addprefix tests/net/,29-networkmanager.sh 29-firewalld.sh)
 FULL_FUZZ_TESTS += tests/fuzz/run.sh

@@ -243,6 +243,33 @@ TEST_F(World_, ANodeThatLeavesIsSilentFirst)
 	others_claim(w, *n, 6000);
 }
 
+// That it had left a moment ago says nothing of the life that it began anew.
+TEST_F(World_, WhoEntersAgainAndDiesIsDead)
+{
+	World w(9, 3, Bugs());
+	Node *leader = leader_of(w, nullptr), *n = nullptr;
+	uint32_t number;
+	auto state = [&] { return nodes_get(leader->p->m->nodes, number)->state; };
+
+	if (&world_mutant)
+		GTEST_SKIP();
+	for (Node &each : w.nodes)
+		n = &each != leader ? &each : n;
+	number = n->p->m->self;
+	w.leave(*n, *n);
+	for (int i = 0; i < 400 && state() != NODE_LEFT; i++)
+		w.run(10);
+	ASSERT_EQ(state(), NODE_LEFT);
+	for (int i = 0; i < 400 && (!n->p || member_status(n->p->m) != MEMBER_LIVE || n->out); i++)
+		w.run(10);
+	ASSERT_EQ(n->p->m->self, number);
+	ASSERT_EQ(state(), NODE_UP);
+	w.power_off(*n);
+	for (int i = 0; i < 400 && state() == NODE_UP; i++)
+		w.run(10);
+	EXPECT_EQ(state(), NODE_DEAD);
+}
+
 void rebuild(World &w, Node &n, std::string *told)
 {
 	w.inside(n.p.get(), [&] {

@@ -188,6 +188,7 @@ void member_lead_take_out(struct member *m, const struct node_info *info, bool s
 	uint64_t now = member_now_ms();
 
 	m->out_ms[info->number] = now;
+	m->out_id[info->number] = info->raft_id;
 	if (info->state == NODE_UP)
 		lease_keeper_doom(&m->keeper, info);
 	if (info->state != NODE_UP || silent)
@@ -196,7 +197,7 @@ void member_lead_take_out(struct member *m, const struct node_info *info, bool s
 
 static void end_life(struct member *m, const struct node_info *info, uint64_t now_ms)
 {
-	uint64_t asked = m->out_ms[info->number];
+	uint64_t asked = m->out_id[info->number] == info->raft_id ? m->out_ms[info->number] : 0;
 
 	if (asked && now_ms - asked < OUT_MS)
 		submit_leave(m, info, now_ms);

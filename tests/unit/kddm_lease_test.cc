@@ -406,13 +406,12 @@ struct Voters : testing::Test {
 	{
 		kddm_fsm_clear(&f);
 	}
-	void node(uint32_t number, uint8_t state, uint8_t flags = 0)
+	void node(uint32_t number, uint8_t state, uint8_t flags = 0, uint64_t raft_id = 0)
 	{
 		node_info i = up(number);
 
 		i.flags = flags;
-
-		i.raft_id = number;
+		i.raft_id = raft_id ? raft_id : number;
 		i.state = state;
 		snprintf(i.name, sizeof(i.name), "n%u", number);
 		snprintf(i.address, sizeof(i.address), "a%u", number);
@@ -494,6 +493,35 @@ TEST_F(Voters, DeadOneIsReplacedFirstAndStaysWithoutReplacement)
 	settle();
 	EXPECT_EQ(role(2), MEMBER_VOTER);
 	EXPECT_EQ(role(3), MEMBER_STANDBY);
+}
+
+// Its log was lost: until it is up again the others must not become fewer as well.
+TEST_F(Voters, AreKeptWhileOneIsMadeAnew)
+{
+	for (uint32_t n = 1; n <= 3; n++)
+		node(n, NODE_UP);
+	settle();
+	node(3, NODE_JOINING, 0, 13);
+	fewest = 99;
+	settle();
+	EXPECT_EQ(fewest, 2u);
+	EXPECT_EQ(role(3), -1);
+	EXPECT_EQ(role(13), MEMBER_STANDBY);
+	node(3, NODE_UP, 0, 13);
+	settle();
+	EXPECT_EQ(count(MEMBER_VOTER), 3u);
+}
+
+// Its own death was declared by the leader before, and it is not up yet when another leaves.
+TEST_F(Voters, TheLeaderDoesNotDemoteItself)
+{
+	for (uint32_t n = 1; n <= 3; n++)
+		node(n, NODE_UP);
+	settle();
+	node(1, NODE_DEAD);
+	node(3, NODE_LEFT);
+	settle();
+	EXPECT_EQ(role(1), MEMBER_VOTER);
 }
 
 TEST_F(Voters, WitnessVotesBeforeOthers)

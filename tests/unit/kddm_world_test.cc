@@ -97,7 +97,7 @@ TEST_F(World_, SchedulesThatOnceFailed)
 {
 	if (&world_mutant)
 		GTEST_SKIP();
-	for (unsigned long seed : {1246ul, 3363ul})
+	for (unsigned long seed : {1246ul, 3363ul, 5820ul})
 		EXPECT_EQ(run_one(seed, Bugs(), nullptr), "") << seed;
 }
 

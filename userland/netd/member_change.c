@@ -46,9 +46,9 @@ static unsigned int voters_for(unsigned int members, unsigned int max)
 }
 
 struct survey {
-	unsigned int members, voters, live_voters;
+	unsigned int members, joining, voters, live_voters;
 	const struct node_info *candidate;	 /* live standby: a witness, or the lowest number */
-	const struct member_server *dead_voter;	 /* of a dead node */
+	const struct member_server *dead_voter;	 /* of a dead node, not `self` */
 	const struct member_server *spare_voter; /* live, not `self`, the last that is no witness */
 	const struct member_server *stranger;	 /* of no node that belongs */
 	const struct member_server *spare;	 /* added, not yet replicating */
@@ -66,6 +66,7 @@ static void survey_nodes(struct survey *s, struct kddm_set *nodes, const struct 
 		const struct member_server *server = server_of(servers, n_servers, info->raft_id);
 
 		s->members += info->state == NODE_UP || info->state == NODE_DEAD;
+		s->joining += info->state == NODE_JOINING;
 		if (!server && belongs(info) && info->state != NODE_DEAD)
 			s->missing = s->missing ? s->missing : info;
 		if (server && server->role == MEMBER_STANDBY && lives(info) && better(info, s->candidate))
@@ -91,7 +92,7 @@ static void survey_servers(struct survey *s, struct kddm_set *nodes, const struc
 			s->live_voters++;
 			if (server->raft_id != self && !is_witness(info))
 				s->spare_voter = server;
-		} else if (belongs(info)) {
+		} else if (belongs(info) && server->raft_id != self) {
 			s->dead_voter = server;
 		}
 	}
@@ -106,18 +107,20 @@ static struct member_change change_of(enum member_change_kind kind, uint64_t id,
  * One step towards: every node that belongs is at least a standby; as many
  * voters as the number of members allows, live ones first; nobody else. A dead
  * voter is replaced before it is demoted, and stays where nobody can replace it:
- * fewer voters would only move the danger to another node. A witness votes
- * before others do.
+ * fewer voters would only move the danger to another node. A node that is made
+ * anew is no member until it is up, but no reason to have fewer voters meanwhile.
+ * A witness votes before others do.
  */
 struct member_change member_next_change(struct kddm_set *nodes, const struct member_server *servers,
 					size_t n_servers, uint64_t self, unsigned int max_voters)
 {
 	struct survey s = {0};
-	unsigned int want;
+	unsigned int want, keep;
 
 	survey_nodes(&s, nodes, servers, n_servers);
 	survey_servers(&s, nodes, servers, n_servers, self);
 	want = voters_for(s.members, max_voters);
+	keep = voters_for(s.members + s.joining, max_voters);
 	/* A machine made anew has the address of its predecessor, which must go first. */
 	if (s.missing && s.stranger)
 		return change_of(MEMBER_REMOVE, s.stranger->raft_id, 0);
@@ -133,9 +136,9 @@ struct member_change member_next_change(struct kddm_set *nodes, const struct mem
 		return change_of(MEMBER_ASSIGN, s.candidate->raft_id, MEMBER_VOTER);
 	if (s.stranger)
 		return change_of(MEMBER_REMOVE, s.stranger->raft_id, 0);
-	if (s.dead_voter && s.voters > want)
+	if (s.dead_voter && s.voters > keep)
 		return change_of(MEMBER_ASSIGN, s.dead_voter->raft_id, MEMBER_STANDBY);
-	if (s.live_voters > want && s.spare_voter)
+	if (s.live_voters > keep && s.spare_voter)
 		return change_of(MEMBER_ASSIGN, s.spare_voter->raft_id, MEMBER_STANDBY);
 	return change_of(MEMBER_NO_CHANGE, 0, 0);
 }

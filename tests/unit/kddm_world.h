@@ -158,7 +158,7 @@ struct World {
 	std::deque<std::function<void()>> waiting; // what is on its way where the network is late
 	bool greedy = false;			   // no port is left free
 	double loss = 0, twice = 0, slow = 0;
-	bool whole = true; // since the last disk was lost, all were well at once
+	bool whole = true; // since the last disk was lost, or a node left, all were well at once
 	std::vector<std::string> violations;
 	std::map<raft_index, uint64_t> entries;			  // what was applied there
 	std::map<uint64_t, raft_index> effects;			  // id of a write -> where it took effect

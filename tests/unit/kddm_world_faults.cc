@@ -259,6 +259,7 @@ void World::leave(Node &n, Node &by)
 	if (!own && !number)
 		return;
 	did[own ? "left" : "taken out"]++;
+	whole = false; // one copy less
 	n.out = true;
 	inside(by.p.get(), [&] { member_leave(by.p->m, number, true, own ? on_left : on_taken_out, &n); });
 }

@@ -143,7 +143,8 @@ struct member {
 	bool changing; /* one raft membership change at a time */
 	uint64_t deaths_asked_ms[NODES_MAX + 1];
 	uint64_t joining_ms[NODES_MAX + 1], joining_id[NODES_MAX + 1];
-	uint64_t out_ms[NODES_MAX + 1], out_id[NODES_MAX + 1]; /* when somebody last asked to take it out, and whom */
+	uint64_t out_ms[NODES_MAX + 1]; /* when somebody last asked to take it out */
+	uint64_t out_id[NODES_MAX + 1]; /* ... whom: its raft id */
 	uint64_t lease_asked_ms;
 	uint32_t held_ms; /* a former, longer lease that may still run */
 	uint64_t held_since_ms;

@@ -28,6 +28,7 @@ enum state { NONE, LEASED, OURS, LEAVING };
 struct sources {
 	struct datapath *dp;
 	uint8_t state[BLOCKS];	 /* enum state */
+	uint32_t self;		 /* whose blocks these are */
 	uint64_t version, known; /* of the newest block of ours; as far as the others know */
 	uint16_t low, high;	 /* the range of programs */
 	unsigned int used, have; /* ports, when last counted */
@@ -399,9 +400,10 @@ static void give_back(struct sources *s, bool all)
 		if (s->state[i] == NONE || (!all && s->state[i] != LEAVING))
 			continue;
 		obj = kddm_find(s->dp->netd->sets.blocks, &k, sizeof(k));
-		if (!all && in_use(s, i))
+		if (!all && in_use(s, i)) {
 			s->state[i] = OURS;
-		else if (obj && !kddm_remove(b, s->dp->netd->sets.blocks, &k, sizeof(k), obj->version))
+			s->stale = true;
+		} else if (obj && !kddm_remove(b, s->dp->netd->sets.blocks, &k, sizeof(k), obj->version))
 			n++;
 	}
 	if (b)
@@ -437,6 +439,30 @@ static void shrink(struct sources *s, unsigned int surplus)
 	}
 }
 
+/* ---- which are ours ------------------------------------------------------------------------------------ */
+static void block_insert(void *arg, const struct kddm_object *obj)
+{
+	struct sources *s = arg;
+	const struct block_key *k = obj->key;
+
+	if (obj->owner != self_of(s))
+		return;
+	s->state[k->number] = LEASED;
+	s->version = obj->version > s->version ? obj->version : s->version;
+	look_soon(s);
+}
+
+static void block_reset(void *arg)
+{
+	struct sources *s = arg;
+	const struct kddm_object *obj;
+
+	s->self = self_of(s);
+	memset(s->state, NONE, sizeof(s->state));
+	kddm_for_each(s->dp->netd->sets.blocks, obj) block_insert(s, obj);
+	look_soon(s);
+}
+
 /* ---- the look ------------------------------------------------------------------------------------------ */
 static void measure(struct sources *s)
 {
@@ -468,6 +494,9 @@ static void on_look(uv_timer_t *t)
 
 	if (!dp->synced || !dp->lease_ns || s->submitting)
 		return;
+	/* What came out of a snapshot came before this node had its number. */
+	if (s->self != self_of(s))
+		block_reset(s);
 	read_range(s);
 	have = owned(s);
 	if (!any_exposed(dp)) {
@@ -491,18 +520,6 @@ static void on_look(uv_timer_t *t)
 }
 
 /* ---- linkers ----------------------------------------------------------------------------------------------- */
-static void block_insert(void *arg, const struct kddm_object *obj)
-{
-	struct sources *s = arg;
-	const struct block_key *k = obj->key;
-
-	if (obj->owner != self_of(s))
-		return;
-	s->state[k->number] = LEASED;
-	s->version = obj->version > s->version ? obj->version : s->version;
-	look_soon(s);
-}
-
 static void block_update(void *arg, const struct kddm_object *old, const struct kddm_object *obj)
 {
 	struct sources *s = arg;
@@ -519,16 +536,6 @@ static void block_remove(void *arg, const struct kddm_object *old)
 	if (s->state[k->number] == NONE)
 		return;
 	s->state[k->number] = NONE;
-	look_soon(s);
-}
-
-static void block_reset(void *arg)
-{
-	struct sources *s = arg;
-	const struct kddm_object *obj;
-
-	memset(s->state, NONE, sizeof(s->state));
-	kddm_for_each(s->dp->netd->sets.blocks, obj) block_insert(s, obj);
 	look_soon(s);
 }
 

@@ -743,6 +743,8 @@ static void leave_answered(struct member *m, json_t *answer)
 		join_refused(m, 0, answer);
 	else if (json_is_true(json_object_get(answer, "gone")) && j->node != m->self)
 		job_end(m, NULL);
+	else if (json_is_true(json_object_get(answer, "gone")))
+		member_leave_told(m); /* before the entry came here that says so: now it never will */
 }
 
 static void on_leave_answer(void *arg, int status, json_t *answer)

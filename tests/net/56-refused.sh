@@ -50,6 +50,8 @@ start()
 	shift
 	on n1 ssi-run --detach --name "$name" held "$@"
 	wait_for "$name" 5 ready "$name"
+	# Who is asked next is the other node.
+	wait_get n2 apps '.[] | select(.app == "'"$name"'").state' running
 }
 # The upgrade: the name is another file's now.
 replace() { on n1 sh -c 'cd /var/tmp/held && cp /bin/true new && mv new library'; }

@@ -188,6 +188,7 @@ struct World {
 		   bool stream = false);
 	void run(uint64_t ms);
 	void inside(Process *p, const std::function<void()> &run);
+	enum member_status status(Node &n); // what its process would say now; it must have one
 	void start(Node &n);
 	void kill(Node &n); // the process
 	void power_off(Node &n);

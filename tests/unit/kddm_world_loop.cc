@@ -112,6 +112,17 @@ void World::inside(Process *p, const std::function<void()> &run)
 	cur = before;
 }
 
+enum member_status World::status(Node &n)
+{
+	Process *before = cur;
+	enum member_status s;
+
+	cur = n.p.get(); // not inside(): to look must not let the process go on
+	s = member_status(n.p->m);
+	cur = before;
+	return s;
+}
+
 static void timer_arm(Process *p, uv_timer_t *t, uint64_t ms)
 {
 	uint64_t turn = ++p->timers[t].turn;

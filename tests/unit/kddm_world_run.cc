@@ -465,7 +465,7 @@ void World::act(Node &n)
 			port = (port + 1) % PORTS;
 		auto s = n.sockets.find(port);
 
-		if (member_status(p->m) != MEMBER_LIVE)
+		if (p->m->status != MEMBER_LIVE)
 			return;
 		if (dice(greedy ? 8 : 2) == 0) {
 			write_note(p);
@@ -560,7 +560,7 @@ bool World::settled()
 	uint64_t digest = 0;
 
 	for (Node &n : nodes) {
-		if (!n.p || n.stopped || member_status(n.p->m) != MEMBER_LIVE)
+		if (!n.p || n.stopped || n.p->m->status != MEMBER_LIVE)
 			return false;
 		uint64_t d = kddm_fsm_digest(kddm_fsm_of(member_kddm(n.p->m)));
 

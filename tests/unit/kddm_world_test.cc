@@ -260,7 +260,7 @@ TEST_F(World_, WhoEntersAgainAndDiesIsDead)
 	for (int i = 0; i < 400 && state() != NODE_LEFT; i++)
 		w.run(10);
 	ASSERT_EQ(state(), NODE_LEFT);
-	for (int i = 0; i < 400 && (!n->p || member_status(n->p->m) != MEMBER_LIVE || n->out); i++)
+	for (int i = 0; i < 400 && (!n->p || w.status(*n) != MEMBER_LIVE || n->out); i++)
 		w.run(10);
 	ASSERT_EQ(n->p->m->self, number);
 	ASSERT_EQ(state(), NODE_UP);
@@ -268,6 +268,19 @@ TEST_F(World_, WhoEntersAgainAndDiesIsDead)
 	for (int i = 0; i < 400 && state() == NODE_UP; i++)
 		w.run(10);
 	EXPECT_EQ(state(), NODE_DEAD);
+}
+
+// A lease ends by the clock, not by the timer that looks at the clock.
+TEST_F(World_, WhoWasStoppedBeyondItsLeaseDoesNotSayThatItIsUp)
+{
+	World w(3, 3, Bugs());
+	Node &n = w.node(2);
+
+	w.run(2000);
+	EXPECT_EQ(w.status(n), MEMBER_LIVE);
+	w.stop(n, true);
+	w.run(10000);
+	EXPECT_EQ(w.status(n), MEMBER_FENCED);
 }
 
 void rebuild(World &w, Node &n, std::string *told)
@@ -307,7 +320,7 @@ TEST_F(World_, TwoRebuildsOfOneClusterNoticeEachOther)
 	ASSERT_EQ(told[0], "rebuilt");
 	ASSERT_EQ(told[1], "rebuilt");
 	for (uint32_t i = 1; i <= 2; i++) {
-		EXPECT_EQ(member_status(w.node(i).p->m), MEMBER_LIVE) << i;
+		EXPECT_EQ(w.status(w.node(i)), MEMBER_LIVE) << i;
 		EXPECT_EQ(w.node(i).p->m->id.generation.number, 1u) << i;
 		EXPECT_EQ(other_of(w.node(i)), "") << i;
 	}

@@ -250,20 +250,25 @@ static void set_status(struct member *m, enum member_status status)
 		m->params.events->status(m->params.arg, status);
 }
 
-static void update_status(struct member *m)
+/* What the lease and the sets make of this node now. */
+enum member_status member_status_due(const struct member *m)
 {
 	bool valid = lease_holder_valid(&m->holder, member_now_ns());
 
 	if (!m->in_cluster)
-		set_status(m, MEMBER_IDLE);
-	else if (m->leaving_ms || (!valid && member_leave_asked(m)))
-		set_status(m, MEMBER_JOINING); /* no lease is what it asked for: not a node that is cut off */
-	else if (m->ready && valid)
-		set_status(m, MEMBER_LIVE);
-	else if (m->ready || m->status == MEMBER_FENCED || m->status == MEMBER_LIVE)
-		set_status(m, MEMBER_FENCED);
-	else
-		set_status(m, MEMBER_JOINING);
+		return MEMBER_IDLE;
+	if (m->leaving_ms || (!valid && member_leave_asked(m)))
+		return MEMBER_JOINING; /* no lease is what it asked for: not a node that is cut off */
+	if (m->ready && valid)
+		return MEMBER_LIVE;
+	if (m->ready || m->status == MEMBER_FENCED || m->status == MEMBER_LIVE)
+		return MEMBER_FENCED;
+	return MEMBER_JOINING;
+}
+
+static void update_status(struct member *m)
+{
+	set_status(m, member_status_due(m));
 }
 
 /*

@@ -208,9 +208,10 @@ uint32_t member_lease_held_ms(struct member *m)
 
 /* ---- who is who ---- */
 
+/* A lease ends by the clock: who asks before the timer has run must not hear that it goes on. */
 enum member_status member_status(const struct member *m)
 {
-	return m->status;
+	return m->status == MEMBER_LIVE ? member_status_due(m) : m->status;
 }
 
 const char *member_status_name(enum member_status s)

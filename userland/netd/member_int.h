@@ -200,6 +200,7 @@ uint64_t member_unix_ms(void);
 int member_run(struct member *m, bool bootstrap);		      /* identity is set: start all parts */
 void member_halt(struct member *m, void (*halted)(struct member *m)); /* stop them */
 const struct node_info *member_own(struct member *m);
+enum member_status member_status_due(const struct member *m);
 void member_fill_own(struct member *m, struct node_info *info);
 uint32_t member_lease_ms(struct member *m);	 /* that is granted */
 uint32_t member_lease_held_ms(struct member *m); /* that somebody may still hold */

@@ -48,7 +48,7 @@ on n1 netctl help port | has 'Usage: netctl port add'
 assert_fails 2 on n1 netctl vip 2>"$TMP/err"
 
 step "signal says what it did, logs shows as many lines as it was told"
-on n1 ssi-run --detach --name talker sh -c 'echo one; echo two; trap "echo three" USR1; while :; do sleep 0.1; done'
+on n1 ssi-run --detach --name talker sh -c 'trap "echo three" USR1; echo one; echo two; while :; do sleep 0.1; done'
 written() { on n1 netctl logs talker | has "$1"; }
 wait_for "the first lines" 5 written two
 assert_eq "$(on n2 netctl signal talker USR1)" "sent SIGUSR1 to talker"

@@ -59,7 +59,7 @@ assert_eq "$(on n1 curl -s -o /dev/null -w '%{http_code}' -X POST -d x http://10
 on n1 sh -c 'for i in $(seq 100); do sleep 30 | timeout 30 nc 10.77.0.2 9478 >/dev/null 2>&1 & done'
 wait_for "an answer in spite of them" 40 scrape
 on n2 timeout 5 netctl nodes >/dev/null
-on n1 pkill -x nc
+on n1 pkill -x nc || : # netd may have hung up on all of them by now
 
 step "an address that cannot be is said, and netd goes on without"
 on n2 sh -c 'sed -i "s/^metrics.*/metrics = 192.0.2.1:9478/" /etc/netssi/netd.conf'

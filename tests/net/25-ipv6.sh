@@ -30,7 +30,7 @@ assert_eq "$(get n1 vips length)" 1 "addresses"
 
 step "all nodes have it, with one MAC, and nobody sends from it by chance"
 on n1 netctl vip add $VIP6/64
-assert_eq "$(get n2 vips '.[] | select(.addr == "fd77::100") | "\(.prefix) \(.state) \([.nodes[].state] | join(","))"')" "64 up up,up,up"
+wait_get n2 vips '.[] | select(.addr == "fd77::100") | "\(.prefix) \(.state) \([.nodes[].state] | join(","))"' "64 up up,up,up"
 mac=$(get n1 vips '.[] | select(.addr == "fd77::100").mac')
 for n in n1 n2 n3; do
 	on $n ip -6 addr show dev eth0 | has "inet6 $VIP6/128 .*deprecated"
@@ -54,7 +54,7 @@ grep "$mac >" "$TMP/nd" && fail "a frame left with the VIP's MAC as its source"
 grep -i 'bad icmp6 cksum' "$TMP/nd" && fail "a checksum is wrong"
 on client ping -c 3 -i 0.2 -W 1 $VIP6 | grep DUP && fail "several nodes answered one ping"
 for n in n1 n2 n3; do
-	on $n ping -q -c 1 -W 1 $VIP6
+	on $n ping -q -c 1 -W 10 $VIP6
 done
 
 # at_once FUNCTION: on the client and on all nodes
@@ -85,7 +85,14 @@ at_once unowned
 # answer NODE ADDRESS PORT: what a server there says
 answer() { on "$1" timeout 30 socat -u "tcp:$2:$3,connect-timeout=20" - 2>/dev/null; }
 serve() { on "$1" ssi-run --detach --name "$2" socat "$3" "system:echo $2"; }
-claimed() { wait_get n3 "ports :$1" '[.[] | "\(.vip) \(.addr) \(.node)"] | sort | join(", ")' "$2"; }
+# ... as every node sees it: one that does not yet would refuse, if the port is at home there
+claimed()
+{
+	local n
+	for n in n1 n2 n3; do
+		wait_get $n "ports :$1" '[.[] | "\(.vip) \(.addr) \(.node)"] | sort | join(", ")' "$2"
+	done
+}
 
 step "a wildcard listener of both families, one of IPv6 only, one of IPv4 only, one on the address"
 serve n1 both tcp6-listen:8001,ipv6only=0,fork

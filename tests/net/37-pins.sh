@@ -42,7 +42,9 @@ has -i 'in use' <"$TMP/err"
 
 step "a container's published port: the host sends it on"
 on n2 sh -c 'ip link add pod0 type veth peer name pod1 && ip addr add 172.20.0.1/24 dev pod0 && ip link set pod0 up'
-on n2 sh -c 'unshare -n sh -c "ip link set lo up; while ! ip link set pod1 up 2>/dev/null; do sleep 0.05; done; ip addr add 172.20.0.2/24 dev pod1; ip route add default via 172.20.0.1; exec nc -lk 0.0.0.0 80 >/dev/null" & echo $! >/tmp/pod; sleep 0.2; ip link set pod1 netns $(cat /tmp/pod)'
+on n2 sh -c 'unshare -n sh -c "ip link set lo up; while ! ip link set pod1 up 2>/dev/null; do sleep 0.05; done; ip addr add 172.20.0.2/24 dev pod1; ip route add default via 172.20.0.1; exec nc -lk 0.0.0.0 80 >/dev/null" & echo $! >/tmp/pod; 
+	until [ "$(readlink /proc/$(cat /tmp/pod)/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.05; done
+	ip link set pod1 netns $(cat /tmp/pod)'
 on n2 sysctl -qw net.ipv4.ip_forward=1
 if on n2 nft -f - <<<'table ip pub { chain pre { type nat hook prerouting priority -100; fib daddr type local tcp dport 8080 dnat to 172.20.0.2:80; }; }'; then
 	on n1 netctl port add :8080 node n2

@@ -34,7 +34,7 @@ grep -q 'redis-server moved, . left' "$TMP/progress"
 assert_eq "$(on_node n1) $(on_node n2) $(on_node n3)" "2 0 2" "applications on n1, n2, n3"
 wait $front || fail "the supervisor ended with $?: $(cat "$TMP/front")"
 grep -q 'goes on on n[13]' "$TMP/front"
-assert_eq "$(get n3 apps '.[] | select(.app == "front").state')" running
+wait_get n3 apps '.[] | select(.app == "front").state' running
 count_end
 
 step "it is shown, and takes none"

@@ -99,8 +99,8 @@ assert_match "$(on n1 netctl set lease_ms 6000)" unchanged
 on n2 sh -c 'netctl set | grep -q "lease_ms *6000"'
 longer() { [ "$(get n2 nodes '.[] | select(.node == "n2").lease_left_ms')" -gt 4000 ]; }
 wait_for "n2 holds the longer lease" 10 longer
-left=$(get n2 nodes '.[] | select(.node == "n2").lease_left_ms')
 at=$(now_ms)
+left=$(get n2 nodes '.[] | select(.node == "n2").lease_left_ms')
 on n2 pkill -STOP -x netd
 on n1 netctl set lease_ms 500
 wait_get n1 nodes '.[] | select(.node == "n2").state' dead 15

@@ -19,7 +19,7 @@ for round in $(full && echo 1) 2; do
 	redis n2
 	wait_for "an answer" 5 answers
 	lives=$(get n1 nodes '[.[].incarnation] | join(" ")')
-	on n3 sh -c 'i=1000; while netctl set lease_ms $i >/dev/null; do echo $i >>/share/acknowledged; i=$((i + 1)); done' 2>/dev/null &
+	on n3 sh -c 'i=2500; while netctl set lease_ms $i >/dev/null; do echo $i >>/share/acknowledged; i=$((i + 1)); done' 2>/dev/null &
 	writer=$!
 	touch "$NETDIR/share/acknowledged"
 	some() { [ "$(wc -l <"$NETDIR/share/acknowledged")" -gt 20 ]; }

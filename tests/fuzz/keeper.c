@@ -106,6 +106,20 @@ void carry_moved(struct keeper_request rq, json_t *args, int fd)
 {
 	played(rq, args, fd);
 }
+void freeze_app(struct keeper_request rq, json_t *args, int fd)
+{
+	run.state = RUN_PAUSED;
+	played(rq, args, fd);
+}
+void freeze_thaw(struct keeper_request rq, json_t *args, int fd)
+{
+	played(rq, args, fd);
+	freeze_over();
+}
+void freeze_over(void)
+{
+	run.state = RUN_RUNNING;
+}
 void carry_place(struct keeper_request rq, json_t *args, int fd)
 {
 	played(rq, args, fd);

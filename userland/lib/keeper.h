@@ -16,8 +16,8 @@
  *             "cwd","origin","flags":["detached","standby","ipc-host","source-node"],"data":[…],"since"}}
  *   name: that of the socket. pid: the root process, main: CMD itself; on this
  *   node, 0 while there is none. cgroup: below the cgroup2 mount. since: Unix ms.
- *   state: "starting" "running" "frozen" "waiting" (for an image) "restored"
- *          (stopped, before resume) "moved" (only relays stdio) "exited"
+ *   state: "starting" "running" "paused" (by pause) "frozen" (by dump) "waiting" (for an image)
+ *          "restored" (stopped, before resume) "moved" (only relays stdio) "exited"
  * Then requests {"id":N,"op":OP,…}, answers {"id":N,"ok":{"state",…}} or
  * {"id":N,"error","code","remedy"}, and events {"event":{"kind":…,…}}. Every "ok"
  * has the state after it.
@@ -51,9 +51,11 @@
  *   place     dir                     is the directory fit for a checkpoint? {"number"}: of the next
  *   seal      to, about               (dumped) the images are complete: they become the checkpoint `to`; {"bytes"}
  *   load      from, dir               (waiting) copy a checkpoint to dir, for `restore`; {"bytes"}
+ *   pause     -                       (running) stand still, connections and all: state paused
+ *   unpause   -                       go on
  *   handover  node, text              (moved) the application goes on without this supervisor, which ends with 0
  *   logs      lines                   {"lines":[…]} of a detached application
- *   event kinds: "exited" {"status"|"signal"}, "progress" {"what","bytes","of"},
+ *   event kinds: "exited" {"status"|"signal"}, "unpaused" (it was told to end), "progress" {"what","bytes","of"},
  *   "signal" {"sig"} (a moved supervisor without stream was signalled: pass it on),
  *   "stdio-lost" (the stream broke: send `stdio` and `moved` with a new one)
  *
@@ -67,7 +69,8 @@
 #ifndef SSI_KEEPER_H
 #define SSI_KEEPER_H
 
-#define KEEPER_DIR "/run/netssi/apps"
+#define KEEPER_DIR	    "/run/netssi/apps"
+#define KEEPER_FROZEN_GROUP "frozen" /* below the control group, while it is paused */
 
 enum keeper_frame {
 	KEEPER_FRAME_STDIN = 0, /* data of fds 0 to 2 */

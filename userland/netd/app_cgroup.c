@@ -15,6 +15,7 @@
 #include "apps.h"
 #include "datapath_int.h"
 #include "keepers.h"
+#include "userland/lib/keeper.h"
 
 #define AGAIN_MS 50
 #define TRIES	 200
@@ -37,10 +38,14 @@ static void drop_again(uv_timer_t *t)
 	const char *root = datapath_cgroup_root();
 	char dir[PATH_MAX + 128];
 
-	snprintf(dir, sizeof(dir), "%s/" NETD_CGROUP "/ssi-%s.scope", root ? root : "", d->name);
-	if (d->netd->apps && root && !keepers_find(apps_keepers(d->netd->apps), d->name) && rmdir(dir) < 0 &&
-	    errno == EBUSY && ++d->tries < TRIES)
-		return;
+	if (d->netd->apps && root && !keepers_find(apps_keepers(d->netd->apps), d->name)) {
+		snprintf(dir, sizeof(dir), "%s/" NETD_CGROUP "/ssi-%s.scope/" KEEPER_FROZEN_GROUP, root,
+			 d->name);
+		rmdir(dir);
+		snprintf(dir, sizeof(dir), "%s/" NETD_CGROUP "/ssi-%s.scope", root, d->name);
+		if (rmdir(dir) < 0 && errno == EBUSY && ++d->tries < TRIES)
+			return;
+	}
 	uv_close((uv_handle_t *)t, drop_free);
 }
 

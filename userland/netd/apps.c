@@ -17,6 +17,7 @@
 #include "checkpoint.h"
 #include "ctl.h"
 #include "drain.h"
+#include "freeze.h"
 #include "keepers.h"
 #include "member.h"
 #include "move.h"
@@ -464,7 +465,10 @@ static void keeper_event(void *arg, struct keeper *k, const char *kind, json_t *
 		apps_release(n, keeper_name(k));
 		return;
 	}
-	moves_keeper_event(n, k, kind, event);
+	if (strcmp(kind, "unpaused") == 0)
+		freeze_settle(n, keeper_name(k));
+	else
+		moves_keeper_event(n, k, kind, event);
 }
 
 static void keeper_gone(void *arg, struct keeper *k)
@@ -515,6 +519,7 @@ static void put_once(json_t *list, const char *text)
 static json_t *app_json(struct netd *n, const struct kddm_object *obj)
 {
 	static const char *const states[] = {"?", "starting", "running", "moving"};
+	const char *state;
 	struct app_value v;
 	json_t *o, *flags, *ports = json_array();
 	const struct kddm_object *p;
@@ -541,10 +546,11 @@ static json_t *app_json(struct netd *n, const struct kddm_object *obj)
 		json_array_append_new(flags, json_string("detached"));
 	if (v.flags & APP_STANDBY)
 		json_array_append_new(flags, json_string("standby"));
+	state = v.state == APP_RUNNING && v.flags & APP_FROZEN ? "frozen" : states[v.state & 3];
 	o = json_pack("{s:s% s:s s:s s:s s:i s:s s:s s:o s:o s:I}", "app", obj->key, obj->key_len, "node",
 		      member_name(n->member, v.node), "origin", member_name(n->member, v.origin), "state",
-		      states[v.state & 3], "pid", (int)v.pid, "user", pw ? pw->pw_name : user, "cmd", v.cmd,
-		      "ports", ports, "flags", flags, "epoch", (json_int_t)obj->epoch);
+		      state, "pid", (int)v.pid, "user", pw ? pw->pw_name : user, "cmd", v.cmd, "ports", ports,
+		      "flags", flags, "epoch", (json_int_t)obj->epoch);
 	ctl_time_set(o, "since", v.since_ms);
 	return o;
 }

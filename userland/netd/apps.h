@@ -3,7 +3,7 @@
  * Applications: the set `apps` and the keepers of this node brought together.
  * A name is claimed in the set before its keeper may start it; when the keeper
  * reports the end, or vanishes, the claim goes. Commands: app-start, apps,
- * signal, logs.
+ * signal, logs, freeze, thaw.
  */
 #ifndef SSI_APPS_H
 #define SSI_APPS_H

@@ -211,6 +211,8 @@ static json_t *checkpoint_refuse(struct netd *n, const char *app)
 		return move_error("`netctl moves` tells how far it is", "it is being moved");
 	if (v.state != APP_RUNNING)
 		return move_error("try again when it runs", "it is still starting");
+	if (v.flags & APP_FROZEN)
+		return move_error("`netctl thaw` it first", "it is frozen");
 	return NULL;
 }
 

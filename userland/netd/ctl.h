@@ -47,6 +47,8 @@
  *   drain      node? until_boot?
  *        events: what app to left; -> node changed moved[as migrate] stayed[app reason remedy]
  *   resume     node?                                    -> node changed
+ *   freeze     app                                      -> app node state changed
+ *   thaw       app                                      -> app node state changed
  *   signal     app sig
  *   logs       app lines?   -> lines[]
  *   watch      since? kinds?    events: seq time kind …

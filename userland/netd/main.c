@@ -27,6 +27,7 @@
 #include "ctl_cluster.h"
 #include "datapath.h"
 #include "drain.h"
+#include "freeze.h"
 #include "member.h"
 #include "metrics.h"
 #include "moves.h"
@@ -281,12 +282,19 @@ static int start_parts(struct netd *n)
 		const char *name;
 		int (*start)(struct netd *n);
 	} parts[] = {
-		{"control socket", ctl_start},	 {"membership", start_member},
-		{"data path", datapath_start},	 {"claims", claims_start},
-		{"applications", apps_start},	 {"moves", moves_start},
-		{"drain", drain_start},		 {"checkpoints", checkpoint_start},
-		{"restarts", restart_start},	 {"cluster commands", ctl_cluster_start},
-		{"key commands", ctl_key_start}, {"metrics", metrics_start},
+		{"control socket", ctl_start},
+		{"membership", start_member},
+		{"data path", datapath_start},
+		{"claims", claims_start},
+		{"applications", apps_start},
+		{"moves", moves_start},
+		{"drain", drain_start},
+		{"checkpoints", checkpoint_start},
+		{"freeze", freeze_start},
+		{"restarts", restart_start},
+		{"cluster commands", ctl_cluster_start},
+		{"key commands", ctl_key_start},
+		{"metrics", metrics_start},
 	};
 
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {

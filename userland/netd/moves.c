@@ -11,6 +11,7 @@
 
 #include "datapath.h"
 #include "drain.h"
+#include "freeze.h"
 #include "member.h"
 #include "move.h"
 #include "userland/lib/log.h"
@@ -446,10 +447,12 @@ static void settle(struct netd *n, struct keeper *k)
 	if (strcmp(state, "frozen") == 0)
 		op = ours ? "thaw" : "discard";
 	else if (strcmp(state, "waiting") == 0 || strcmp(state, "restored") == 0 ||
-		 (strcmp(state, "running") == 0 && !ours))
+		 ((strcmp(state, "running") == 0 || strcmp(state, "paused") == 0) && !ours))
 		op = "discard";
-	if (!op)
+	if (!op) {
+		freeze_settle(n, app);
 		return;
+	}
 	log_notice("application %s, %s here, belongs %s: %s", app, state,
 		   ours ? "here" : "elsewhere or nowhere", op);
 	keeper_call(k, json_pack("{ss}", "op", op), -1, MOVE_KEEPER_MS, keeper_ignore, NULL);

@@ -83,6 +83,7 @@ struct port_value {
 enum app_state { APP_STARTING = 1, APP_RUNNING = 2, APP_MOVING = 3 };
 #define APP_DETACHED 0x01
 #define APP_STANDBY  0x02 /* started by a --standby supervisor */
+#define APP_FROZEN   0x04 /* APP_RUNNING, but stands still by `netctl freeze` */
 
 struct app_value {
 	uint16_t node;

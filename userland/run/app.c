@@ -194,7 +194,8 @@ void app_ended(int status)
 void app_lost(struct space *s)
 {
 	(void)s;
-	if (run.state == RUN_RUNNING || run.state == RUN_FROZEN || run.state == RUN_RESTORED) {
+	if (run.state == RUN_RUNNING || run.state == RUN_PAUSED || run.state == RUN_FROZEN ||
+	    run.state == RUN_RESTORED) {
 		run_say("%s was killed together with its namespaces", run.opts.name);
 		app_ended(SIGKILL);
 	}
@@ -203,6 +204,7 @@ void app_lost(struct space *s)
 void app_child_ended(struct space *s, pid_t pid, int status)
 {
 	(void)s;
-	if (pid == ROOT_PID && (run.state == RUN_RUNNING || run.state == RUN_FROZEN))
+	if (pid == ROOT_PID &&
+	    (run.state == RUN_RUNNING || run.state == RUN_PAUSED || run.state == RUN_FROZEN))
 		app_ended(status);
 }

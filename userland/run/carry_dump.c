@@ -255,7 +255,7 @@ void carry_thaw(struct keeper_request rq, json_t *args, int fd)
 
 	(void)args;
 	(void)fd;
-	if (run.state == RUN_RUNNING) { /* a dump that failed ran on by itself */
+	if (run.state == RUN_RUNNING || run.state == RUN_PAUSED) { /* a dump that failed ran on by itself */
 		unready();
 		keeper_ok(rq, NULL);
 		return;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "userland/lib/cleanup.h"
+#include "userland/lib/keeper.h"
 #include "userland/lib/log.h"
 
 #define SLICE		"ssi.slice"
@@ -146,9 +147,10 @@ static int call_start_scope(sd_bus *bus, const char *unit, const char *slice, pi
 	r = sd_bus_message_new_method_call(bus, &m, MANAGER, MANAGER_PATH, MANAGER_IFACE,
 					   "StartTransientUnit");
 	if (r >= 0)
-		r = sd_bus_message_append(m, "ssa(sv)a(sa(sv))", unit, "fail", 5, "Description", "s",
+		r = sd_bus_message_append(m, "ssa(sv)a(sa(sv))", unit, "fail", 6, "Description", "s",
 					  "netssi application", "Slice", "s", slice, "PIDs", "au", 1,
-					  (uint32_t)pid, "CollectMode", "s", "inactive-or-failed",
+					  (uint32_t)pid, "DelegateControllers", "as", 0,
+					  /* KEEPER_FROZEN_GROUP */ "CollectMode", "s", "inactive-or-failed",
 					  "TimeoutStopUSec", "t", (uint64_t)5000000, 0);
 	return r < 0 ? r : sd_bus_call(bus, m, JOB_TIMEOUT_US, error, reply);
 }
@@ -236,6 +238,8 @@ void cgroup_remove(const char *path)
 
 	if (sd_booted() > 0)
 		return; /* systemd sees the last process leave */
+	snprintf(dir, sizeof(dir), "%s/%s/" KEEPER_FROZEN_GROUP, cgroup_mount(), path);
+	rmdir(dir);
 	snprintf(dir, sizeof(dir), "%s/%s", cgroup_mount(), path);
 	rmdir(dir);
 }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@
 #include "userland/lib/jsonline.h"
 #include "userland/lib/log.h"
 #include "userland/run/carry.h"
+#include "userland/run/freeze.h"
 #include "userland/run/logfile.h"
 #include "userland/run/run.h"
 
@@ -173,10 +175,12 @@ static void op_signal(struct keeper_request rq, json_t *args, int fd)
 	(void)fd;
 	if (sig < 1 || sig > 64)
 		keeper_error(rq, "`kill -l` lists them", "there is no signal %lld", (long long)sig);
-	else if (run.state != RUN_RUNNING)
+	else if (run.state != RUN_RUNNING && run.state != RUN_PAUSED)
 		keeper_error(rq, "try again", "it is not running at the moment");
 	else {
 		app_signal((int)sig);
+		if (sig == SIGKILL)
+			freeze_over();
 		keeper_ok(rq, NULL);
 	}
 }
@@ -231,13 +235,29 @@ static const struct {
 	const char *op;
 	keeper_op_fn *fn;
 } ops[] = {
-	{"prepare", op_prepare},  {"go", op_go},	  {"say", op_say},
-	{"signal", op_signal},	  {"logs", op_logs},	  {"lost", op_lost},
-	{"check", carry_check},	  {"ready", carry_ready}, {"dump", carry_dump},
-	{"send", carry_send},	  {"recv", carry_recv},	  {"restore", carry_restore},
-	{"resume", carry_resume}, {"thaw", carry_thaw},	  {"discard", carry_discard},
-	{"stdio", carry_stdio},	  {"moved", carry_moved}, {"handover", op_handover},
-	{"place", carry_place},	  {"seal", carry_seal},	  {"load", carry_load},
+	{"prepare", op_prepare},
+	{"go", op_go},
+	{"say", op_say},
+	{"signal", op_signal},
+	{"logs", op_logs},
+	{"lost", op_lost},
+	{"check", carry_check},
+	{"ready", carry_ready},
+	{"dump", carry_dump},
+	{"send", carry_send},
+	{"recv", carry_recv},
+	{"restore", carry_restore},
+	{"resume", carry_resume},
+	{"thaw", carry_thaw},
+	{"discard", carry_discard},
+	{"stdio", carry_stdio},
+	{"moved", carry_moved},
+	{"handover", op_handover},
+	{"place", carry_place},
+	{"seal", carry_seal},
+	{"load", carry_load},
+	{"pause", freeze_app},
+	{"unpause", freeze_thaw},
 };
 
 static void conn_line(struct conn *c, json_t *line)

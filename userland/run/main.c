@@ -23,6 +23,7 @@
 #include "userland/lib/log.h"
 #include "userland/run/carry.h"
 #include "userland/run/cgroup.h"
+#include "userland/run/freeze.h"
 #include "userland/run/keeper.h"
 #include "userland/run/logfile.h"
 #include "userland/run/run.h"
@@ -41,8 +42,8 @@ static struct timer patience;
 
 const char *run_state_name(enum run_state s)
 {
-	static const char *const names[] = {"starting", "running", "frozen", "waiting",
-					    "restored", "moved",   "exited"};
+	static const char *const names[] = {"starting", "running",  "paused", "frozen",
+					    "waiting",	"restored", "moved",  "exited"};
 
 	return names[s];
 }
@@ -125,6 +126,8 @@ static void take_signal(int sig)
 			run_end(-sig);
 		return;
 	}
+	if (run.state == RUN_PAUSED && (sig == SIGTERM || sig == SIGINT || sig == SIGHUP || sig == SIGQUIT))
+		freeze_over(); /* else it could not end */
 	app_signal(sig);
 	if (sig == SIGTSTP)
 		raise(SIGSTOP);

@@ -8,6 +8,7 @@
  *   keeper.c   the socket that netd talks to, requests and answers
  *   app.c      the application's start, signals and end
  *   carry.c    the requests of a move
+ *   freeze.c   stands still and goes on by request
  *   worker.c   children that do long work and report in JSON lines
  *   notify.c   sd_notify messages
  *   space.c cgroup.c stdio.c logfile.c loop.c   what these stand on
@@ -26,7 +27,8 @@
 enum run_state {
 	RUN_STARTING,
 	RUN_RUNNING,
-	RUN_FROZEN,
+	RUN_PAUSED, /* by `netctl freeze` */
+	RUN_FROZEN, /* by a dump */
 	RUN_WAITING,
 	RUN_RESTORED,
 	RUN_MOVED,

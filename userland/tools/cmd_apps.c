@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* netctl apps, signal, logs: what ssi-run started, wherever it is. */
+/* netctl apps, signal, freeze, thaw, logs: what ssi-run started, wherever it is. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +50,30 @@ const struct netctl_command cmd_signal = {
 	.summary = "send a signal to an application, wherever it is",
 	.args = {{.value = "APP", .kind = VALUE_APP}, {.value = "SIG", .kind = VALUE_SIGNAL}},
 	.run = run_signal,
+};
+
+static int run_freeze(struct netctl *c)
+{
+	return netctl_change(c, "freeze", json_pack("{s:s}", "app", c->arg[0]), "frozen on", "node");
+}
+
+const struct netctl_command cmd_freeze = {
+	.name = "freeze",
+	.summary = "all processes of an application stand still; its connections stay",
+	.args = {{.value = "APP", .kind = VALUE_APP}},
+	.run = run_freeze,
+};
+
+static int run_thaw(struct netctl *c)
+{
+	return netctl_change(c, "thaw", json_pack("{s:s}", "app", c->arg[0]), "runs on, on", "node");
+}
+
+const struct netctl_command cmd_thaw = {
+	.name = "thaw",
+	.summary = "a frozen application goes on",
+	.args = {{.value = "APP", .kind = VALUE_APP}},
+	.run = run_thaw,
 };
 
 static int run_logs(struct netctl *c)

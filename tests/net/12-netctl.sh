@@ -22,7 +22,7 @@ on n1 groupadd -f netssi
 cluster netd n1 stop
 cluster netd n1 start
 cluster_vip 3
-for what in status nodes vips ports apps moves sets stats version help check; do
+for what in status nodes vips ports apps moves flows sets stats version help check; do
 	on n1 netctl "$what" -j >"$TMP/out" || [ "$what" = check ]
 	assert json_array <"$TMP/out"
 	[ "$(wc -l <"$TMP/out")" = 1 ] || fail "netctl $what -j is not one line"

@@ -87,11 +87,13 @@ done
 on n1 netctl explain 10.77.0.250 $VIP:6379 -j | same explain
 on n1 netctl token -j | same token
 
-step "a move, and its record"
+step "a move, its record, and a connection that the server has closed"
+on client bash -c 'exec 3<>/dev/tcp/$0/6379; echo QUIT >&3; cat <&3' $VIP | has OK
 on n1 sh -c 'netctl watch -j >/tmp/watch.json & echo $! >/tmp/watch.pid'
 event() { on n1 jq -se "any(.[]; $1)" /tmp/watch.json >/dev/null; }
 { on n2 netctl migrate redis-server n3 --dry-run -j; on n2 netctl migrate redis-server n3 -j; } |
 	jq -s 'add' | same migrate
+on n1 netctl flows -j | same flows
 # netctl moves prints what the events of a move have; a record is gone before one can look.
 wait_for "the events of a move" 10 event '.kind == "move" and .step == "flipped"'
 on n1 jq -s '[.[] | select(.kind == "move") | del(.seq, .time, .kind)]' /tmp/watch.json | same moves

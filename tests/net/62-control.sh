@@ -19,7 +19,7 @@ assert_fails 1 nobody netctl status 2>"$TMP/err"
 assert_match "$(cat "$TMP/err")" 'run it as root, or join the group netssi'
 
 step "the group may ask"
-for command in status nodes vips ports apps moves sets stats version; do
+for command in status nodes vips ports apps moves flows sets stats version; do
 	assert member netctl -j $command >/dev/null
 done
 member timeout 2 netctl watch >/dev/null || [ $? = 124 ]

@@ -581,7 +581,7 @@ void datapath_fence(struct datapath *dp)
 
 		if (!dp->vips[i].used)
 			continue;
-		n = sockdiag_destroy_addr(dp->diag, &addr, 0);
+		n = sockdiag_destroy_addr(dp->diag, &addr, 0, NULL, NULL);
 		if (n < 0)
 			log_err("cannot end the sockets of a cluster address: %s", strerror(-n));
 		else if (n)
@@ -607,8 +607,9 @@ static int start_loop_parts(struct datapath *dp)
 		return err;
 	uv_timer_init(loop, &dp->settle);
 	uv_timer_init(loop, &dp->retry);
-	dp->handles = 3;
-	dp->watch_poll.data = dp->settle.data = dp->retry.data = dp;
+	uv_timer_init(loop, &dp->flows_look);
+	dp->handles = 4;
+	dp->watch_poll.data = dp->settle.data = dp->retry.data = dp->flows_look.data = dp;
 	uv_poll_start(&dp->watch_poll, UV_READABLE, on_watch);
 	uv_timer_start(&dp->retry, on_retry, RETRY_MS, RETRY_MS);
 	uv_timer_start(&dp->settle, on_early, 0, 0);
@@ -639,6 +640,7 @@ int datapath_start(struct netd *n)
 	n->datapath = dp;
 	vips_start(dp);
 	datapath_nodes_start(dp);
+	datapath_flows_start(dp);
 	datapath_ports_start(dp);
 	if (sources_start(dp))
 		datapath_set_error(dp, "cannot follow the source ports of the cluster");
@@ -665,6 +667,7 @@ void datapath_stop(struct netd *n)
 	dp->synced = false;
 	dp->stopped = true;
 	datapath_ports_stop(dp);
+	datapath_flows_stop(dp);
 	sources_stop(dp);
 	trace_stop(dp);
 	hold_close(dp->hold, false);
@@ -680,6 +683,7 @@ void datapath_stop(struct netd *n)
 	uv_close((uv_handle_t *)&dp->watch_poll, on_closed);
 	uv_close((uv_handle_t *)&dp->settle, on_closed);
 	uv_close((uv_handle_t *)&dp->retry, on_closed);
+	uv_close((uv_handle_t *)&dp->flows_look, on_closed);
 }
 
 json_t *datapath_status(struct datapath *dp)

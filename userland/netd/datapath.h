@@ -18,6 +18,7 @@
 
 struct netd;
 struct datapath;
+struct kddm_batch;
 
 /* Fills n->datapath, registers commands, linkers and peer handlers. Nothing in
  * the kernel changes yet. */
@@ -57,6 +58,12 @@ struct hold_stats {
 };
 /* Of the last or current hold of this application's ports on this node. */
 void datapath_hold_stats(struct datapath *dp, const char *app, struct hold_stats *out);
+
+/*
+ * Connections of this application's ports that have no program any more, and so stay on this node: add those that the
+ * set `flows` does not have yet to the batch. How many, or -errno.
+ */
+int datapath_flows_stay(struct datapath *dp, struct kddm_batch *b, const char *app);
 
 /* Are the addresses of this application's ports exposed on this node? */
 bool datapath_serves(struct datapath *dp, const char *app);

@@ -6,6 +6,7 @@
  *   datapath.c        life: load, attach, lease, fence, leave
  *   datapath_nodes.c  the set `nodes` -> homes and MACs of peers
  *   datapath_ports.c  the sets `ports` and `blocks` -> slots and holds
+ *   datapath_flows.c  the set `flows` -> connections that stay where their port has been
  *   source_ports.h    the set `blocks` -> which source ports programs get
  *   vips.c            the set `vips`  -> addresses, routes, programs on interfaces
  *   vips_cmd.c        vip-add, vip-del, vips
@@ -61,6 +62,13 @@ struct opening {
 	bool over;  /* the answer finds nothing to do */
 };
 
+/* A port with connections that stay, see datapath_flows.c. */
+struct flow_port {
+	struct flow_port *next;
+	struct port_key key;
+	size_t all, here; /* how many there are, and on this node */
+};
+
 /* Told when loading has ended, in dp->bpf or dp->error. */
 struct load_waiter {
 	struct load_waiter *next;
@@ -93,6 +101,7 @@ struct datapath {
 	struct deferred *deferred;
 	struct trace *trace; /* trace.c; NULL: no flow is watched */
 	struct opening *openings;
+	struct flow_port *flow_ports;
 	bool comers; /* ports are about to come to this node */
 	struct sources *sources;
 	uint16_t lessee[BLOCKS]; /* who has a block of source ports, 0: nobody */
@@ -101,6 +110,7 @@ struct datapath {
 	uv_poll_t watch_poll;
 	uv_timer_t settle; /* netlink said something: look soon */
 	uv_timer_t retry;  /* what failed is tried again */
+	uv_timer_t flows_look;
 	int handles;
 	char error[DATAPATH_ERROR];
 };
@@ -138,6 +148,15 @@ void datapath_ports_claim(struct datapath *dp, const struct port_key *k, const c
 void datapath_ports_claimed(struct datapath *dp, const struct port_key *k);
 /* The claim is committed or not yet, and its home may not know of it. */
 bool datapath_ports_goes_round(const struct datapath *dp, const struct port_key *k);
+
+/* datapath_flows.c */
+void datapath_flows_start(struct datapath *dp);
+void datapath_flows_stop(struct datapath *dp);
+/* Of one VIP, or of all: before its ports. */
+void datapath_flows_apply(struct datapath *dp, const struct vip *only);
+/* Do connections of this port stay on this node? Does this one? */
+bool datapath_flows_here(const struct datapath *dp, const struct port_key *k);
+bool datapath_flows_stays(void *dp, const struct sockdiag_sock *s);
 
 /* vips.c */
 void vips_start(struct datapath *dp);

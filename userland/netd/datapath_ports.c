@@ -229,6 +229,22 @@ static void port_freed(struct datapath *dp, const struct port_key *k)
 		hold_discard(dp->hold, hold_key(v, k));
 }
 
+static void passed_on(void *arg, struct hold_key key)
+{
+}
+
+/*
+ * The port is another's. What came for connections that stay here is among what was held: all is passed on, and what the
+ * stack says to the rest does not leave this node.
+ */
+static void hold_over(struct datapath *dp, const struct vip *v, const struct port_key *k)
+{
+	if (dp->hold && datapath_flows_here(dp, k))
+		hold_release(dp->hold, hold_key(v, k), passed_on, dp);
+	else if (dp->hold)
+		hold_discard(dp->hold, hold_key(v, k));
+}
+
 static void apply(struct datapath *dp, const struct kddm_object *obj)
 {
 	const struct port_key *k = obj->key;
@@ -250,8 +266,7 @@ static void apply(struct datapath *dp, const struct kddm_object *obj)
 		apply_own(dp, v, k, &pv, obj->epoch);
 	} else {
 		slot_owned(dp, v, k, &pv, obj->epoch, false);
-		if (dp->hold)
-			hold_discard(dp->hold, hold_key(v, k));
+		hold_over(dp, v, k);
 	}
 }
 
@@ -380,6 +395,7 @@ void datapath_ports_apply(struct datapath *dp, const struct vip *only)
 
 	if (!dp->synced || !dp->bpf)
 		return;
+	datapath_flows_apply(dp, only);
 	kddm_for_each(dp->netd->sets.ports, obj)
 	{
 		const struct port_key *k = obj->key;
@@ -534,7 +550,7 @@ void datapath_sweep(struct datapath *dp, const char *app)
 		if (!v || strcmp(pv.app, app) || pv.node == datapath_self(dp))
 			continue;
 		addr = vips_addr(v);
-		n = sockdiag_destroy_addr(dp->diag, &addr, k->port);
+		n = sockdiag_destroy_addr(dp->diag, &addr, k->port, datapath_flows_stays, dp);
 		if (n < 0)
 			log_err("cannot end what is left of %s: %s", app, strerror(-n));
 	}

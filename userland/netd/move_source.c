@@ -361,6 +361,32 @@ static void source_send(struct move_source *s)
 	source_ask(s, move_image_request("send", s->app), stream, MOVE_BULK_MS, source_sent);
 }
 
+static void source_stayed(void *arg, const struct kddm_result *result)
+{
+	struct move_source *s = arg;
+	int status = result_status(result);
+
+	if (s->ended || s->aborting || status < 0)
+		source_fail(s, "what it closed lately could not be told: %s", move_why(status, NULL));
+	else
+		source_send(s);
+	source_unref(s);
+}
+
+/* What it closed between hold and freeze stays here, too: every node knows before the port is the target's. */
+static void source_stay(struct move_source *s)
+{
+	struct kddm_batch *b = kddm_batch_new(s->netd->kddm, false);
+	int n = datapath_flows_stay(s->netd->datapath, b, s->app);
+
+	if (n) {
+		source_submit(s, b, n < 0 ? n : 0, source_stayed);
+		return;
+	}
+	kddm_batch_free(b);
+	source_send(s);
+}
+
 static void source_dumped(void *arg, int status, json_t *ok, json_t *error)
 {
 	struct move_source *s = arg;
@@ -377,7 +403,7 @@ static void source_dumped(void *arg, int status, json_t *ok, json_t *error)
 	}
 	s->dumped = json_copy(ok);
 	json_object_del(s->dumped, "state");
-	source_send(s);
+	source_stay(s);
 	source_unref(s);
 }
 
@@ -431,6 +457,8 @@ static void source_hold(struct move_source *s)
 		err = move_ports_hold(b, n, s->app, s->dst);
 	if (!err)
 		err = claims_calls_hold(n->claims, b, s->app, s->dst, s->why, sizeof(s->why));
+	if (!err)
+		err = datapath_flows_stay(n->datapath, b, s->app);
 	source_submit(s, b, err, source_hold_committed);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The sets vips, ports, apps, moves, blocks: registration, and what the death of a node
+ * The sets vips, ports, apps, moves, blocks, flows: registration, and what the death of a node
  * means for each. The rules run inside one log entry on every node, in the
  * order ports, apps, moves, so each may still read the move record as it was.
  */
@@ -69,6 +69,15 @@ static bool block_valid(const void *key, size_t key_len, const void *value, size
 	const struct block_value *v = value;
 
 	return key_len == sizeof(*k) && value_len >= sizeof(*v) && k->number < BLOCKS && v->node;
+}
+
+static bool flow_valid(const void *key, size_t key_len, const void *value, size_t value_len)
+{
+	const struct flow_key *k = key;
+	const struct flow_value *v = value;
+
+	return key_len == sizeof(*k) && value_len >= sizeof(*v) && k->vip < 16 &&
+	       (k->family == 4 || k->family == 6) && !k->pad && v->node && memchr(v->app, 0, sizeof(v->app));
 }
 
 /* The move of an application, as it stands; false when there is none. */
@@ -215,6 +224,13 @@ static const struct kddm_type blocks_type = {
 	.valid = block_valid,
 };
 
+static const struct kddm_type flows_type = {
+	.id = OBJECT_FLOWS,
+	.name = "flows",
+	.key_len = sizeof(struct flow_key),
+	.valid = flow_valid,
+};
+
 int objects_register(struct kddm *k, struct objects *out)
 {
 	int err;
@@ -228,5 +244,7 @@ int objects_register(struct kddm *k, struct objects *out)
 		err = kddm_set_register(k, &moves_type, &out->moves);
 	if (!err)
 		err = kddm_set_register(k, &blocks_type, &out->blocks);
+	if (!err)
+		err = kddm_set_register(k, &flows_type, &out->flows);
 	return err;
 }

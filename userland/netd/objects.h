@@ -25,6 +25,7 @@ enum object_type {
 	OBJECT_APPS = 18,
 	OBJECT_MOVES = 19,
 	OBJECT_BLOCKS = 20,
+	OBJECT_FLOWS = 21,
 };
 
 #define APP_NAME_MAX  64 /* NUL included */
@@ -134,11 +135,30 @@ struct block_value {
 	uint64_t since_ms; /* Unix time */
 };
 
+/*
+ * flows: a TCP connection that stays with the node that has its socket while the port belongs to another: no program
+ * has it any more, so it did not move. Owner = that node.
+ */
+struct flow_key {
+	uint8_t vip;	       /* vip_value.index */
+	uint8_t family;	       /* 4 or 6 */
+	uint16_t lport, rport; /* of the VIP, of the peer; host order */
+	uint16_t pad;
+	uint8_t raddr[16]; /* the peer; IPv4 in the first four bytes */
+};
+
+struct flow_value {
+	uint16_t node; /* equals the object's owner */
+	uint8_t pad[6];
+	uint64_t since_ms;	/* Unix time */
+	char app[APP_NAME_MAX]; /* whose it was */
+};
+
 /* Copy a value of any version into *dst, zero-filled. */
 void object_read(const struct kddm_object *obj, void *dst, size_t size);
 
 struct objects {
-	struct kddm_set *vips, *ports, *apps, *moves, *blocks;
+	struct kddm_set *vips, *ports, *apps, *moves, *blocks, *flows;
 };
 /* Register these sets with their rules on death. Before kddm_start(). */
 int objects_register(struct kddm *k, struct objects *out);

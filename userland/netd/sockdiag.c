@@ -182,6 +182,8 @@ struct gather {
 	struct ipaddr addr; /* take these, of this port (0: all), or */
 	uint16_t port;
 	uint64_t cookie; /* this one */
+	sockdiag_spare_fn *spare;
+	void *arg;
 	bool no_memory;
 };
 
@@ -191,6 +193,8 @@ static void gather_fn(void *arg, const struct sockdiag_sock *s)
 
 	if (g->cookie ? s->cookie != g->cookie
 		      : !ipaddr_equal(&s->addr, &g->addr) || (g->port && s->port != g->port))
+		return;
+	if (g->spare && g->spare(g->arg, s))
 		return;
 	if (g->n == g->size) {
 		size_t size = g->size ? 2 * g->size : 64;
@@ -234,11 +238,12 @@ int sockdiag_destroy_cookie(struct sockdiag *d, int proto, uint64_t cookie)
 	return n < 0 ? n : n ? 0 : -ENOENT;
 }
 
-int sockdiag_destroy_addr(struct sockdiag *d, const struct ipaddr *addr, uint16_t port)
+int sockdiag_destroy_addr(struct sockdiag *d, const struct ipaddr *addr, uint16_t port,
+			  sockdiag_spare_fn *spare, void *arg)
 {
 	static const int protos[] = {IPPROTO_TCP, IPPROTO_UDP};
 	static const int families[] = {AF_INET, AF_INET6};
-	struct gather g = {.addr = *addr, .port = port};
+	struct gather g = {.addr = *addr, .port = port, .spare = spare, .arg = arg};
 	int total = 0, n = 0;
 
 	for (int i = 0; i < 4 && n >= 0; i++) {

@@ -38,10 +38,14 @@ int sockdiag_destroy(struct sockdiag *d, const struct sockdiag_sock *s);
 /* Ends the socket with this cookie among those that listen or are bound. */
 int sockdiag_destroy_cookie(struct sockdiag *d, int proto, uint64_t cookie);
 /* Ends every socket whose own address is `addr` and own port `port` (0: any),
- * TIME_WAIT, half-open ones and those without a process included. The number
- * of them or -errno. */
-int sockdiag_destroy_addr(struct sockdiag *d, const struct ipaddr *addr, uint16_t port);
+ * TIME_WAIT, half-open ones and those without a process included, but for those
+ * that `spare`, unless NULL, says true of. The number of them or -errno. */
+typedef bool sockdiag_spare_fn(void *arg, const struct sockdiag_sock *s);
+int sockdiag_destroy_addr(struct sockdiag *d, const struct ipaddr *addr, uint16_t port,
+			  sockdiag_spare_fn *spare, void *arg);
 
+#define SOCKDIAG_CLOSED \
+	(1u << 4 | 1u << 5 | 1u << 6 | 1u << 9 | 1u << 11) /* FIN_WAIT1 and 2, TIME_WAIT, LAST_ACK, CLOSING */
 #define SOCKDIAG_LISTEN (1u << 10)
 #define SOCKDIAG_UDP	(1u << 7 | 1u << 1)
 #define SOCKDIAG_ALL	0xffffu

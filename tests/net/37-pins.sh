@@ -57,6 +57,9 @@ cluster kill n2
 wait_get n1 "ports :2222/tcp" '.[0] | "\(.node) \(.state)"' "n2 down"
 refused() { (on client timeout 2 nc -v -z -w 2 $VIP 2222 2>&1 || :) | has refused; }
 wait_for "clients are refused" 5 refused
+# Who refuses is the port's home, and the owner is named.
+assert_eq "$(get n3 "explain 10.77.0.250 $VIP:2222" '.[0] | "\(.reason) \(.owner) \(.state)"')" "HOME n2 down"
+on n3 netctl explain 10.77.0.250 $VIP:2222 | has 'owner n2, pinned, and the node is dead; start it, or `netctl port del`'
 cluster start n2
 wait_get n1 "ports :2222/tcp" '.[0] | "\(.node) \(.state)"' "n2 pinned" 30
 has_vip() { on n2 ip route show table local | has "^local $VIP "; }

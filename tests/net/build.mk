@@ -21,7 +21,7 @@ FULL_NET_TESTS += tests/net/59-freeze.sh
 # What is closed when a move begins
 NET_TESTS += tests/net/59-closed.sh
 # What programs see, against one plain machine; what they call over IPv6 moves with them
-FULL_NET_TESTS += tests/net/32-calls.sh tests/net/55-calls-move-ipv6.sh
+FULL_NET_TESTS += tests/net/26-moved-ports.sh tests/net/32-calls.sh tests/net/55-calls-move-ipv6.sh
 # Firewalls, network managers
 NET_TESTS += $(addprefix tests/net/,29-firewall.sh)
 include tests/net/member.mk

@@ -107,7 +107,7 @@ json_t *ckpt_check(const pid_t *pids, const uint64_t pipes[3], bool ipc_host);
 /* What must be there on a target: {PATH: {"size": of a directory -1, "grows": it is written}}. Without what
  * lies in `data`, which travels. */
 json_t *ckpt_files(const pid_t *pids, char *const *data);
-/* Connections that wait for accept() in the listeners of the processes. */
+/* Connections that wait for accept() in the listeners of the processes, and UDP sockets with datagrams to read. */
 int ckpt_backlog(const pid_t *pids);
 /* How many fds of the processes refer to each of the pipes. */
 void ckpt_pipe_users(const pid_t *pids, const uint64_t pipes[3], int users[3]);

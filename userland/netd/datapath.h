@@ -46,8 +46,12 @@ void datapath_fence(struct datapath *dp);
  * moves to, from before the table says so. What follows is automatic, too: who
  * owns the port afterwards releases its queue in order, the other discards. The
  * target of a move says hold_defer() before the flip and hold_release() when
- * the restored program runs; until then it goes on holding.
+ * the restored program runs; until then it goes on holding. Its source
+ * says hold_late() before and hold_now() when the target is known to hold: until then it goes on accepting, else
+ * packets between the two would be held here alone, and lost with this queue.
  */
+void datapath_hold_late(struct datapath *dp, const char *app);
+void datapath_hold_now(struct datapath *dp, const char *app);
 void datapath_hold_defer(struct datapath *dp, const char *app);
 void datapath_hold_release(struct datapath *dp, const char *app);
 

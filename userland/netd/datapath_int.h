@@ -51,6 +51,7 @@ struct vip {
 struct deferred {
 	struct deferred *next;
 	char app[APP_NAME_MAX];
+	bool late; /* the source of a move accepts until the target queues */
 };
 
 /* A claim of this node that goes round, see datapath_ports.c. */

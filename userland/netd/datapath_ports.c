@@ -49,13 +49,20 @@ static bool is_udp(const struct port_key *k)
 	return k->proto == IPPROTO_UDP;
 }
 
-static bool is_deferred(const struct datapath *dp, const char *app)
+static struct deferred *is_deferred(const struct datapath *dp, const char *app)
 {
-	const struct deferred *d = dp->deferred;
+	struct deferred *d = dp->deferred;
 
 	while (d && strcmp(d->app, app))
 		d = d->next;
 	return d;
+}
+
+static bool is_late(const struct datapath *dp, const char *app)
+{
+	const struct deferred *d = is_deferred(dp, app);
+
+	return d && d->late;
 }
 
 /* A port of `owner`'s. Where a TCP connection left from that moved, nobody listens. */
@@ -196,6 +203,8 @@ static void apply_hold(struct datapath *dp, const struct vip *v, const struct po
 {
 	uint32_t self = datapath_self(dp);
 
+	if (pv->node == self && is_late(dp, pv->app))
+		return;
 	dp->comers |= pv->next == self && pv->node != self;
 	if (dp->hold && (pv->node == self || pv->next == self)) {
 		if (hold_begin(dp->hold, hold_key(v, k), pv->app))
@@ -482,6 +491,33 @@ void datapath_ports_start(struct datapath *dp)
 }
 
 /* ---- what moves.c says ------------------------------------------------------- */
+void datapath_hold_late(struct datapath *dp, const char *app)
+{
+	struct deferred *d;
+
+	datapath_hold_defer(dp, app);
+	d = is_deferred(dp, app);
+	if (d)
+		d->late = true;
+}
+
+void datapath_hold_now(struct datapath *dp, const char *app)
+{
+	struct deferred *d = is_deferred(dp, app);
+	const struct kddm_object *obj;
+	struct port_value pv;
+
+	if (!d || !d->late)
+		return;
+	d->late = false;
+	kddm_for_each(dp->netd->sets.ports, obj)
+	{
+		object_read(obj, &pv, sizeof(pv));
+		if (pv.state == PORT_HOLD && pv.node == datapath_self(dp) && !strcmp(pv.app, app))
+			apply(dp, obj);
+	}
+}
+
 void datapath_hold_defer(struct datapath *dp, const char *app)
 {
 	struct deferred *d;

@@ -417,8 +417,7 @@ static void source_held(void *arg, int status)
 		source_unref(s);
 		return;
 	}
-	/* Whoever ends the hold by an abort: nothing is released to a frozen program. */
-	datapath_hold_defer(s->netd->datapath, s->app);
+	datapath_hold_now(s->netd->datapath, s->app);
 	s->frozen = true;
 	s->t_freeze = uv_hrtime();
 	request = move_image_request("dump", s->app);
@@ -449,6 +448,9 @@ static void source_hold(struct move_source *s)
 	struct kddm_batch *b = kddm_batch_new(n->kddm, true);
 	int err = b ? 0 : -ENOMEM;
 
+	/* Whoever ends the hold by an abort: nothing is released to a frozen program. And what comes between the two
+	 * nodes' holds is accepted here and queued there; the other way round it would be queued here alone. */
+	datapath_hold_late(n->datapath, s->app);
 	/* The record in the same entry: a batch is never empty, and an abort by
 	 * the target's death makes it fail as a whole. */
 	if (!err)

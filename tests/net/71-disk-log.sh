@@ -77,6 +77,44 @@ cluster netd n3 start
 wait_get n3 status '.[0].state' up 15
 assert_eq "$(raft_id n3)" "$id" "raft id"
 
+if full; then
+	step "the others are set back to a backup and go on without a node that knows more"
+	state=/var/lib/netssi
+	for n in n1 n2; do
+		cluster netd $n kill
+		on $n cp -a $state $state.backup
+		cluster netd $n start
+		wait_get $n status '.[0].state' up 15
+	done
+	for i in 1 2 3 4 5 6 7 8; do
+		on n1 netctl set lease_ms $((3000 + i))
+	done
+	known() { on n3 netctl set | has 3008; }
+	wait_for "n3 knows the last of it" 10 known
+	cluster cut n3
+	for n in n1 n2; do
+		cluster netd $n kill
+		on $n sh -c "rm -r $state; mv $state.backup $state"
+	done
+	for n in n1 n2; do
+		cluster netd $n start
+	done
+	wait_get n1 status '.[0].state' up 20
+	for i in 1 2 3 4 5 6 7 8 9; do
+		on n1 netctl set lease_ms $((3100 + i))
+	done
+	cluster heal n3
+	other_history() { local text; text=$(on n3 netctl status 2>&1) || :; [[ $text =~ 'another history than the cluster' ]]; }
+	wait_for "n3 says that its history is another" 15 other_history
+	assert_fails 3 on n3 netctl status --check
+	cluster netd n3 kill
+	cluster netd n3 start
+	wait_for "n3 says so after a restart" 15 other_history
+	on n3 netctl leave
+	on n1 netctl token | on n3 netctl join 10.77.0.1 --token-file -
+	wait_for "three voters" 30 three_voters
+fi
+
 step "the same for the leader"
 cluster netd n1 kill
 on n1 rm $raft/mark
@@ -97,3 +135,5 @@ no_copy() { local text; text=$(on n1 netctl status 2>&1) || :; [[ $text =~ 'no o
 wait_for "n1 says that its log is lost" 10 no_copy
 assert_fails 3 on n1 netctl status --check
 assert_eq "$(get n1 vips length)" 0
+on n1 netctl leave
+assert_fails 4 on n1 netctl status

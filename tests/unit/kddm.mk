@@ -10,6 +10,7 @@ $(call gtest,kddm_core_test,tests/unit/kddm_core_test.cc userland/lib/log.c,$(KD
 $(call gtest,kddm_sim_test,tests/unit/kddm_sim_test.cc userland/lib/log.c,$(KDDM_TEST_LIBS))
 $(call gtest,kddm_message_test,tests/unit/kddm_message_test.cc userland/lib/log.c,$(KDDM_TEST_LIBS))
 $(call gtest,secure_stream_test,tests/unit/secure_stream_test.cc userland/lib/log.c,$(KDDM_TEST_LIBS))
+$(call gtest,kddm_history_test,tests/unit/kddm_history_test.cc,$(KDDM_TEST_LIBS))
 $(call gtest,kddm_tell_test,tests/unit/kddm_tell_test.cc userland/lib/log.c,$(KDDM_TEST_LIBS))
 comma := ,
 # The simulation plays the machine: its functions come before those of libuv, libraft and netd.

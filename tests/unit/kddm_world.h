@@ -68,6 +68,7 @@ struct Disk {
 	std::vector<std::string> peers;
 	struct generation generation = {}; // of STATE_DIR/identity
 	bool recover = false;
+	std::string diverged;
 };
 
 struct Timer {
@@ -194,6 +195,7 @@ struct World {
 	void power_off(Node &n);
 	void wipe(Node &n);
 	void lose_end(Node &n);
+	void forget(Node &n, size_t lost); // its last entries, and that it had them
 	void leave_somehow();
 	void enter_anew(Node &n);
 	void look_for_left();

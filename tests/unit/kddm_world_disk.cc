@@ -343,6 +343,7 @@ int member_state_save(struct member *m)
 {
 	cur->node->disk.generation = m->id.generation;
 	cur->node->disk.recover = m->id.recover;
+	cur->node->disk.diverged = m->id.diverged;
 	return 0;
 }
 void member_state_wipe(struct member *)

@@ -237,7 +237,7 @@ void World::look_for_left()
 	const node_info *info;
 
 	for (Node &n : nodes) {
-		if (n.p && n.p->m->status == MEMBER_IDLE)
+		if (n.p && status(n) == MEMBER_IDLE)
 			enter_anew(n);
 		for (Node &by : nodes) {
 			info = by.p && by.p->m->leads ? nodes_by_raft_id(by.p->m->nodes, n.disk.id) : nullptr;
@@ -252,7 +252,7 @@ void World::leave(Node &n, Node &by)
 	bool own = &n == &by;
 	uint32_t number = 0;
 
-	if (!by.p || by.stopped || by.p->m->job || by.p->m->status != MEMBER_LIVE)
+	if (!by.p || by.stopped || by.p->m->job || status(by) != MEMBER_LIVE)
 		return;
 	if (!own)
 		number = member_find(by.p->m, ("n" + std::to_string(n.n)).c_str());

@@ -293,6 +293,7 @@ void World::start(Node &n)
 		strcpy(p->m->id.transport, "tcp");
 		p->m->id.generation = n.disk.generation;
 		p->m->id.recover = n.disk.recover;
+		snprintf(p->m->id.diverged, sizeof(p->m->id.diverged), "%s", n.disk.diverged.c_str());
 		if (!first) {
 			member_disk_boot(p->m);
 			return;
@@ -355,6 +356,14 @@ void World::lose_end(Node &n)
 
 	for (; lost && !n.disk.log.empty(); lost--)
 		n.disk.log.pop_back();
+}
+
+void World::forget(Node &n, size_t lost)
+{
+	for (; lost && !n.disk.log.empty(); lost--)
+		n.disk.log.pop_back();
+	n.disk.mark.index = n.disk.first + n.disk.log.size() - 1;
+	n.disk.mark_synced = n.disk.mark;
 }
 
 void World::stop(Node &n, bool stopped)
@@ -465,7 +474,7 @@ void World::act(Node &n)
 			port = (port + 1) % PORTS;
 		auto s = n.sockets.find(port);
 
-		if (p->m->status != MEMBER_LIVE)
+		if (status(n) != MEMBER_LIVE)
 			return;
 		if (dice(greedy ? 8 : 2) == 0) {
 			write_note(p);
@@ -540,7 +549,7 @@ std::string World::state()
 		text += " n" + std::to_string(n.n);
 		text += !m	    ? " off"
 			: n.stopped ? " stopped"
-				    : std::string(" ") + member_status_name(member_status(m));
+				    : std::string(" ") + member_status_name(status(n));
 		if (m && m->raft)
 			text += " term " + std::to_string(kddm_raft_term(m->raft)) + " role " +
 				std::to_string(kddm_raft_role(m->raft, m->id.raft_id)) + " of " +
@@ -560,7 +569,7 @@ bool World::settled()
 	uint64_t digest = 0;
 
 	for (Node &n : nodes) {
-		if (!n.p || n.stopped || n.p->m->status != MEMBER_LIVE)
+		if (!n.p || n.stopped || status(n) != MEMBER_LIVE)
 			return false;
 		uint64_t d = kddm_fsm_digest(kddm_fsm_of(member_kddm(n.p->m)));
 

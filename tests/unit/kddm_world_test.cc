@@ -153,6 +153,81 @@ TEST_F(World_, TheCopyToRecoverFromIsTheOneOfTheLaterTerm)
 	EXPECT_EQ(told, std::string(survivor->p->m->id.name) + " has a newer copy than this node");
 }
 
+// Two of three disks lose entries that were agreed on; the third node saw that they were.
+TEST_F(World_, WhoKnowsAnotherHistoryServesNothingUntilAPersonComes)
+{
+	World w(6, 3, Bugs());
+	Node &n = w.node(3);
+	auto failure = [&] {
+		const char *remedy, *text = n.p ? member_disk_failure(n.p->m, &remedy) : nullptr;
+
+		return std::string(text ? text : "");
+	};
+	std::string told = "nothing";
+
+	if (&world_mutant)
+		GTEST_SKIP();
+	for (int i = 0; i < 50; i++) {
+		w.act(n);
+		w.run(20);
+	}
+	w.run(1000);
+	for (Node &each : w.nodes) {
+		w.cut(n, each, true);
+		if (&each == &n)
+			continue;
+		w.power_off(each);
+		w.forget(each, 20);
+	}
+	w.run(5000); // its lease is over
+	w.entries.clear();
+	w.effects.clear();
+	w.owners.clear();
+	for (Node &each : w.nodes) {
+		each.power = true;
+		w.start(each);
+	}
+	for (int i = 0; i < 100 && !leader_of(w, &n); i++)
+		w.run(100);
+	Node *leader = leader_of(w, &n);
+	ASSERT_NE(leader, nullptr);
+	for (int i = 0; i < 400; i++) {
+		w.act(*leader);
+		w.run(20);
+	}
+	ASSERT_GT(kddm_raft_commit_index(leader->p->m->raft), kddm_raft_commit_index(n.p->m->raft));
+	w.cuts.clear();
+	for (int i = 0; i < 100 && failure().empty(); i++)
+		w.run(100);
+	EXPECT_NE(failure().find("this node has another history than the cluster: entry "), std::string::npos)
+		<< failure();
+	w.run(1000);
+	EXPECT_EQ(w.status(n), MEMBER_FENCED);
+	EXPECT_EQ(n.lease_ns, 0u);
+	EXPECT_TRUE(n.sockets.empty());
+	w.kill(n);
+	w.start(n);
+	w.run(5000);
+	EXPECT_NE(failure().find("another history"), std::string::npos) << failure();
+	EXPECT_NE(w.status(n), MEMBER_LIVE);
+	w.inside(n.p.get(), [&] {
+		member_leave(
+			n.p->m, 0, false,
+			[](void *arg, const member_error *e) {
+				*static_cast<std::string *>(arg) = e ? e->text : "left";
+			},
+			&told);
+	});
+	w.run(1000);
+	EXPECT_EQ(told, "left");
+	n.out = true;
+	w.enter_anew(n);
+	for (int i = 0; i < 100 && !w.settled(); i++)
+		w.run(100);
+	EXPECT_TRUE(w.settled()) << w.state();
+	EXPECT_TRUE(w.violations.empty()) << w.violations[0];
+}
+
 // Of two voters one has the longer log, the other a higher term from an election that came to nothing.
 TEST_F(World_, TheLongerLogLeadsThoughItsTermIsOld)
 {

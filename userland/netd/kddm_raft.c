@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kddm_history.h"
 #include "kddm_log.h"
 #include "kddm_message.h"
 #include "kddm_raft.h"
@@ -44,6 +45,7 @@ struct kddm_raft {
 	const struct kddm_raft_events *events;
 	void *arg;
 	bool opened, failed, kicking, changing, large;
+	bool diverged;		 /* nothing more is heard or said: who has another history is no peer */
 	uint64_t snapshot_bytes; /* of the last one */
 	char failure[300];
 	void (*closed)(void *arg);
@@ -333,11 +335,26 @@ static void recv_question(struct kddm_raft *kr, struct raft_io *io, struct raft_
 		own->role = role;
 }
 
+static bool diverges(struct kddm_raft *kr, const struct raft_message *m)
+{
+	raft_index index = kr->diverged ? 0 : kddm_history_conflict(&kr->raft, m);
+
+	if (index)
+		fail(kr, "entry %llu, which this node knows as agreed on, is another one at %s, which leads",
+		     (unsigned long long)index, m->server_address);
+	kr->diverged |= index > 0;
+	return kr->diverged;
+}
+
 static void on_recv(struct raft_io *io, struct raft_message *m)
 {
 	const struct raft_append_entries_result *a = &m->append_entries_result;
 	struct kddm_raft *kr = raft_of(io);
 
+	if (diverges(kr, m)) {
+		kddm_message_clear(m);
+		return;
+	}
 	note_term(kr);
 	if (m->type == RAFT_APPEND_ENTRIES_RESULT &&
 	    !kddm_tell_stored(&kr->tell, m->server_id, a->term, a->rejected, a->last_log_index))
@@ -355,6 +372,8 @@ static void on_tick(struct raft_io *io)
 {
 	struct kddm_raft *kr = raft_of(io);
 
+	if (kr->diverged)
+		return;
 	kr->tick(io);
 	watch_state(kr);
 }
@@ -583,6 +602,11 @@ const char *kddm_raft_failure(struct kddm_raft *kr)
 bool kddm_raft_damaged(const struct kddm_raft *kr)
 {
 	return kr->log.damaged;
+}
+
+bool kddm_raft_diverged(const struct kddm_raft *kr)
+{
+	return kr->diverged;
 }
 
 bool kddm_raft_writes(const struct kddm_raft *kr, uint64_t *done)

@@ -65,6 +65,8 @@ bool kddm_raft_writes(const struct kddm_raft *kr, uint64_t *done);
 bool kddm_raft_refused(const struct kddm_raft *kr);
 /* The engine gave up: its log must not be used again. */
 bool kddm_raft_damaged(const struct kddm_raft *kr);
+/* The engine stands still: a leader's log contradicts what this node has committed (kddm_history.h). */
+bool kddm_raft_diverged(const struct kddm_raft *kr);
 
 /* From m->server_id at m->server_address; what the message holds is the engine's. */
 void kddm_raft_receive(struct kddm_raft *kr, struct raft_message *m);

@@ -747,6 +747,7 @@ static void after_leaving(struct member *m)
 	memset(&m->id, 0, sizeof(m->id));
 	m->ready = m->has_grant = false;
 	m->leaving_ms = 0;
+	memset(&m->disk, 0, sizeof(m->disk));
 	kddm_forget(m->kddm);
 	update_status(m);
 	log_notice("%s; netd is idle",
@@ -754,8 +755,19 @@ static void after_leaving(struct member *m)
 	member_join_left(m);
 }
 
+void member_disown(struct member *m)
+{
+	member_incarnation(m, true);
+	m->ready = m->has_grant = false;
+	m->holder.expiry_ns = 0;
+	m->params.events->lease(m->params.arg, 0);
+	m->params.events->fenced(m->params.arg);
+}
+
 void member_leave_now(struct member *m)
 {
+	if (m->in_cluster && !m->running && !m->secure && !m->stopping)
+		after_leaving(m); /* it took no part */
 	if (!m->running || m->stopping)
 		return;
 	m->params.events->lease(m->params.arg, 0);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * When the disk fails this node. Three cases:
+ * When the disk fails this node. Four cases:
  *   the disk cannot be written (full, read-only, errors) at the start: wait and
  *     try again, visible in `netctl status`; nothing is given up
  *   the same while running: netd starts anew and waits as above
@@ -8,6 +8,8 @@
  *     again. The node takes a fresh raft id, as a machine made anew would, and asks
  *     the members it knew (STATE_DIR/peers) to take it back; they remove the old id.
  *     What was left of the log stays in STATE_DIR/raft.damaged until it is back.
+ *   the disks of others: what they agree on is not what this node has committed. It ends what it runs and takes no
+ *     part any more, nor after a restart: which history is the good one, a person says.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -67,9 +69,7 @@ static void rejoin(struct member *m)
 		    "the log of this node is damaged (%s); it asks to be taken back with an empty one",
 		    m->disk.why);
 	/* What ran under the old log is a life that ends. */
-	member_incarnation(m, true);
-	m->params.events->lease(m->params.arg, 0);
-	m->params.events->fenced(m->params.arg);
+	member_disown(m);
 	member_log_set_aside(m);
 	r = member_raft_dir(m, true);
 	if (!r && !strcmp(m->id.transport, "tipc"))
@@ -167,6 +167,30 @@ static int damaged(struct member *m, const char *why)
 	return 0;
 }
 
+/* ---- another history ---- */
+
+static void say_diverged(struct member *m)
+{
+	set_failure(m,
+		    "most voters lost what they had acknowledged, see their disks; what only this node knows "
+		    "ends "
+		    "with `netctl leave` here, then `netctl join`",
+		    "this node has another history than the cluster: %s", m->id.diverged);
+}
+
+static void end_diverged(struct member *m)
+{
+	snprintf(m->id.diverged, sizeof(m->id.diverged), "%s", kddm_raft_failure(m->raft));
+	say_diverged(m);
+	if (member_state_save(m) < 0)
+		log_err("%s is not written: a restart will not know of it", m->state_dir);
+	member_disown(m);
+	m->disk.stalled = m->disk.uncommitted = false;
+	member_halt(m, NULL);
+}
+
+/* ---- the beginning ---- */
+
 int member_disk_failed(struct member *m, int r)
 {
 	bool wait = can_wait(r);
@@ -183,9 +207,14 @@ int member_disk_failed(struct member *m, int r)
 
 int member_disk_boot(struct member *m)
 {
-	int r = member_raft_dir(m, false);
+	int r;
 
 	m->in_cluster = true;
+	if (m->id.diverged[0]) {
+		say_diverged(m);
+		return 0;
+	}
+	r = member_raft_dir(m, false);
 	if (r == -ENODATA || r == -EILSEQ)
 		return damaged(m, "it is gone, or its first files are cut short");
 	if (!r)
@@ -293,8 +322,12 @@ void member_disk_tick(struct member *m)
 	uint64_t now = member_now_ms();
 	const char *text;
 
-	if (m->stopping || !m->in_cluster)
+	if (m->stopping || !m->in_cluster || m->id.diverged[0])
 		return;
+	if (m->running && m->raft && kddm_raft_diverged(m->raft)) {
+		end_diverged(m);
+		return;
+	}
 	if (m->disk.rejoining)
 		rejoin_tick(m, now);
 	look_at_writes(m, now);

@@ -64,6 +64,7 @@ struct member_identity {
 	struct generation generation;
 	bool recover;			    /* the next start makes us the only voter */
 	char rejoin[TRANSPORT_ADDRESS_MAX]; /* the next start joins anew there */
+	char diverged[320]; /* why what it knows is not what the cluster knows: it takes no part */
 };
 
 struct member_rotation;
@@ -206,6 +207,7 @@ uint32_t member_lease_ms(struct member *m);	 /* that is granted */
 uint32_t member_lease_held_ms(struct member *m); /* that somebody may still hold */
 void member_lease_settle(struct member *m);	 /* leader: a former lease has run out */
 void member_leave_now(struct member *m);	 /* stop, wipe, be idle */
+void member_disown(struct member *m); /* this life ends: it serves nothing, and what it ran is ended */
 void member_take_grant(struct member *m, const struct lease_grant *g);
 
 /* member_lead.c */

@@ -821,8 +821,8 @@ void member_leave(struct member *m, uint32_t node, bool force, member_done_fn *d
 	info = nodes_get(m->nodes, j->node);
 	j->raft_id = info ? info->raft_id : 0;
 	j->deadline_ms += lease_of(m, info); /* it may have to run out first */
-	if (!j->node)
-		member_leave_now(m); /* never got a name: nobody misses us */
+	if (!j->node || (j->node == m->self && !m->running))
+		member_leave_now(m); /* never got a name, or takes no part: nobody waits for us */
 }
 
 static void on_gone_answer(void *arg, int status, json_t *answer)

@@ -112,6 +112,7 @@ int member_state_load(struct member *m)
 	copy_field(obj, "bearer", id->bearer, sizeof(id->bearer));
 	copy_field(obj, "transport", id->transport, sizeof(id->transport));
 	copy_field(obj, "rejoin", id->rejoin, sizeof(id->rejoin));
+	copy_field(obj, "diverged", id->diverged, sizeof(id->diverged));
 	m->insecure = json_is_true(json_object_get(obj, "insecure"));
 	id->witness = json_is_true(json_object_get(obj, "witness"));
 	id->recover = json_is_true(json_object_get(obj, "recover"));
@@ -141,6 +142,8 @@ int member_state_save(struct member *m)
 		json_object_set_new(obj, "recover", json_true());
 	if (id->rejoin[0])
 		json_object_set_new(obj, "rejoin", json_string(id->rejoin));
+	if (id->diverged[0])
+		json_object_set_new(obj, "diverged", json_string(id->diverged));
 	text = json_dumps(obj, JSON_INDENT(2));
 	json_decref(obj);
 	path_of(m->state_dir, "identity", path);

@@ -140,6 +140,12 @@ struct Node {
 	bool answers(uint32_t port) const;
 };
 
+// Asked for: this life of the machine is to be out.
+struct Leave {
+	Node *n;
+	raft_id id;
+};
+
 struct Event {
 	uint64_t at, order;
 	std::function<void()> run;
@@ -155,6 +161,7 @@ struct World {
 	uint64_t now = 1000000000, order = 0, serial = 0, next_id = 1;
 	std::priority_queue<Event> events;
 	std::deque<Node> nodes; // nodes[i].n == i + 1
+	std::deque<Leave> leaves;
 	std::set<std::pair<uint32_t, uint32_t>> cuts, late;
 	std::deque<std::function<void()>> waiting; // what is on its way where the network is late
 	bool greedy = false;			   // no port is left free
@@ -197,7 +204,7 @@ struct World {
 	void lose_end(Node &n);
 	void forget(Node &n, size_t lost); // its last entries, and that it had them
 	void leave_somehow();
-	void enter_anew(Node &n);
+	void enter_anew(Node &n, raft_id was);
 	void look_for_left();
 	void leave(Node &n, Node &by); // out for good, asked for by itself or by another; then it enters anew
 	void stop(Node &n, bool stopped);

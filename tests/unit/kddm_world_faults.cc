@@ -200,9 +200,9 @@ void World::late_answers()
 }
 
 // A machine that has left: made anew, it asks to be taken in.
-void World::enter_anew(Node &n)
+void World::enter_anew(Node &n, raft_id was)
 {
-	if (!n.out)
+	if (!n.out || n.disk.id != was)
 		return; // it did already
 	n.out = false;
 	kill(n);
@@ -216,19 +216,19 @@ void World::enter_anew(Node &n)
 
 static void on_left(void *arg, const member_error *e)
 {
-	auto *n = static_cast<Node *>(arg);
+	auto *l = static_cast<Leave *>(arg);
 
 	if (!e)
-		n->w->at(MS, [n] { n->w->enter_anew(*n); });
+		l->n->w->at(MS, [l] { l->n->w->enter_anew(*l->n, l->id); });
 }
 
 // What runs there ends with its lease, not with the word of another.
 static void on_taken_out(void *arg, const member_error *e)
 {
-	auto *n = static_cast<Node *>(arg);
+	auto *l = static_cast<Leave *>(arg);
 
 	if (!e)
-		n->w->at((4000 + n->w->dice(3000)) * MS, [n] { n->w->enter_anew(*n); });
+		l->n->w->at((4000 + l->n->w->dice(3000)) * MS, [l] { l->n->w->enter_anew(*l->n, l->id); });
 }
 
 // Those who are out though who asked for it was told of no success.
@@ -238,11 +238,11 @@ void World::look_for_left()
 
 	for (Node &n : nodes) {
 		if (n.p && status(n) == MEMBER_IDLE)
-			enter_anew(n);
+			enter_anew(n, n.disk.id);
 		for (Node &by : nodes) {
 			info = by.p && by.p->m->leads ? nodes_by_raft_id(by.p->m->nodes, n.disk.id) : nullptr;
 			if (info && info->state == NODE_LEFT)
-				enter_anew(n);
+				enter_anew(n, n.disk.id);
 		}
 	}
 }
@@ -261,7 +261,9 @@ void World::leave(Node &n, Node &by)
 	did[own ? "left" : "taken out"]++;
 	whole = false; // one copy less
 	n.out = true;
-	inside(by.p.get(), [&] { member_leave(by.p->m, number, true, own ? on_left : on_taken_out, &n); });
+	leaves.push_back({&n, n.disk.id});
+	inside(by.p.get(),
+	       [&] { member_leave(by.p->m, number, !own, own ? on_left : on_taken_out, &leaves.back()); });
 }
 
 // The worst moment: who leaves, or is taken out, is cut off or stands still while others take its ports.

@@ -38,6 +38,11 @@ struct kddm_raft {
 		uint64_t to, at_ms;
 		struct raft_append_entries_result result;
 	} said;
+	struct { /* who was last seen to lead */
+		raft_term term;
+		raft_id by;
+		uint64_t heard_ms;
+	} led;
 	bool told;  /* the message that is being looked at has no entries */
 	bool leads; /* and in a term of its own */
 	struct raft_fsm fsm;
@@ -243,6 +248,10 @@ static int watch_state(struct kddm_raft *kr)
 	int rv = leads && !kr->leads && votes_alone(kr) ? begin_term(kr) : 0;
 
 	kr->leads = leads && !rv;
+	if (kr->leads) {
+		kr->led.term = kr->raft.current_term;
+		kr->led.by = kr->raft.id;
+	}
 	return rv;
 }
 
@@ -316,6 +325,22 @@ static struct raft_server *own_server(struct kddm_raft *kr)
 }
 
 /*
+ * Who has a leader does not vote. The engine lets go of a silent one when it stands for election itself, and a standby,
+ * or who waits for its disk, never does.
+ */
+static void let_go_of_leader(struct kddm_raft *kr)
+{
+	struct raft *r = &kr->raft;
+
+	if (r->state != RAFT_FOLLOWER || !r->follower_state.current_leader.id ||
+	    kr->log.io.time(&kr->log.io) - kr->led.heard_ms < 2 * r->election_timeout)
+		return;
+	raft_free(r->follower_state.current_leader.address);
+	r->follower_state.current_leader.address = NULL;
+	r->follower_state.current_leader.id = 0;
+}
+
+/*
  * Whether we vote is for the candidate's configuration to say, not for ours: a
  * standby that was just made a voter may not know it yet, and a leader that
  * went down in that moment could never be elected again. The engine does not
@@ -327,6 +352,7 @@ static void recv_question(struct kddm_raft *kr, struct raft_io *io, struct raft_
 	struct raft_server *own = own_server(kr);
 	int role = own ? own->role : RAFT_VOTER;
 
+	let_go_of_leader(kr);
 	if (own)
 		own->role = RAFT_VOTER;
 	kr->recv(io, m);
@@ -335,15 +361,42 @@ static void recv_question(struct kddm_raft *kr, struct raft_io *io, struct raft_
 		own->role = role;
 }
 
+static raft_term leaders_term(const struct raft_message *m)
+{
+	return m->type == RAFT_APPEND_ENTRIES	  ? m->append_entries.term
+	       : m->type == RAFT_INSTALL_SNAPSHOT ? m->install_snapshot.term
+						  : 0;
+}
+
+/* Voters that have forgotten their votes elect a second one in the same term: entries of both would look alike. */
+static bool two_lead(struct kddm_raft *kr, const struct raft_message *m)
+{
+	raft_term term = leaders_term(m);
+
+	if (term > kr->led.term) {
+		kr->led.term = term;
+		kr->led.by = m->server_id;
+	}
+	return term && term == kr->led.term && m->server_id != kr->led.by;
+}
+
 static bool diverges(struct kddm_raft *kr, const struct raft_message *m)
 {
-	raft_index index = kr->diverged ? 0 : kddm_history_conflict(&kr->raft, m);
+	raft_index index;
 
+	if (kr->diverged)
+		return true;
+	index = kddm_history_conflict(&kr->raft, m);
 	if (index)
 		fail(kr, "entry %llu, which this node knows as agreed on, is another one at %s, which leads",
 		     (unsigned long long)index, m->server_address);
-	kr->diverged |= index > 0;
-	return kr->diverged;
+	else if (two_lead(kr, m))
+		fail(kr, "%s leads in term %llu, in which another one led", m->server_address,
+		     (unsigned long long)kr->led.term);
+	else
+		return false;
+	kr->diverged = true;
+	return true;
 }
 
 static void on_recv(struct raft_io *io, struct raft_message *m)
@@ -356,9 +409,14 @@ static void on_recv(struct raft_io *io, struct raft_message *m)
 		return;
 	}
 	note_term(kr);
+	if (leaders_term(m) && leaders_term(m) >= raft_current_term(&kr->raft))
+		kr->led.heard_ms = kr->log.io.time(io);
 	if (m->type == RAFT_APPEND_ENTRIES_RESULT &&
-	    !kddm_tell_stored(&kr->tell, m->server_id, a->term, a->rejected, a->last_log_index))
+	    !kddm_tell_stored(&kr->tell, m->server_id, a->term, a->rejected, a->last_log_index)) {
+		if (a->last_log_index < a->rejected)
+			kr->events->forgot(kr->arg, m->server_id, a->rejected);
 		return;
+	}
 	kr->told = m->type == RAFT_APPEND_ENTRIES && !m->append_entries.n_entries;
 	if (m->type == RAFT_REQUEST_VOTE)
 		recv_question(kr, io, m);

@@ -20,6 +20,9 @@ struct kddm_raft_events {
 	int (*restore)(void *arg, const void *data, size_t len);
 	void (*snapshot)(void *arg, struct kddm_buf *out);
 	void (*proposed)(void *arg); /* the fate of one kddm_raft_propose() is known */
+	/* Leader: a server refuses what follows entry `stored`, which it had acknowledged. Comes again while that
+	 * lasts; once, it may be old news. */
+	void (*forgot)(void *arg, uint64_t id, uint64_t stored);
 	/* To m->server_id at m->server_address; all of it is copied or sent when this
 	 * returns. It may be lost. */
 	void (*send)(void *arg, const struct raft_message *m);

@@ -34,8 +34,8 @@ void kddm_tell_sent(struct kddm_tell *t, uint64_t id, uint64_t prev, uint64_t n,
 /*
  * Its answer came: the message that follows entry `refused` did not fit its log, or (0) all up to `last` is stored.
  * False: it refused what it has acknowledged since. A follower of one leader never loses that (one that lost its log
- * has another id), so the refusal is old news, of a connection that has ended; the engine must not see it, for
- * it would take the server for one that has more under way than was ever sent, and send it nothing again.
+ * has another id), so the refusal is old news, of a connection that has ended, or the log lost its end together with
+ * the mark that would say so (member_disk.c); the engine must not see it, for it would take the server for one that has more under way than was ever sent, and send it nothing again.
  */
 bool kddm_tell_stored(struct kddm_tell *t, uint64_t id, uint64_t term, uint64_t refused, uint64_t last);
 /* Is this server to be told now? Up to *index, counted as told. */

@@ -123,7 +123,13 @@ static void on_send(void *arg, const struct raft_message *message)
 		member_raft_send(m, message);
 }
 
+static void on_forgot(void *arg, uint64_t id, uint64_t stored)
+{
+	member_disk_tell_forgot(arg, id, stored);
+}
+
 static const struct kddm_raft_events raft_events = {
+	.forgot = on_forgot,
 	.apply = on_apply,
 	.restore = on_restore,
 	.snapshot = on_snapshot,
@@ -806,6 +812,7 @@ int member_new(const struct member_params *p, struct member **out)
 	peer_handle(m->peers, "member.up", handle_up, m);
 	member_join_handlers(m);
 	member_recover_handlers(m);
+	member_disk_handlers(m);
 	member_rotate_new(m);
 	uv_timer_init(p->loop, &m->tick);
 	uv_prepare_init(p->loop, &m->prepare);

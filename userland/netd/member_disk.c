@@ -25,6 +25,8 @@
 #define STALLED_MS 2000
 #define ASK_MS	   1000
 #define REMIND_MS  30000
+#define FORGOT_MS  3000 /* longer than a refusal is on its way */
+#define TELL_MS	   500
 
 #define LOOK_AT_OTHERS \
 	"look at `netctl status` on the other voters, at their disks first; it goes on by itself"
@@ -306,6 +308,76 @@ static void look_at_commits(struct member *m, uint64_t now)
 		    STALLED_MS / 1000);
 }
 
+/* ---- what the disk forgot ---- */
+
+static void on_told(void *arg, int status, json_t *answer)
+{
+	(void)arg;
+	(void)status;
+	(void)answer;
+}
+
+/*
+ * The mark beside the log is written at once, but synced a moment later: when the power and the end of the log go in
+ * that moment, nothing here says that entries are missing which were acknowledged. The leader knows, and would wait
+ * for them for ever.
+ */
+void member_disk_tell_forgot(struct member *m, uint64_t raft_id, uint64_t stored)
+{
+	const struct node_info *info = nodes_by_raft_id(m->nodes, raft_id);
+	uint64_t now = member_now_ms();
+	json_t *request;
+
+	if (!info || now - m->disk.forgot_told_ms < TELL_MS)
+		return;
+	m->disk.forgot_told_ms = now;
+	request = json_pack("{sI sI sI}", "raft_id", (json_int_t)raft_id, "stored", (json_int_t)stored,
+			    "term", (json_int_t)kddm_raft_term(m->raft));
+	peer_call(m->peers, info->number, "member.forgot", request, ASK_MS, on_told, m);
+	json_decref(request);
+}
+
+static void handle_forgot(void *arg, uint32_t from, json_t *request, struct peer_call *call)
+{
+	uint64_t stored = (uint64_t)json_integer_value(json_object_get(request, "stored"));
+	uint64_t id = (uint64_t)json_integer_value(json_object_get(request, "raft_id"));
+	uint64_t term = (uint64_t)json_integer_value(json_object_get(request, "term"));
+	struct member *m = arg;
+
+	(void)from; /* before it can apply anything it knows no numbers */
+	if (m->raft && id == m->id.raft_id && term == kddm_raft_term(m->raft) &&
+	    (stored != m->disk.forgot || term != m->disk.forgot_term)) {
+		m->disk.forgot = stored;
+		m->disk.forgot_term = term;
+		m->disk.forgot_ms = member_now_ms();
+	}
+	peer_call_answer(call, json_object());
+}
+
+void member_disk_handlers(struct member *m)
+{
+	peer_handle(m->peers, "member.forgot", handle_forgot, m);
+}
+
+/* While one leads, a log has all that it acknowledged to that one; the next one may have it cut off. */
+static bool has_forgotten(struct member *m, uint64_t now)
+{
+	uint64_t last = m->running && m->raft ? kddm_raft_last_index(m->raft) : UINT64_MAX;
+	char why[120];
+
+	if (!m->disk.forgot || last >= m->disk.forgot || kddm_raft_term(m->raft) != m->disk.forgot_term) {
+		m->disk.forgot = 0;
+		return false;
+	}
+	if (now - m->disk.forgot_ms < FORGOT_MS)
+		return false;
+	snprintf(why, sizeof(why), "entries up to %llu were acknowledged, it ends at %llu",
+		 (unsigned long long)m->disk.forgot, (unsigned long long)last);
+	m->disk.forgot = 0;
+	damaged(m, why);
+	return true;
+}
+
 /* ---- time ---- */
 
 static void retry(struct member *m)
@@ -330,6 +402,8 @@ void member_disk_tick(struct member *m)
 	}
 	if (m->disk.rejoining)
 		rejoin_tick(m, now);
+	if (has_forgotten(m, now))
+		return;
 	look_at_writes(m, now);
 	look_at_commits(m, now);
 	if (m->disk.retry_ms && now >= m->disk.retry_ms && !m->secure)

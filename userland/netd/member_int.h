@@ -168,6 +168,8 @@ struct member {
 		uint64_t writes, progress_ms;
 		uint64_t commit, commit_ms; /* where the log stands while we lead in vain, since when */
 		uint64_t retry_ms, restart_ms, asked_ms, reminded_ms, noted_ms;
+		uint64_t forgot, forgot_term, forgot_ms; /* entry that we stored, as its leader says */
+		uint64_t forgot_told_ms;
 		size_t next; /* whom to ask */
 		char why[320], failure[512], remedy[160];
 	} disk;
@@ -296,6 +298,9 @@ int member_unhex(const char *text, void *out, size_t len);
 
 /* member_disk.c */
 int member_disk_boot(struct member *m); /* this machine belongs to a cluster: go on */
+void member_disk_handlers(struct member *m);
+/* Leader: a node does not have what it acknowledged. */
+void member_disk_tell_forgot(struct member *m, uint64_t raft_id, uint64_t stored);
 /* member_run() or what comes before it failed. 0: taken care of. */
 int member_disk_failed(struct member *m, int r);
 void member_disk_tick(struct member *m);

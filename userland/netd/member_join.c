@@ -46,6 +46,7 @@ struct member_job {
 	uint32_t node;
 	uint64_t raft_id; /* whom we meant: the number may be another's by then */
 	bool force;
+	bool own;		     /* this machine is to leave */
 	bool told;		     /* a member refuses us as one that has left */
 	struct member_error failure; /* told when the engine is down */
 	bool failed;
@@ -134,8 +135,10 @@ void member_join_left(struct member *m)
 		return;
 	if (m->job->failed)
 		job_end(m, &m->job->failure);
-	else if (m->job->kind == JOB_LEAVE)
+	else if (m->job->kind == JOB_LEAVE && m->job->own)
 		job_end(m, NULL);
+	else if (m->job->kind == JOB_LEAVE)
+		job_fail(m, 1, "ask another member", "this machine was taken out itself meanwhile");
 }
 
 /* ---- this machine ---- */
@@ -817,6 +820,7 @@ void member_leave(struct member *m, uint32_t node, bool force, member_done_fn *d
 	if (!j)
 		return;
 	j->node = node ? node : m->self;
+	j->own = j->node == m->self;
 	j->force = force;
 	info = nodes_get(m->nodes, j->node);
 	j->raft_id = info ? info->raft_id : 0;
@@ -839,11 +843,78 @@ static void on_handed_over(void *arg, int status)
 	(void)status;
 }
 
+/* The voters that are up are a quorum without us. */
+static bool others_are_enough(struct member *m)
+{
+	const struct raft_configuration *conf = kddm_raft_members(m->raft);
+	unsigned int all = 0, up = 0;
+
+	for (unsigned int i = 0; i < conf->n; i++) {
+		const struct node_info *info = nodes_by_raft_id(m->nodes, conf->servers[i].id);
+
+		if (conf->servers[i].role != RAFT_VOTER)
+			continue;
+		all++;
+		up += info && info->state == NODE_UP && info->number != m->self;
+	}
+	return up * 2 > all;
+}
+
+static bool others_belong(struct member *m)
+{
+	const struct kddm_object *obj;
+	unsigned int n = 0;
+
+	kddm_for_each(m->nodes, obj)
+	{
+		const struct node_info *info = obj->value;
+
+		n += info->state != NODE_LEFT && info->number != m->self;
+	}
+	return n > 0;
+}
+
+/*
+ * The last vote, and with it the last copy that counts, does not go with a node that others were to follow: those
+ * that died meanwhile may come back. Whoever says --force means it.
+ */
+static bool may_go(struct member *m)
+{
+	bool forced = m->job && m->job->kind == JOB_LEAVE && m->job->force;
+
+	if (kddm_raft_role(m->raft, m->id.raft_id) < 0)
+		return true;
+	if (!others_up(m))
+		return forced || !others_belong(m);
+	return others_are_enough(m) && member_now_ms() - m->leaving_ms > LEAVE_ALONE_MS;
+}
+
+static void ask_whether_gone(struct member *m, uint32_t node)
+{
+	json_t *request = json_pack("{si sI}", "node", (int)m->self, "raft_id", (json_int_t)m->id.raft_id);
+
+	peer_call(m->peers, node, "member.leave", request, 2000, on_gone_answer, m);
+	json_decref(request);
+}
+
+/* Who is out of the configuration is told of no leader. */
+static void ask_all_whether_gone(struct member *m)
+{
+	const struct kddm_object *obj;
+
+	kddm_for_each(m->nodes, obj)
+	{
+		const struct node_info *info = obj->value;
+
+		if (info->state == NODE_UP && info->number != m->self)
+			ask_whether_gone(m, info->number);
+	}
+}
+
 /* Committed: we are out. Stay until the others can do without our vote. */
 void member_leave_progress(struct member *m)
 {
 	uint64_t now = member_now_ms();
-	json_t *request;
 
 	if (!m->leaving_ms) {
 		m->leaving_ms = now;
@@ -851,21 +922,19 @@ void member_leave_progress(struct member *m)
 		kddm_identify(m->kddm, 0, 0);
 		m->named = KDDM_LEADER_UNNUMBERED;
 	}
-	if (!others_up(m) || now - m->leaving_ms > LEAVE_ALONE_MS ||
-	    kddm_raft_role(m->raft, m->id.raft_id) < 0) {
+	if (may_go(m)) {
 		member_leave_now(m);
 		return;
 	}
 	if (now - m->leave_asked_ms < LEAVE_ASK_MS)
 		return;
 	m->leave_asked_ms = now;
-	if (m->leads) {
+	if (m->leads)
 		kddm_raft_transfer(m->raft, on_handed_over, m);
-	} else if (m->leader) {
-		request = json_pack("{si}", "node", (int)m->self);
-		peer_call(m->peers, m->leader, "member.leave", request, 2000, on_gone_answer, m);
-		json_decref(request);
-	}
+	else if (m->leader)
+		ask_whether_gone(m, m->leader);
+	else if (now - m->leaving_ms > LEAVE_ALONE_MS)
+		ask_all_whether_gone(m);
 }
 
 /* ---- time ---- */
@@ -917,6 +986,9 @@ void member_join_tick(struct member *m)
 			 "bring back enough voters, see `netctl nodes`; if they are lost for good: `netctl "
 			 "recover`",
 			 "no quorum confirms that %s has left", member_name(m, j->node));
+	else if (m->leaving_ms)
+		job_fail(m, 3, "it goes by itself when they are back; --force if they are lost",
+			 "this node has left, but the others cannot do without its vote yet");
 	else
 		job_fail(m, 3, "look at `netctl status`; --force if the others are lost",
 			 "no quorum confirms that this node has left");

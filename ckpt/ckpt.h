@@ -29,6 +29,8 @@ struct ckpt_pipe {
 struct ckpt_job {
 	const char *criu; /* program; by PATH without '/' */
 	const char *dir;  /* images, and CRIU's log */
+	const char *
+		parent; /* dump: images of before, relative to dir; what did not change since is theirs. NULL: none */
 	pid_t root;
 	bool close;		   /* without its TCP connections, on both sides */
 	struct ckpt_pipe pipes[3]; /* restore */
@@ -50,6 +52,10 @@ struct ckpt_job {
 	char error[CKPT_ERROR_MAX]; /* what failed, with CRIU's last error lines */
 };
 
+/* Writes the memory as it is now while the processes run on (they stop for a moment), and marks it clean: the parent
+ * of the next. Needs ckpt_tracks(); calls nothing back. 0, or a negative errno with j->error. */
+int ckpt_predump(struct ckpt_job *j);
+
 /* 0, or a negative errno with j->error. Undone by hold() is -ECANCELED,
  * with j->error as hold() or
  * ready() left it. */
@@ -70,10 +76,22 @@ int ckpt_send(int fd, const char *dir, ckpt_progress_fn *progress, void *arg, ch
 int ckpt_recv(int fd, const char *dir, ckpt_progress_fn *progress, void *arg, uint64_t *bytes,
 	      char error[CKPT_ERROR_MAX]);
 
-/* mkdir with parents, empty; remove with its files. */
+/* mkdir with parents, empty; remove with its files, and with rounds. bytes: without rounds. */
 int ckpt_dir_make(const char *dir);
 void ckpt_dir_remove(const char *dir);
 uint64_t ckpt_dir_bytes(const char *dir);
+
+/*
+ * Rounds: images of running processes in DIR/1, DIR/2 ..., each the parent of the next, the last that of the images in
+ * DIR, which are complete only with them. path: of a round, 0: DIR itself. link: makes the one before it its parent.
+ * blank: what was sent gives its memory back; it can still be a parent of a dump, not of a restore.
+ */
+#define CKPT_PARENT "parent" /* a symbolic link beside the images, made by CRIU and by link */
+void ckpt_round_path(char *out, size_t size, const char *dir, unsigned int round);
+/* What CRIU is to be told as parent of images in a directory of that depth. */
+void ckpt_round_parent(char *out, size_t size, unsigned int before, bool inner);
+int ckpt_round_link(const char *dir, unsigned int round, unsigned int before);
+void ckpt_round_blank(const char *dir, unsigned int round);
 
 /*
  * Directories that move with the processes (lists end with NULL, absolute
@@ -120,6 +138,18 @@ void ckpt_advance_clock(const pid_t *pids, uint32_t ms);
 
 /* Does someone, CRIU, hold the first of them? */
 bool ckpt_traced(const pid_t *pids);
+
+/* ---- memory: what changed since ---------------------------------------------------- */
+
+/* Does this kernel tell which pages were written (soft-dirty)? Without, there are no rounds. */
+bool ckpt_tracks(void);
+/* The memory that a dump would write, about. */
+uint64_t ckpt_memory(const pid_t *pids);
+/*
+ * Transparent huge pages of these processes become small ones: written to, a huge page counts as dirty as a whole.
+ * Nothing is switched off; the kernel may make new ones. Returns how many there were.
+ */
+unsigned int ckpt_split_huge(const pid_t *pids);
 
 /* Keep one perf event open around a dump: the kernel's first and last cost 10 ms. */
 int ckpt_perf_open(void);

@@ -28,6 +28,8 @@
 #define CRIU_FD	    3 /* in CRIU: the socket */
 #define PIPE_FD	    4 /* and the next two */
 
+enum mode { DUMP, PRE_DUMP, RESTORE };
+
 static int64_t unix_ms(void)
 {
 	struct timespec ts;
@@ -74,11 +76,17 @@ static void explain(struct ckpt_job *j, const char *log, const char *what)
 /* ---- request ---------------------------------------------------------------------------- */
 
 /* dir: an fd of this process, by which CRIU finds it in /proc. */
-static void put_options(struct criu_rpc *m, const struct ckpt_job *j, int dir, bool restore)
+static void put_options(struct criu_rpc *m, const struct ckpt_job *j, int dir, enum mode mode)
 {
+	bool restore = mode == RESTORE;
+
 	rpc_put_int(m, CRIU_OPTS_IMAGES_DIR_FD, (uint64_t)dir);
 	if (!restore)
 		rpc_put_int(m, CRIU_OPTS_PID, (uint64_t)j->root);
+	if (!restore && j->parent)
+		rpc_put_text(m, CRIU_OPTS_PARENT_IMG, j->parent);
+	if (mode == PRE_DUMP || (mode == DUMP && j->parent))
+		rpc_put_int(m, CRIU_OPTS_TRACK_MEM, 1);
 	if (!j->close) {
 		rpc_put_int(m, CRIU_OPTS_TCP_ESTABLISHED, 1);
 	} else {
@@ -105,12 +113,13 @@ static void put_options(struct criu_rpc *m, const struct ckpt_job *j, int dir, b
 	}
 }
 
-static int send_request(int sock, const struct ckpt_job *j, int dir, bool restore)
+static int send_request(int sock, const struct ckpt_job *j, int dir, enum mode mode)
 {
+	static const int types[] = {CRIU_DUMP, CRIU_SINGLE_PRE_DUMP, CRIU_RESTORE};
 	struct criu_rpc req = {0}, opts = {0};
 
-	put_options(&opts, j, dir, restore);
-	rpc_put_int(&req, CRIU_REQ_TYPE, restore ? CRIU_RESTORE : CRIU_DUMP);
+	put_options(&opts, j, dir, mode);
+	rpc_put_int(&req, CRIU_REQ_TYPE, (uint64_t)types[mode]);
 	rpc_put_message(&req, CRIU_REQ_OPTS, &opts);
 	if (req.failed)
 		return -EMSGSIZE;
@@ -174,13 +183,15 @@ static int start_criu(const struct ckpt_job *j, bool restore, pid_t *pid, int *s
 
 /* ---- conversation ------------------------------------------------------------------------------ */
 
-static bool is_hold_point(const char *script, bool restore)
+static bool is_hold_point(const char *script, enum mode mode)
 {
-	return strcmp(script, restore ? "post-restore" : "post-dump") == 0;
+	static const char *const points[] = {"post-dump", NULL, "post-restore"};
+
+	return points[mode] && strcmp(script, points[mode]) == 0;
 }
 
 /* 1: answered, go on; 0: this was the end, successfully; or a negative errno. */
-static int take_response(struct ckpt_job *j, int sock, bool restore, const char *data, size_t len)
+static int take_response(struct ckpt_job *j, int sock, enum mode mode, const char *data, size_t len)
 {
 	struct criu_response r;
 
@@ -188,24 +199,24 @@ static int take_response(struct ckpt_job *j, int sock, bool restore, const char 
 		return -EPROTO;
 	if (r.type != CRIU_NOTIFY)
 		return r.success ? 0 : -EIO;
-	if (!restore && strcmp(r.script, "pre-dump") == 0) {
+	if (mode == DUMP && strcmp(r.script, "pre-dump") == 0) {
 		if (j->ready(j->arg) != 0)
 			return -ECANCELED;
 		j->frozen_at_ms = unix_ms();
 	}
-	if (restore && strcmp(r.script, "post-resume") == 0)
+	if (mode == RESTORE && strcmp(r.script, "post-resume") == 0)
 		j->running(j->arg);
-	if (!is_hold_point(r.script, restore))
+	if (!is_hold_point(r.script, mode))
 		return send_notify_answer(sock, true) ?: 1;
 	j->held = true;
 	j->undone = j->hold(j->arg) != 0;
 	return send_notify_answer(sock, !j->undone) ?: 1;
 }
 
-static int converse(struct ckpt_job *j, int sock, int dir, bool restore)
+static int converse(struct ckpt_job *j, int sock, int dir, enum mode mode)
 {
 	char buf[16384];
-	int err = send_request(sock, j, dir, restore);
+	int err = send_request(sock, j, dir, mode);
 
 	while (err == 0 || err == 1) {
 		ssize_t n = recv(sock, buf, sizeof(buf), 0);
@@ -214,7 +225,7 @@ static int converse(struct ckpt_job *j, int sock, int dir, bool restore)
 			continue;
 		if (n <= 0)
 			return -ECONNRESET;
-		err = take_response(j, sock, restore, buf, (size_t)n);
+		err = take_response(j, sock, mode, buf, (size_t)n);
 		if (err == 0)
 			return 0;
 	}
@@ -231,8 +242,10 @@ static int wait_criu(pid_t pid)
 	return status;
 }
 
-static int criu(struct ckpt_job *j, bool restore)
+static int criu(struct ckpt_job *j, enum mode mode)
 {
+	static const char *const names[] = {"dump", "pre-dump", "restore"};
+	bool restore = mode == RESTORE;
 	const char *log = restore ? CKPT_LOG_RESTORE : CKPT_LOG_DUMP;
 	_close_ int dir = open(j->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	pid_t pid = 0;
@@ -249,7 +262,7 @@ static int criu(struct ckpt_job *j, bool restore)
 	if (restore && j->ready(j->arg) != 0)
 		err = -ECANCELED;
 	else
-		err = converse(j, sock, dir, restore);
+		err = converse(j, sock, dir, mode);
 	if (err == -ECANCELED) { /* nothing is touched yet */
 		kill(pid, SIGKILL);
 		close(sock);
@@ -268,17 +281,22 @@ static int criu(struct ckpt_job *j, bool restore)
 	else if (WIFSIGNALED(status))
 		snprintf(what, sizeof(what), "CRIU was killed by signal %d", WTERMSIG(status));
 	else
-		snprintf(what, sizeof(what), "CRIU %s failed", restore ? "restore" : "dump");
+		snprintf(what, sizeof(what), "CRIU %s failed", names[mode]);
 	explain(j, log, what);
 	return err < 0 ? err : -EIO;
 }
 
 int ckpt_dump(struct ckpt_job *j)
 {
-	return criu(j, false);
+	return criu(j, DUMP);
+}
+
+int ckpt_predump(struct ckpt_job *j)
+{
+	return criu(j, PRE_DUMP);
 }
 
 int ckpt_restore(struct ckpt_job *j)
 {
-	return criu(j, true);
+	return criu(j, RESTORE);
 }

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 enum criu_req_field { CRIU_REQ_TYPE = 1, CRIU_REQ_OPTS = 2, CRIU_REQ_NOTIFY_SUCCESS = 3 };
-enum criu_req_type { CRIU_DUMP = 1, CRIU_RESTORE = 2, CRIU_NOTIFY = 6 };
+enum criu_req_type { CRIU_DUMP = 1, CRIU_RESTORE = 2, CRIU_NOTIFY = 6, CRIU_SINGLE_PRE_DUMP = 13 };
 enum criu_opts_field {
 	CRIU_OPTS_IMAGES_DIR_FD = 1,
 	CRIU_OPTS_PID = 2,
@@ -18,6 +18,8 @@ enum criu_opts_field {
 	CRIU_OPTS_LOG_LEVEL = 9,
 	CRIU_OPTS_LOG_FILE = 10,
 	CRIU_OPTS_NOTIFY_SCRIPTS = 12,
+	CRIU_OPTS_PARENT_IMG = 14,
+	CRIU_OPTS_TRACK_MEM = 15,
 	CRIU_OPTS_LINK_REMAP = 18,
 	CRIU_OPTS_INHERIT_FD = 27,
 	CRIU_OPTS_MANAGE_CGROUPS_MODE = 34,

@@ -165,7 +165,7 @@ static int send_files(struct transfer *t, const char *path)
 	int err = d ? 0 : fail(t, -errno, "%s: %s", path, strerror(errno));
 
 	while (!err && (e = readdir(d)))
-		if (*e->d_name != '.' && !is_log(e->d_name))
+		if (*e->d_name != '.' && !is_log(e->d_name) && strcmp(e->d_name, CKPT_PARENT) != 0)
 			err = send_file(t, dirfd(d), e->d_name);
 	if (d)
 		closedir(d);
@@ -308,9 +308,10 @@ int ckpt_recv(int fd, const char *dir, ckpt_progress_fn *progress, void *arg, ui
 
 /* ---- the directory ----------------------------------------------------------------------------- */
 
-static void each_file(const char *dir, void (*fn)(int dir, const char *name, void *arg), void *arg)
+typedef void entry_fn(int dir, const char *name, void *arg);
+
+static void each_entry(DIR *d, entry_fn *fn, void *arg)
 {
-	DIR *d = opendir(dir);
 	struct dirent *e;
 
 	while (d && (e = readdir(d)))
@@ -320,10 +321,22 @@ static void each_file(const char *dir, void (*fn)(int dir, const char *name, voi
 		closedir(d);
 }
 
+static void each_file(const char *dir, entry_fn *fn, void *arg)
+{
+	each_entry(opendir(dir), fn, arg);
+}
+
 static void unlink_one(int dir, const char *name, void *arg)
 {
-	(void)arg;
-	unlinkat(dir, name, 0);
+	const int *depth = arg, below = 0;
+	int sub;
+
+	if (unlinkat(dir, name, 0) == 0 || errno != EISDIR || !*depth)
+		return;
+	sub = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (sub >= 0)
+		each_entry(fdopendir(sub), unlink_one, (void *)&below);
+	unlinkat(dir, name, AT_REMOVEDIR);
 }
 
 static void add_size(int dir, const char *name, void *arg)
@@ -353,7 +366,9 @@ int ckpt_dir_make(const char *dir)
 
 void ckpt_dir_remove(const char *dir)
 {
-	each_file(dir, unlink_one, NULL);
+	int depth = 1; /* rounds are directories below it */
+
+	each_file(dir, unlink_one, &depth);
 	rmdir(dir);
 }
 

@@ -66,6 +66,10 @@ void carry_check(struct keeper_request rq, json_t *args, int fd)
 {
 	played(rq, args, fd);
 }
+void carry_round(struct keeper_request rq, json_t *args, int fd)
+{
+	played(rq, args, fd);
+}
 void carry_ready(struct keeper_request rq, json_t *args, int fd)
 {
 	played(rq, args, fd);

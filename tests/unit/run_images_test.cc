@@ -165,6 +165,35 @@ TEST_F(Images, TwiceTheSameName)
 	EXPECT_EQ(-EEXIST, receive(head(0) + file("a", "", 0, 0) + file("a", "", 0, 0) + be32(0)));
 }
 
+/* What was sent can still be a parent, and goes with the rest. */
+TEST_F(Images, RoundsHangTogether)
+{
+	char target[64] = "";
+	struct stat st;
+
+	for (unsigned int i = 1; i <= 2; i++) {
+		char round[4096];
+
+		ckpt_round_path(round, sizeof(round), from.c_str(), i);
+		ASSERT_EQ(0, mkdir(round, 0700));
+	}
+	put("1/pages-1.img", "pages");
+	put("1/pagemap-1.img", "map");
+	put("pages-1.img", "last");
+	EXPECT_EQ(0, ckpt_round_link(from.c_str(), 2, 1));
+	EXPECT_EQ(0, ckpt_round_link(from.c_str(), 0, 2));
+	EXPECT_EQ(4, readlink((from + "/2/parent").c_str(), target, sizeof(target)));
+	EXPECT_STREQ("../1", target);
+	EXPECT_EQ(0, stat((from + "/parent/parent/pages-1.img").c_str(), &st));
+	EXPECT_EQ(5, st.st_size);
+	EXPECT_EQ(4u, ckpt_dir_bytes(from.c_str()));
+	ckpt_round_blank(from.c_str(), 1);
+	EXPECT_EQ(0, stat((from + "/1/pages-1.img").c_str(), &st));
+	EXPECT_EQ(0, st.st_size);
+	EXPECT_EQ(0, stat((from + "/1/pagemap-1.img").c_str(), &st));
+	EXPECT_EQ(3, st.st_size);
+}
+
 TEST_F(Images, Directories)
 {
 	EXPECT_EQ(-EINVAL, ckpt_dir_make("relative"));

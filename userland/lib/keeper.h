@@ -13,9 +13,10 @@
  *
  * First line, from the keeper:
  *   {"hello":{"name","state","pid","main","cgroup_id","cgroup","uid","gid","cmd":[…],
- *             "cwd","origin","flags":["detached","standby","ipc-host","source-node"],"data":[…],"since"}}
+ *             "cwd","origin","flags":["detached","standby","ipc-host","source-node"],"data":[…],"since","rounds"}}
  *   name: that of the socket. pid: the root process, main: CMD itself; on this
  *   node, 0 while there is none. cgroup: below the cgroup2 mount. since: Unix ms.
+ *   rounds: true, it knows `round`.
  *   state: "starting" "running" "paused" (by pause) "frozen" (by dump) "waiting" (for an image)
  *          "restored" (stopped, before resume) "moved" (only relays stdio) "exited"
  * Then requests {"id":N,"op":OP,…}, answers {"id":N,"ok":{"state",…}} or
@@ -29,15 +30,20 @@
  *   go        node                    starting -> running: the name is ours; {"pid","main"}. node: our name
  *   say       text                    one line to the user (stderr of a foreground supervisor, else the log)
  *   check     -                       what stands against a move: {"refusals":[{reason,fd,path,pid,remedy}],
- *                                     "files":{PATH:{size,grows}}}: what it uses must be on the target
+ *                                     "files":{PATH:{size,grows}}}: what it uses must be on the target;
+ *                                     "memory": bytes; "tracks": its changes can be told, rounds are possible
  *   signal    sig                     to the application
- *   ready     dir, criu               (running) start CRIU, so that a dump to dir freezes at once. May be left
+ *   round     dir, criu, rounds + fd  (running) send memory to a stream; rounds: how many there were before, of
+ *                                     which only what changed since is sent. {"bytes"}. All of a move name the
+ *                                     same dir. `dump`, with their number, or `thaw` ends it, or 60 s
+ *   ready     dir, criu, rounds?      (running) start CRIU, so that a dump to dir freezes at once. May be left
  *                                     out. `dump` or `thaw` ends it, or 30 s
- *   dump      dir, criu, close        freeze, write images, keep it frozen. {"frozen_at_ms","bytes","sockets"}
+ *   dump      dir, criu, close, rounds? freeze, write images, keep it frozen. {"frozen_at_ms","bytes","sockets"}
  *                                     close: without TCP connections, for a checkpoint
  *   send      dir + fd                write the images to a stream; answers when the other end has them all
  *   recv      dir, criu + fd          read them from a stream; {"bytes"}. Also in state moved: it comes home.
- *                                     criu, which may be left out, is started meanwhile
+ *                                     criu, which may be left out, is started meanwhile. rounds: came before;
+ *                                     more: this is another one, and not the end
  *   restore   dir, criu               up to stopped-before-run; {"pid","main","cgroup_id"} (state restored)
  *   resume    -                       let the restored run; answer when it runs
  *   thaw      -                       after a committed abort: let the dumped run on
@@ -59,7 +65,7 @@
  *   "signal" {"sig"} (a moved supervisor without stream was signalled: pass it on),
  *   "stdio-lost" (the stream broke: send `stdio` and `moved` with a new one)
  *
- * One of ready, dump, send, recv, restore, resume, thaw at a time. An operation that
+ * One of round, ready, dump, send, recv, restore, resume, thaw at a time. An operation that
  * fails leaves the state as it was before, except after `resume`.
  *
  * Stdio frames on a stream: be32 length of the payload | u8 kind | payload, kinds

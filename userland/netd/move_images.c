@@ -5,8 +5,8 @@
  */
 #include "move_images.h"
 
-#include <dirent.h>
 #include <errno.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,18 +20,20 @@ struct drop {
 	char dir[sizeof(MOVE_IMAGE_DIR) + APP_NAME_MAX + 32];
 };
 
-/* Images are flat. */
+static int drop_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	(void)st;
+	(void)type;
+	(void)at;
+	remove(path);
+	return 0;
+}
+
 static void drop_files(uv_work_t *work)
 {
 	struct drop *d = work->data;
-	DIR *dir = opendir(d->dir);
-	struct dirent *e;
 
-	while (dir && (e = readdir(dir)))
-		unlinkat(dirfd(dir), e->d_name, 0);
-	if (dir)
-		closedir(dir);
-	rmdir(d->dir);
+	nftw(d->dir, drop_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 static void dropped(uv_work_t *work, int status)

@@ -16,6 +16,8 @@
 #include "member.h"
 #include "move.h"
 #include "move_check.h"
+#include "move_enough.h"
+#include "move_rounds.h"
 #include "userland/lib/cleanup.h"
 #include "userland/lib/log.h"
 
@@ -35,6 +37,9 @@ struct move_source {
 	bool ended;
 	char why[256];
 	uint64_t t_start, t_freeze, t_resumed; /* uv_hrtime */
+	bool tracks;			       /* what changed in its memory can be told */
+	uint64_t memory;		       /* of the application, in bytes */
+	struct move_sent sent;		       /* before the freeze */
 	int stream;			       /* to the target's keeper, opened before the freeze; -1 none */
 	json_t *refusals;		       /* what stands against it, on either side */
 	json_t *dumped;			       /* the keeper's figures */
@@ -232,8 +237,12 @@ static json_t *source_summary(struct move_source *s)
 	json_t *o = json_pack("{s:s s:s s:f s:f s:i}", "app", s->app, "node",
 			      member_name(s->netd->member, s->dst), "frozen_ms",
 			      (double)(s->t_resumed - s->t_freeze) / 1e6, "total_ms",
-			      (double)(s->t_resumed - s->t_start) / 1e6, "rounds", 1);
+			      (double)(s->t_resumed - s->t_start) / 1e6, "rounds", (int)s->sent.rounds + 1);
+	json_int_t last = json_integer_value(json_object_get(s->dumped, "bytes"));
 
+	json_object_set_new(o, "rounds_end", json_string(s->sent.end ?: ""));
+	json_object_set_new(o, "frozen_bytes", json_integer(last));
+	json_object_set_new(o, "bytes", json_integer(last + (json_int_t)s->sent.bytes));
 	json_object_update_missing(o, s->dumped);
 	json_object_update_missing(o, s->resumed);
 	return o;
@@ -421,6 +430,7 @@ static void source_held(void *arg, int status)
 	s->frozen = true;
 	s->t_freeze = uv_hrtime();
 	request = move_image_request("dump", s->app);
+	json_object_set_new(request, "rounds", json_integer(s->sent.rounds));
 	json_object_set_new(request, "criu", json_string(s->netd->conf.criu));
 	source_ask(s, request, -1, MOVE_BULK_MS, source_dumped);
 	source_unref(s);
@@ -502,8 +512,38 @@ static void source_ready(struct move_source *s)
 	json_t *request = move_image_request("ready", s->app);
 
 	s->frozen = true;
+	json_object_set_new(request, "rounds", json_integer(s->sent.rounds));
 	json_object_set_new(request, "criu", json_string(s->netd->conf.criu));
 	source_ask(s, request, -1, MOVE_BULK_MS, source_is_ready);
+}
+
+static void source_rounds_done(void *arg, const struct move_sent *sent, const char *error)
+{
+	struct move_source *s = arg;
+
+	s->sent = *sent;
+	if (s->ended || s->aborting || error)
+		source_fail(s, "its memory could not be sent: %s", error ?: "the move was given up");
+	else
+		source_ready(s);
+	source_unref(s);
+}
+
+/* Both supervisors must know what a round is, and this kernel what changed since the last. */
+static void source_rounds(struct move_source *s, json_t *answer)
+{
+	struct keeper *k = source_keeper(s);
+
+	if (!s->tracks && move_enough(s->memory, NULL, 0) == ENOUGH_NOT)
+		s->sent.end = "untracked";
+	if (!s->tracks || !k || !json_is_true(json_object_get(keeper_hello(k), "rounds")) ||
+	    !json_is_true(json_object_get(answer, "rounds"))) {
+		source_ready(s);
+		return;
+	}
+	s->frozen = true; /* an abort asks to undo it */
+	s->pending++;
+	move_rounds_run(s->netd, s->app, s->id, s->dst, s->memory, source_rounds_done, s);
 }
 
 static void source_prepared(void *arg, int status, json_t *answer)
@@ -513,7 +553,7 @@ static void source_prepared(void *arg, int status, json_t *answer)
 	if (status < 0 || json_object_get(answer, "error"))
 		source_fail(s, "%s: %s", member_name(s->netd->member, s->dst), move_why(status, answer));
 	else if (!s->ended && !s->aborting)
-		source_ready(s);
+		source_rounds(s, answer);
 	source_unref(s);
 }
 
@@ -637,6 +677,8 @@ static void source_checked(void *arg, int status, json_t *ok, json_t *error)
 		source_fail(s, "it could not be examined: %s", move_why(status, error));
 	} else {
 		s->refusals = json_is_array(refusals) ? json_incref(refusals) : json_array();
+		s->memory = (uint64_t)json_integer_value(json_object_get(ok, "memory"));
+		s->tracks = json_is_true(json_object_get(ok, "tracks"));
 		if (!s->dry_run && json_array_size(s->refusals))
 			source_allowed(s);
 		else

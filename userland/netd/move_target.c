@@ -23,6 +23,7 @@ struct move_target {
 	char app[APP_NAME_MAX];
 	uint64_t id;
 	uint32_t src;
+	unsigned int rounds;	  /* that are here */
 	bool receiving, complete; /* the image */
 	bool restored, flipped, resuming;
 	bool discarding, ended;
@@ -31,6 +32,7 @@ struct move_target {
 	json_t *received; /* the keeper's figures */
 	char why[256];
 	struct peer_call *prepare; /* answered when the keeper waits */
+	struct peer_call *round;   /* answered when it is here */
 	struct peer_call *restore; /* answered when the copy runs, or failed */
 };
 
@@ -76,9 +78,9 @@ static void target_ask(struct move_target *t, json_t *request, int fd, unsigned 
 
 static void target_answer(struct move_target *t, json_t *answer)
 {
-	struct peer_call *call = t->prepare ? t->prepare : t->restore;
+	struct peer_call *call = t->prepare ?: t->round ?: t->restore;
 
-	t->prepare = t->restore = NULL;
+	t->prepare = t->round = t->restore = NULL;
 	if (call)
 		peer_call_answer(call, answer);
 	else
@@ -309,29 +311,70 @@ static void target_received(void *arg, int status, json_t *ok, json_t *error)
 	target_unref(t);
 }
 
+static void target_round_received(void *arg, int status, json_t *ok, json_t *error)
+{
+	struct move_target *t = arg;
+
+	(void)ok;
+	t->receiving = false;
+	if (t->ended) {
+		target_unref(t);
+		return;
+	}
+	if (status < 0 || error) {
+		target_fail(t, "%s", move_why(status, error));
+	} else {
+		t->rounds++;
+		if (t->round)
+			target_answer(t, json_object());
+	}
+	target_unref(t);
+}
+
+static struct move_target *target_of(struct netd *n, uint32_t from, json_t *request)
+{
+	const char *app = json_string_value(json_object_get(request, "app"));
+	struct move_target *t = app ? target_find(n, app) : NULL;
+
+	return t && t->src == from && t->id == (uint64_t)json_integer_value(json_object_get(request, "id"))
+		       ? t
+		       : NULL;
+}
+
 static void peer_image(void *arg, uint32_t from, json_t *hello, int fd)
 {
 	_close_ int stream = fd;
-	const char *app = json_string_value(json_object_get(hello, "app"));
-	struct move_target *t = app ? target_find(arg, app) : NULL;
+	struct move_target *t = target_of(arg, from, hello);
+	json_int_t round = json_integer_value(json_object_get(hello, "round"));
 	json_t *recv;
 
-	if (!t || t->src != from || t->receiving ||
-	    t->id != (uint64_t)json_integer_value(json_object_get(hello, "id")))
+	if (!t || t->receiving || t->complete || (round && round != t->rounds + 1))
 		return;
 	t->receiving = true;
 	recv = move_image_request("recv", t->app);
+	json_object_set_new(recv, "rounds", json_integer(t->rounds));
+	json_object_set_new(recv, "more", json_boolean(round));
 	json_object_set_new(recv, "criu", json_string(t->netd->conf.criu));
-	target_ask(t, recv, stream, MOVE_BULK_MS, target_received);
+	target_ask(t, recv, stream, MOVE_BULK_MS, round ? target_round_received : target_received);
+}
+
+static void peer_round(void *arg, uint32_t from, json_t *request, struct peer_call *call)
+{
+	struct move_target *t = target_of(arg, from, request);
+
+	if (!t || t->round || t->restore)
+		peer_call_answer(call, move_error(NULL, "the move was given up there"));
+	else if (json_integer_value(json_object_get(request, "round")) <= t->rounds)
+		peer_call_answer(call, json_object());
+	else
+		t->round = call;
 }
 
 static void peer_restore(void *arg, uint32_t from, json_t *request, struct peer_call *call)
 {
-	const char *app = json_string_value(json_object_get(request, "app"));
-	struct move_target *t = app ? target_find(arg, app) : NULL;
+	struct move_target *t = target_of(arg, from, request);
 
-	if (t && t->src == from && !t->restore &&
-	    t->id == (uint64_t)json_integer_value(json_object_get(request, "id")))
+	if (t && !t->restore)
 		t->restore = call;
 	else
 		peer_call_answer(call, move_error(NULL, "no such move here"));
@@ -344,7 +387,8 @@ bool move_target_keeper_ready(struct netd *n, const char *app)
 	struct move_target *t = target_find(n, app);
 
 	if (t && t->prepare)
-		target_answer(t, json_object());
+		target_answer(t, json_pack("{sO?}", "rounds",
+					   json_object_get(keeper_hello(target_keeper(t)), "rounds")));
 	return t;
 }
 
@@ -476,6 +520,8 @@ int move_target_start(struct netd *n)
 	int err;
 
 	err = peer_handle(n->peers, "move-prepare", peer_prepare, n);
+	if (!err)
+		err = peer_handle(n->peers, "move-round", peer_round, n);
 	if (!err)
 		err = peer_handle(n->peers, "move-restore", peer_restore, n);
 	if (!err)

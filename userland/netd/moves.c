@@ -179,7 +179,20 @@ static json_t *move_json(struct netd *n, const char *app, const struct move_valu
 			      m->reason);
 
 	ctl_time_set(o, "since", m->since_ms);
+	json_object_set_new(o, "round", json_integer(m->round));
 	return o;
+}
+
+/* To whoever waits for a move. */
+static json_t *move_progress(const struct move_value *m)
+{
+	char round[16];
+
+	if (m->step != MOVE_PREPARED || !m->round)
+		return json_pack("{ss ss}", "what", "move", "step", step_names[m->step & 7]);
+	snprintf(round, sizeof(round), "round %u", m->round);
+	return json_pack("{ss ss sI}", "what", "move", "step", round, "bytes",
+			 (json_int_t)m->round_mib << 20);
 }
 
 static void move_changed(void *arg, const struct kddm_object *obj)
@@ -194,8 +207,7 @@ static void move_changed(void *arg, const struct kddm_object *obj)
 	ctl_publish(n->ctl, "move", move_json(n, app, &m));
 	for (struct move_watch *w = n->moves->watches; w; w = w->next)
 		if (strcmp(w->app, app) == 0)
-			ctl_event(w->request,
-				  json_pack("{ss ss}", "what", "move", "step", step_names[m.step & 7]));
+			ctl_event(w->request, move_progress(&m));
 	if (m.src == self)
 		move_source_record(n, app, &m);
 	if (m.dst == self)

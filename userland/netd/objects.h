@@ -112,7 +112,8 @@ struct move_value {
 	uint64_t id; /* unique, chosen by the source */
 	uint16_t src, dst;
 	uint8_t step;
-	uint8_t pad[3];
+	uint8_t round;	    /* while it is prepared: the last that was sent */
+	uint16_t round_mib; /* and how much that was */
 	uint64_t since_ms;
 	char reason[160]; /* why aborted */
 };

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "userland/lib/cleanup.h"
@@ -48,8 +49,15 @@ void carry_drop_images(void)
 	if (now.dir[0])
 		ckpt_dir_remove(now.dir);
 	now.dir[0] = '\0';
+	now.rounds = 0;
 	json_decref(now.app);
 	now.app = NULL;
+}
+
+void carry_perf_open(void)
+{
+	if (now.perf_fd < 0)
+		now.perf_fd = ckpt_perf_open();
 }
 
 void carry_perf_close(void)
@@ -84,14 +92,18 @@ void carry_pipes(uint64_t pipes[3])
 		pipes[i] = ino[i];
 }
 
-int carry_set_dir(json_t *args)
+int carry_take_dir(json_t *args)
 {
 	const char *dir = json_string_value(json_object_get(args, "dir"));
+	json_int_t rounds = json_integer_value(json_object_get(args, "rounds"));
 
 	if (!dir || *dir != '/' || strlen(dir) >= sizeof(now.dir))
 		return -EINVAL;
+	if (rounds)
+		return rounds == now.rounds && strcmp(dir, now.dir) == 0 ? 0 : -ESTALE;
+	carry_drop_images();
 	snprintf(now.dir, sizeof(now.dir), "%s", dir);
-	return 0;
+	return ckpt_dir_make(dir);
 }
 
 const char *carry_criu(json_t *args)
@@ -121,8 +133,9 @@ void carry_check(struct keeper_request rq, json_t *args, int fd)
 	if (run.state != RUN_RUNNING)
 		keeper_error(rq, NULL, "it does not run here; it is %s", run_state_name(run.state));
 	else
-		keeper_ok(rq, json_pack("{so so}", "refusals", carry_refusals(), "files",
-					ckpt_files(pids, run.opts.data)));
+		keeper_ok(rq, json_pack("{so so sI sb}", "refusals", carry_refusals(), "files",
+					ckpt_files(pids, run.opts.data), "memory",
+					(json_int_t)ckpt_memory(pids), "tracks", ckpt_tracks()));
 }
 
 /* ---- transfer -------------------------------------------------------------------------------------------- */
@@ -215,9 +228,9 @@ void carry_mover(int (*fn)(struct jsonline *to, json_t *order, int fd), json_t *
 		carry_answer_error("try again", strerror(-err));
 }
 
-static void start_mover(int (*fn)(struct jsonline *to, json_t *order, int fd), int fd)
+void carry_send_dir(const char *dir, int fd, void (*done)(void))
 {
-	carry_mover(fn, json_pack("{ss}", "dir", now.dir), fd, NULL);
+	carry_mover(send_beside, json_pack("{ss}", "dir", dir), fd, done);
 }
 
 static bool fd_came(int fd)
@@ -236,11 +249,31 @@ void carry_send(struct keeper_request rq, json_t *args, int fd)
 		return;
 	}
 	if (fd_came(fd))
-		start_mover(send_beside, fd);
+		carry_send_dir(now.dir, fd, NULL);
+}
+
+static void round_came(void)
+{
+	now.rounds++;
+}
+
+/* The place for what comes: one more round, or the images that make them complete. */
+static int recv_place(json_t *args, char *path, size_t size, bool more)
+{
+	int err = carry_take_dir(args);
+
+	ckpt_round_path(path, size, now.dir, more ? now.rounds + 1 : 0);
+	if (err == 0 && more && mkdir(path, 0700) < 0)
+		err = -errno;
+	if (err == 0 && now.rounds)
+		err = ckpt_round_link(now.dir, more ? now.rounds + 1 : 0, now.rounds);
+	return err;
 }
 
 void carry_recv(struct keeper_request rq, json_t *args, int fd)
 {
+	bool more = json_is_true(json_object_get(args, "more"));
+	char path[PATH_MAX];
 	int err;
 
 	if (!carry_begin(rq, (run.state == RUN_WAITING || run.state == RUN_MOVED) && run.space.init >= 0,
@@ -252,15 +285,15 @@ void carry_recv(struct keeper_request rq, json_t *args, int fd)
 	if (!fd_came(fd))
 		return;
 	now.kept = false;
-	err = carry_set_dir(args) ?: ckpt_dir_make(now.dir);
-	if (err == 0 && carry_criu(args))
+	err = recv_place(args, path, sizeof(path), more);
+	if (err == 0 && carry_criu(args) && !more)
 		err = carry_prestart(carry_criu(args));
 	if (err < 0) {
 		close(fd);
 		carry_answer_error("give a directory on /run", strerror(-err));
 		return;
 	}
-	start_mover(recv_beside, fd);
+	carry_mover(recv_beside, json_pack("{ss}", "dir", path), fd, more ? round_came : NULL);
 }
 
 /* ---- the end of a move on this node ------------------------------------------------------------------------- */
@@ -338,5 +371,6 @@ void carry_ended(void)
 	worker_stop(&now.holder);
 	carry_perf_close();
 	carry_drop_images();
+	carry_rounds_ended();
 	now.busy = now.ready = now.go = false;
 }

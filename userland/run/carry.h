@@ -5,8 +5,9 @@
 
 #include "userland/run/keeper.h"
 
-keeper_op_fn carry_check, carry_ready, carry_dump, carry_send, carry_recv, carry_restore, carry_resume,
-	carry_thaw, carry_discard, carry_stdio, carry_moved, carry_place, carry_seal, carry_load;
+keeper_op_fn carry_check, carry_round, carry_ready, carry_dump, carry_send, carry_recv, carry_restore,
+	carry_resume, carry_thaw, carry_discard, carry_stdio, carry_moved, carry_place, carry_seal,
+	carry_load;
 
 /* The application ended, or we do: images and helpers go. */
 void carry_ended(void);

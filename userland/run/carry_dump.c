@@ -125,7 +125,7 @@ static void freeze(void)
 }
 
 /* CRIU that was made ready goes; it has touched nothing. */
-static void unready(void)
+void carry_unready(void)
 {
 	if (!now.ready)
 		return;
@@ -138,7 +138,7 @@ static void unready(void)
 static void ready_over(struct timer *t)
 {
 	(void)t;
-	unready();
+	carry_unready();
 }
 
 static void dump_ready(void)
@@ -198,6 +198,19 @@ static void refuse_dump(json_t *list)
 	carry_answer_error(json_string_value(json_object_get(first, "remedy")), text);
 }
 
+static json_t *order(json_t *args)
+{
+	json_t *o = json_pack("{ss ss sb}", "criu", carry_criu(args) ?: "criu", "dir", now.dir, "close",
+			      json_is_true(json_object_get(args, "close")));
+	char parent[16];
+
+	if (now.rounds) {
+		ckpt_round_parent(parent, sizeof(parent), now.rounds, false);
+		json_object_set_new(o, "parent", json_string(parent));
+	}
+	return o;
+}
+
 static void start(json_t *args)
 {
 	json_t *list = carry_refusals();
@@ -209,15 +222,12 @@ static void start(json_t *args)
 		return;
 	}
 	json_decref(list);
-	err = carry_set_dir(args) ?: ckpt_dir_make(now.dir);
+	err = carry_take_dir(args);
 	if (err == 0) {
-		now.perf_fd = ckpt_perf_open();
+		carry_perf_open();
 		now.holder.said = dump_said;
 		now.holder.ended = dump_ended;
-		err = worker_inside(&now.holder, &run.space, carry_dump_inside,
-				    json_pack("{ss ss sb}", "criu", carry_criu(args) ?: "criu", "dir",
-					      now.dir, "close", json_is_true(json_object_get(args, "close"))),
-				    NULL, 0, 0);
+		err = worker_inside(&now.holder, &run.space, carry_dump_inside, order(args), NULL, 0, 0);
 	}
 	if (err < 0) {
 		carry_thawed();
@@ -230,7 +240,7 @@ void carry_ready(struct keeper_request rq, json_t *args, int fd)
 	(void)fd;
 	if (!carry_begin(rq, run.state == RUN_RUNNING, "a running application"))
 		return;
-	unready();
+	carry_unready();
 	now.go = false;
 	start(args);
 }
@@ -256,8 +266,8 @@ void carry_thaw(struct keeper_request rq, json_t *args, int fd)
 	(void)args;
 	(void)fd;
 	if (run.state == RUN_RUNNING || run.state == RUN_PAUSED) { /* a dump that failed ran on by itself */
-		unready();
-		keeper_ok(rq, NULL);
+		carry_unready();
+		carry_rounds_end(rq);
 		return;
 	}
 	worker_stop(&now.mover);

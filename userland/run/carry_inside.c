@@ -112,11 +112,20 @@ static void running_inside(void *arg)
 	say("running", json_true());
 }
 
+static void say_end(const struct ckpt_job *j, int err)
+{
+	if (err && j->error[0]) /* who was told that it runs does not listen any more */
+		say("error", jsonline_string(j->error, CKPT_ERROR_MAX));
+	else
+		say("done", json_boolean(err == 0));
+}
+
 static int inside_main(const char *blob, const int *fds, int n, bool restore)
 {
 	json_t *order = json_loads(blob, 0, NULL);
 	struct ckpt_job j = {.criu = json_string_value(json_object_get(order, "criu")),
 			     .dir = json_string_value(json_object_get(order, "dir")),
+			     .parent = json_string_value(json_object_get(order, "parent")),
 			     .root = ROOT_PID,
 			     .close = json_is_true(json_object_get(order, "close")),
 			     .ready = restore ? ready_restore : ready_dump,
@@ -131,10 +140,23 @@ static int inside_main(const char *blob, const int *fds, int n, bool restore)
 	setsid();
 	protect_worker();
 	err = restore ? ckpt_restore(&j) : ckpt_dump(&j);
-	if (err && j.error[0]) /* who was told that it runs does not listen any more */
-		say("error", jsonline_string(j.error, CKPT_ERROR_MAX));
-	else
-		say("done", json_boolean(err == 0));
+	say_end(&j, err);
+	return 0;
+}
+
+int carry_round_inside(const char *blob, const int *fds, int n)
+{
+	json_t *order = json_loads(blob, 0, NULL);
+	struct ckpt_job j = {.criu = json_string_value(json_object_get(order, "criu")),
+			     .dir = json_string_value(json_object_get(order, "dir")),
+			     .parent = json_string_value(json_object_get(order, "parent")),
+			     .root = ROOT_PID};
+
+	(void)n;
+	jsonline_init(&inside, fds[0]);
+	setsid();
+	protect_worker();
+	say_end(&j, ckpt_predump(&j));
 	return 0;
 }
 

@@ -4,6 +4,7 @@
  * what is under way.
  *
  *   carry.c          requests and answers, transfers, the end of a move
+ *   carry_round.c    source: rounds of memory while it runs
  *   carry_dump.c     source: ready, dump, thaw
  *   carry_restore.c  target: restore, resume
  *   carry_kept.c     checkpoints: place, seal, load
@@ -30,13 +31,14 @@ struct carry {
 	struct worker holder; /* CRIU: ready, frozen, or restored and stopped */
 	struct worker mover;  /* sends or receives */
 	struct keeper_request rq;
-	bool busy;    /* rq waits for its answer */
-	bool ready;   /* CRIU waits for the word to begin */
-	bool go;      /* and has it before it asks */
-	bool piped;   /* (target) the pipes of stdio are made */
-	bool swapped; /* its directories are in place here, not for good yet */
-	bool kept;    /* (target) the images are of a checkpoint */
-	bool home;    /* the application comes back to the node of its user */
+	bool busy;	     /* rq waits for its answer */
+	bool ready;	     /* CRIU waits for the word to begin */
+	bool go;	     /* and has it before it asks */
+	bool piped;	     /* (target) the pipes of stdio are made */
+	bool swapped;	     /* its directories are in place here, not for good yet */
+	bool kept;	     /* (target) the images are of a checkpoint */
+	unsigned int rounds; /* that are in dir */
+	bool home;	     /* the application comes back to the node of its user */
 	char dir[PATH_MAX];
 	json_t *app; /* CARRY_APP_FILE of the images that came */
 	int perf_fd; /* open around a dump */
@@ -50,7 +52,6 @@ bool carry_begin(struct keeper_request rq, bool state_fits, const char *wanted);
 void carry_answer_ok(json_t *fields); /* steals */
 void carry_answer_error(const char *remedy, const char *text);
 
-int carry_set_dir(json_t *args);
 const char *carry_criu(json_t *args); /* NULL: not said */
 void carry_drop_images(void);
 void carry_perf_close(void);
@@ -62,6 +63,18 @@ void carry_mover(int (*fn)(struct jsonline *to, json_t *order, int fd), json_t *
 		 void (*done)(void));
 int carry_report(struct jsonline *to, int err, uint64_t bytes, const char *error);
 
+/* The directory of the images that the request names: empty, or with as many rounds as it says. 0 or -errno. */
+int carry_take_dir(json_t *args);
+/* Sends a directory; what `done` is see carry_mover. Closes fd. */
+void carry_send_dir(const char *dir, int fd, void (*done)(void));
+void carry_perf_open(void);
+
+/* Source: no more rounds; what was made goes. `rq` is answered, when CRIU is through with one. */
+void carry_rounds_end(struct keeper_request rq);
+/* ... because the application ended. */
+void carry_rounds_ended(void);
+/* Source: CRIU that was made ready goes. */
+void carry_unready(void);
 /* Source: not (any more) frozen, nothing is under way. */
 void carry_thawed(void);
 /* Target: as if nothing had come. */
@@ -69,7 +82,7 @@ void carry_restore_undone(void);
 /* Target: CRIU starts while the images still come. 0 or -errno. */
 int carry_prestart(const char *criu);
 
-/* Functions for worker_inside(); the order is {"criu","dir"}. */
-space_fn carry_dump_inside, carry_restore_inside;
+/* Functions for worker_inside(); the order is {"criu","dir"}, of a dump also "parent". */
+space_fn carry_dump_inside, carry_round_inside, carry_restore_inside;
 
 #endif

@@ -84,7 +84,7 @@ void carry_load(struct keeper_request rq, json_t *args, int fd)
 	(void)fd;
 	if (!carry_begin(rq, run.state == RUN_WAITING && run.space.init >= 0, "a waiting keeper"))
 		return;
-	err = carry_set_dir(args) ?: ckpt_dir_make(now.dir);
+	err = carry_take_dir(args);
 	if (err < 0) {
 		carry_answer_error("give a directory on /run", strerror(-err));
 		return;

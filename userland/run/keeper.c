@@ -258,6 +258,7 @@ static const struct {
 	{"load", carry_load},
 	{"pause", freeze_app},
 	{"unpause", freeze_thaw},
+	{"round", carry_round},
 };
 
 static void conn_line(struct conn *c, json_t *line)

@@ -24,6 +24,7 @@
 #include "userland/lib/cleanup.h"
 #include "userland/lib/netdclient.h"
 #include "userland/lib/print.h"
+#include "userland/lib/soft_dirty.h"
 #include "userland/tools/netctl.h"
 
 static void add(json_t *list, const char *what, const char *ok, const char *text, const char *remedy)
@@ -130,6 +131,17 @@ static void check_criu(json_t *list)
 	else
 		add(list, "criu", "fail", "does not work on this kernel",
 		    "see what `criu check` says; try a newer CRIU");
+}
+
+static void check_memory(json_t *list)
+{
+	bool works = soft_dirty_works();
+
+	add(list, "memory", verdict(works, "warn"),
+	    works ? "the kernel tells what changes: moved in rounds"
+		  : "the kernel does not tell what changes",
+	    "none is needed: a move sends all of it while the program stands still; kernels with "
+	    "CONFIG_MEM_SOFT_DIRTY (Debian's) send most of it before");
 }
 
 /* Whether the kernel has a module, loaded, built in or to be loaded. */
@@ -253,6 +265,7 @@ static int run_check(struct netctl *c)
 	check_mounts(list);
 	check_lockdown(list);
 	check_criu(list);
+	check_memory(list);
 	check_modules(list);
 	check_listen(list);
 	check_netd(list);

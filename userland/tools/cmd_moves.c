@@ -71,6 +71,17 @@ static void print_count(json_t *o, const char *field, const char *one, const cha
 	*separator = ", ";
 }
 
+/* Why it stood still for longer than it had to, if so. */
+static void print_rounds_end(json_t *o)
+{
+	const char *end = json_string_value(json_object_get(o, "rounds_end")) ?: "";
+
+	if (strcmp(end, "steady") == 0 || strcmp(end, "limit") == 0)
+		printf(" (it writes to its memory as fast as that is sent)");
+	else if (strcmp(end, "untracked") == 0)
+		printf(" (this kernel does not tell what changes in memory)");
+}
+
 static void print_summary(json_t *o, const char *target)
 {
 	json_t *bytes = json_object_get(o, "bytes");
@@ -89,6 +100,7 @@ static void print_summary(json_t *o, const char *target)
 		separator = ", ";
 	}
 	print_count(o, "rounds", "round", "rounds", &separator);
+	print_rounds_end(o);
 	print_count(o, "held_packets", "packet held", "packets held", &separator);
 	printf("\n");
 }

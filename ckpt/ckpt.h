@@ -136,6 +136,14 @@ void ckpt_repair_off(const pid_t *pids);
 /* Restored and still held: let the clocks of TCP connections be ahead by so much. */
 void ckpt_advance_clock(const pid_t *pids, uint32_t ms);
 
+/*
+ * Options of TCP and UDP sockets that CRIU does not know: into a file of the images, frozen, and, restored and
+ * still held, back. 0 or -errno.
+ */
+#define CKPT_OPTIONS_FILE "sockopts"
+int ckpt_options_save(const pid_t *pids, const char *dir);
+void ckpt_options_load(const pid_t *pids, const char *dir);
+
 /* Does someone, CRIU, hold the first of them? */
 bool ckpt_traced(const pid_t *pids);
 

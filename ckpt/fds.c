@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -49,6 +50,28 @@ int fds_get(const struct ckpt_fd *f)
 		return -errno;
 	fd = (int)syscall(SYS_pidfd_getfd, pidfd, f->fd, 0);
 	return fd < 0 ? -errno : fd;
+}
+
+pid_t fds_inner_pid(pid_t pid)
+{
+	char path[64], line[256];
+	pid_t inner = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		char *last;
+
+		if (strncmp(line, "NSpid:", 6) != 0)
+			continue;
+		last = strrchr(line, '\t');
+		inner = last ? (pid_t)strtol(last, NULL, 10) : 0;
+		break;
+	}
+	if (f)
+		fclose(f);
+	return inner;
 }
 
 int fds_mode(const struct ckpt_fd *f)

@@ -18,6 +18,8 @@ struct ckpt_fd {
 void fds_each(const pid_t *pids, void (*fn)(void *arg, const struct ckpt_fd *f), void *arg);
 /* A reference of our own to an open file, or -errno. Caller closes. */
 int fds_get(const struct ckpt_fd *f);
+/* The pid that a process has for itself and its own, 0: it is gone. */
+pid_t fds_inner_pid(pid_t pid);
 /* O_RDONLY, O_WRONLY or O_RDWR. */
 int fds_mode(const struct ckpt_fd *f);
 

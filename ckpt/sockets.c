@@ -125,6 +125,15 @@ void ckpt_repair_off(const pid_t *pids)
 #endif
 
 /*
+ * A connection in repair mode has the default segment size when its route is looked up, and learns the peer's later: it
+ * would go on in segments of 524 bytes. No option says "compute it anew", but IP options do, also none.
+ */
+static void size_segments(int fd)
+{
+	setsockopt(fd, IPPROTO_IP, IP_OPTIONS, NULL, 0);
+}
+
+/*
  * The frozen original went on retransmitting, with timestamps that grew; a peer takes nothing older than the
  * newest that it saw (PAWS). From 6.7 on the lowest bit of the value is no time: it says that the clock
  * counts microseconds, and must stay as it was.
@@ -136,8 +145,10 @@ static void advance_clock(void *arg, const struct ckpt_fd *f)
 	struct tcp_info info;
 	int value;
 
-	if (fd < 0 || int_option(fd, IPPROTO_TCP, TCP_REPAIR) != 1 || tcp_state(fd, &info) < 0 ||
-	    !(info.tcpi_options & TCPI_OPT_TIMESTAMPS))
+	if (fd < 0 || int_option(fd, IPPROTO_TCP, TCP_REPAIR) != 1 || tcp_state(fd, &info) < 0)
+		return;
+	size_segments(fd);
+	if (!(info.tcpi_options & TCPI_OPT_TIMESTAMPS))
 		return;
 	if (info.tcpi_options & TCPI_OPT_USEC_TS)
 		ticks *= 1000;

@@ -20,7 +20,8 @@ NET_TESTS += $(addprefix tests/net/,56-refused.sh 57-drain.sh 58-checkpoint.sh)
 FULL_NET_TESTS += tests/net/59-freeze.sh
 # Real programs
 FULL_NET_TESTS += tests/net/59-programs.sh
-# What is closed when a move begins
+# What is closed when a move begins; what sockets have
+FULL_NET_TESTS += tests/net/59-options.sh
 NET_TESTS += tests/net/59-closed.sh
 # What programs see, against one plain machine; what they call over IPv6 moves with them
 FULL_NET_TESTS += tests/net/26-moved-ports.sh tests/net/32-calls.sh tests/net/55-calls-move-ipv6.sh

@@ -93,7 +93,7 @@ static void dump_held(json_t *message)
 	now.frozen_at_ms = json_integer_value(json_object_get(message, "held"));
 	stop_all(SIGSTOP);
 	run.state = RUN_FROZEN;
-	if (write_app() == 0) {
+	if (write_app() == 0 && ckpt_options_save(pids, now.dir) == 0) {
 		carry_answer_ok(json_pack("{sI sI si}", "frozen_at_ms", (json_int_t)now.frozen_at_ms, "bytes",
 					  (json_int_t)ckpt_dir_bytes(now.dir), "sockets",
 					  ckpt_connections(pids)));

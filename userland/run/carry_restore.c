@@ -99,6 +99,8 @@ void carry_restore_undone(void)
 
 static void restore_held(void)
 {
+	_free_ pid_t *pids = NULL;
+
 	if (!pipes_are_ours()) {
 		worker_tell(&now.holder, "undo");
 		carry_restore_undone();
@@ -106,6 +108,8 @@ static void restore_held(void)
 				   "CRIU did not connect the application's stdio");
 		return;
 	}
+	pids = space_pids(&run.space);
+	ckpt_options_load(pids, now.dir);
 	app_find_pids();
 	run.state = RUN_RESTORED;
 	carry_answer_ok(json_pack("{si si ss sI}", "pid", run.pid, "main", run.main_pid, "cgroup",

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "ckpt/ckpt.h"
+#include "ckpt/fds.h"
 #include "userland/lib/cleanup.h"
 #include "userland/lib/fdpass.h"
 #include "userland/lib/log.h"
@@ -331,29 +332,6 @@ static ino_t pid_ns_of(pid_t pid)
 	return stat(path, &st) < 0 ? 0 : st.st_ino;
 }
 
-/* The innermost pid of a process. */
-static pid_t inner_pid(pid_t pid)
-{
-	char path[64], line[256];
-	pid_t inner = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f)) {
-		char *last;
-
-		if (strncmp(line, "NSpid:", 6) != 0)
-			continue;
-		last = strrchr(line, '\t');
-		inner = last ? (pid_t)strtol(last, NULL, 10) : 0;
-		break;
-	}
-	if (f)
-		fclose(f);
-	return inner;
-}
-
 struct pids {
 	pid_t *list; /* ends with 0 */
 	size_t n, room;
@@ -450,7 +428,7 @@ pid_t *space_pids(const struct space *s)
 	if (s->init > 0 && walk_children(&p, s->init) < 0)
 		scan_all(&p, s->init);
 	for (size_t i = 0; i < p.n; i++) {
-		pid_t inner = inner_pid(p.list[i]);
+		pid_t inner = fds_inner_pid(p.list[i]);
 
 		if (inner > 1 && inner <= high)
 			p.list[kept++] = p.list[i];
@@ -466,7 +444,7 @@ pid_t space_host_pid(const struct space *s, pid_t pid)
 	pid_t *list = space_pids(s), found = 0;
 
 	for (pid_t *p = list; p && *p && !found; p++)
-		if (inner_pid(*p) == pid)
+		if (fds_inner_pid(*p) == pid)
 			found = *p;
 	free(list);
 	return found;

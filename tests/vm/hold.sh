@@ -30,7 +30,7 @@ wait_for "the module goes" 10 unloaded client
 step "netd uses it"
 cluster_vip
 for node in n1 n2 n3; do
-	assert_eq "$(get $node status '.[0].datapath.hold')" ssi_core "who holds on $node"
+	wait_get $node status '.[0].datapath.hold' ssi_core 20
 	wait_get $node status '.[0].datapath.listen' synchronous 20
 done
 assert_fails 1 on n2 rmmod ssi_core

@@ -24,9 +24,14 @@ incarnation=$(get n1 nodes '.[] | select(.node == "n2").incarnation')
 # By what leaves a core file of others: netd has the cluster's key in memory.
 assert_eq "$(on n2 systemctl show -P LimitCORE netd)" 0
 on n2 sysctl -qw kernel.core_pattern=/run/core.%e
-on n2 sh -c 'ulimit -c unlimited; timeout -s ABRT 0.1 sleep 100' || :
-on n2 prlimit --pid "$(on n2 systemctl show -P MainPID netd)" --core=unlimited
+# (not before it is itself: until then it has another name)
+on n2 sh -c 'ulimit -c unlimited; sleep 1000 & until grep -qx sleep /proc/$!/comm; do :; done; kill -ABRT $!; wait' || :
+pid_of_netd() { on n2 systemctl show -P MainPID netd; }
+before=$(pid_of_netd)
+on n2 prlimit --pid "$before" --core=unlimited
 on n2 systemctl kill -s ABRT netd
+started_again() { local now; now=$(pid_of_netd) && [ "$now" != "$before" ] && [ "$now" != 0 ]; }
+wait_for "systemd starts netd again" 20 started_again
 wait_get n2 nodes '[.[] | select(.state == "up")] | length' 3 20
 assert_eq "$(get n1 nodes '.[] | select(.node == "n2").incarnation')" "$incarnation"
 assert_eq "$(on n2 sh -c 'echo /run/core.*')" /run/core.sleep "core files"

@@ -54,11 +54,17 @@ forge_in_vain() { forge "$@"; say "after-$RANDOM$RANDOM"; }
 up_all() { wait_get n1 nodes '[.[] | select(.state == "up")] | length' 3 "${1:-30}"; }
 
 step "what passes is encrypted"
-on n1 /share/tipc_attack record eth0 /share/passed 5 >"$share/record" &
-wait_for "the recorder" 10 grep -q recording "$share/record"
+record_begin()
+{
+	on n1 /share/tipc_attack record eth0 /share/passed 600 >"$share/record" &
+	recorder=$!
+	wait_for "the recorder" 10 grep -q recording "$share/record"
+}
+record_end() { on n1 pkill -TERM -x tipc_attack; wait $recorder; }
+record_begin
 say hello
 on n1 netctl set voters 3
-wait $!
+record_end
 cat "$share/record"
 assert_match "$(cat "$share/record")" "frames [0-9]+[0-9] plain 0"
 
@@ -78,7 +84,8 @@ step "without the filter the attack works"
 on n2 systemctl stop netd
 on n2 nft delete table netdev netssi
 forge
-[ "$(heard forged)" -gt 10 ] || fail "only $(heard forged) forged messages arrived: this tests nothing"
+many_heard() { [ "$(heard forged)" -gt 10 ]; }
+wait_for "forged messages arrive: else this tests nothing" 20 many_heard
 echo "forged messages that arrived: $(heard forged)"
 on n2 tipc bearer disable media eth device eth0
 on n2 systemctl start netd
@@ -89,10 +96,9 @@ forge_in_vain
 assert_eq "$(heard forged)" "$count" "forged messages, the filter being back"
 
 step "a recorded frame that is sent again is not heard again"
-on n1 /share/tipc_attack record eth0 /share/passed 4 >"$share/record" &
-wait_for "the recorder" 10 grep -q recording "$share/record"
+record_begin
 say only-once
-wait $!
+record_end
 on client /share/tipc_attack replay eth0 /share/passed "$mac" 5
 say after-replay
 assert_eq "$(heard only-once)" 1 "times that the message was heard"

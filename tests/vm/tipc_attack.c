@@ -3,7 +3,8 @@
  * What somebody on the network could try against TIPC:
  *
  *	tipc_attack forge IF MAC FROM TO TYPE INSTANCE [priority]	plain messages for a service, as if from a peer
- *	tipc_attack record IF FILE SECONDS	writes the TIPC frames that pass; says how many, and how many were plain
+ *	tipc_attack record IF FILE SECONDS	writes the TIPC frames that pass, until SIGTERM or for that long; says how many, and how
+ *							many were plain
  *	tipc_attack replay IF FILE MAC TIMES	sends those for MAC again
  *
  * FROM and TO are TIPC node addresses (hex), which stand in clear in every frame. A link takes the message whose
@@ -15,6 +16,7 @@
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,6 +107,13 @@ static int forge(char **arg, int priority)
 	return 0;
 }
 
+static volatile sig_atomic_t over;
+
+static void on_term(int sig)
+{
+	over = 1;
+}
+
 static int record(char **arg)
 {
 	int fd = packet_socket(arg[0], ETH_P_ALL);
@@ -116,9 +125,10 @@ static int record(char **arg)
 		perror(arg[1]);
 		return 1;
 	}
+	signal(SIGTERM, on_term);
 	puts("recording");
 	fflush(stdout);
-	while (time(NULL) < end) {
+	while (!over && time(NULL) < end) {
 		struct pollfd p = {.fd = fd, .events = POLLIN};
 		uint8_t frame[FRAME_MAX];
 		uint16_t len;

@@ -14,11 +14,15 @@ on n1 netctl migrate redis-server n3 --dry-run
 assert_eq "$(get n1 "ports :6379" '.[0].node')" n2
 
 count_begin -i 10 -c 50
+sent_again() { on client ss -Htin state established dst $VIP | sed -n 's|.* retrans:[0-9]*/\([0-9]*\).*|\1|p' | awk '{n += $1} END {print n + 0}'; }
 
 from=n2
 for to in n3 n1 n2 n3; do
 	step "$from -> $to"
+	before=$(sent_again)
 	on n1 netctl migrate redis-server $to -j | tee "$TMP/move"
+	# What waits for less than the peers' timeout of 200 ms nobody sends again.
+	! full || [ "$(jq '.[0].stall_ms' "$TMP/move")" -ge 150 ] || assert_eq "$(sent_again)" "$before" "segments sent again"
 	for n in n1 n2 n3; do
 		wait_get $n "ports :6379" '.[0].node' $to
 	done

@@ -90,6 +90,8 @@ uint64_t ckpt_dir_bytes(const char *dir);
 void ckpt_round_path(char *out, size_t size, const char *dir, unsigned int round);
 /* What CRIU is to be told as parent of images in a directory of that depth. */
 void ckpt_round_parent(char *out, size_t size, unsigned int before, bool inner);
+/* Has it images, or only directories? */
+bool ckpt_round_memory(const char *dir, unsigned int round);
 int ckpt_round_link(const char *dir, unsigned int round, unsigned int before);
 void ckpt_round_blank(const char *dir, unsigned int round);
 
@@ -100,6 +102,14 @@ void ckpt_round_blank(const char *dir, unsigned int round);
  */
 int ckpt_data_pack(const char *images, char *const *dirs, char error[CKPT_ERROR_MAX]);
 int ckpt_data_unpack(const char *images, char *const *dirs, char error[CKPT_ERROR_MAX]);
+/*
+ * The same in rounds. Source: what is new or changed since the round before goes to `images`, with a list of all there
+ * is; what was seen is kept in `base` for the next. The processes run, but for the last (frozen). Target: each is put
+ * upon what came before it, of which what is not listed is removed.
+ */
+int ckpt_data_round(const char *images, const char *base, char *const *dirs, bool first, bool frozen,
+		    char error[CKPT_ERROR_MAX]);
+int ckpt_data_take(const char *images, char *const *dirs, bool first, char error[CKPT_ERROR_MAX]);
 int ckpt_data_swap(char *const *dirs, char error[CKPT_ERROR_MAX]);
 void ckpt_data_undo(char *const *dirs);
 void ckpt_data_forget(char *const *dirs);

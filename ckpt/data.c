@@ -16,10 +16,11 @@
 #include <unistd.h>
 
 #include "ckpt/ckpt.h"
+#include "ckpt/data_int.h"
 
 #define SUFFIX ".netssi" /* beside the directory: new before the exchange, old after it */
 
-static int run_program(char *const argv[])
+int data_run(char *const argv[])
 {
 	int status, null;
 	pid_t pid = fork();
@@ -37,12 +38,12 @@ static int run_program(char *const argv[])
 	return pid < 0 ? -errno : WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-static void archive_path(char *out, size_t size, const char *images, int i)
+void data_archive(char *out, size_t size, const char *images, int i)
 {
 	snprintf(out, size, "%s/data-%d.tar", images, i);
 }
 
-static void beside(char *out, size_t size, const char *dir)
+void data_beside(char *out, size_t size, const char *dir)
 {
 	snprintf(out, size, "%s" SUFFIX, dir);
 }
@@ -51,7 +52,7 @@ static void remove_tree(const char *dir)
 {
 	char *const argv[] = {"rm", "-rf", "--one-file-system", "--", (char *)dir, NULL};
 
-	run_program(argv);
+	data_run(argv);
 }
 
 int ckpt_data_pack(const char *images, char *const *dirs, char error[CKPT_ERROR_MAX])
@@ -75,8 +76,8 @@ int ckpt_data_pack(const char *images, char *const *dirs, char error[CKPT_ERROR_
 				      NULL};
 		int r;
 
-		archive_path(archive, sizeof(archive), images, i);
-		r = run_program(argv);
+		data_archive(archive, sizeof(archive), images, i);
+		r = data_run(argv);
 		if (r == 0)
 			continue;
 		snprintf(error, CKPT_ERROR_MAX,
@@ -102,15 +103,23 @@ static int make_parents(const char *dir)
 	return 0;
 }
 
-static int unpack_one(const char *images, int i, const char *dir, char error[CKPT_ERROR_MAX])
+int data_make(const char *fresh)
 {
-	char archive[PATH_MAX], fresh[PATH_MAX];
+	int err;
+
+	remove_tree(fresh);
+	err = make_parents(fresh);
+	return err ?: mkdir(fresh, 0700) < 0 ? -errno : 0;
+}
+
+int data_extract(const char *archive, const char *into)
+{
 	char *const argv[] = {"tar",
 			      "--extract",
 			      "--file",
-			      archive,
+			      (char *)archive,
 			      "--directory",
-			      fresh,
+			      (char *)into,
 			      "--numeric-owner",
 			      "--same-owner",
 			      "--same-permissions",
@@ -118,20 +127,25 @@ static int unpack_one(const char *images, int i, const char *dir, char error[CKP
 			      "--xattrs",
 			      "--xattrs-include=*",
 			      NULL};
+	int r = data_run(argv);
+
+	unlink(archive);
+	return r;
+}
+
+static int unpack_one(const char *images, int i, const char *dir, char error[CKPT_ERROR_MAX])
+{
+	char archive[PATH_MAX], fresh[PATH_MAX];
 	int r;
 
-	archive_path(archive, sizeof(archive), images, i);
-	beside(fresh, sizeof(fresh), dir);
-	remove_tree(fresh);
-	r = make_parents(fresh);
-	if (r == 0 && mkdir(fresh, 0700) < 0)
-		r = -errno;
+	data_archive(archive, sizeof(archive), images, i);
+	data_beside(fresh, sizeof(fresh), dir);
+	r = data_make(fresh);
 	if (r < 0) {
 		snprintf(error, CKPT_ERROR_MAX, "%.900s: %s", fresh, strerror(-r));
 		return r;
 	}
-	r = run_program(argv);
-	unlink(archive);
+	r = data_extract(archive, fresh);
 	if (r == 0)
 		return 0;
 	snprintf(error, CKPT_ERROR_MAX, "cannot unpack %s: tar ended with %d; is there room for it?", dir, r);
@@ -152,7 +166,7 @@ static int swap_one(const char *dir)
 {
 	char fresh[PATH_MAX];
 
-	beside(fresh, sizeof(fresh), dir);
+	data_beside(fresh, sizeof(fresh), dir);
 	if (renameat2(AT_FDCWD, fresh, AT_FDCWD, dir, RENAME_EXCHANGE) == 0)
 		return 0;
 	return errno == ENOENT && rename(fresh, dir) == 0 ? 0 : -errno;
@@ -163,7 +177,7 @@ static void swap_back(const char *dir)
 {
 	char old[PATH_MAX];
 
-	beside(old, sizeof(old), dir);
+	data_beside(old, sizeof(old), dir);
 	if (renameat2(AT_FDCWD, old, AT_FDCWD, dir, RENAME_EXCHANGE) < 0 && errno == ENOENT)
 		rename(dir, old);
 }
@@ -195,7 +209,7 @@ void ckpt_data_forget(char *const *dirs)
 	char old[PATH_MAX];
 
 	for (int i = 0; dirs && dirs[i]; i++) {
-		beside(old, sizeof(old), dirs[i]);
+		data_beside(old, sizeof(old), dirs[i]);
 		remove_tree(old);
 	}
 }

@@ -23,6 +23,15 @@ void ckpt_round_parent(char *out, size_t size, unsigned int before, bool inner)
 	snprintf(out, size, "%s%u", inner ? "../" : "", before);
 }
 
+bool ckpt_round_memory(const char *dir, unsigned int round)
+{
+	char path[PATH_MAX], image[PATH_MAX + 16];
+
+	ckpt_round_path(path, sizeof(path), dir, round);
+	snprintf(image, sizeof(image), "%s/inventory.img", path);
+	return round && access(image, F_OK) == 0;
+}
+
 int ckpt_round_link(const char *dir, unsigned int round, unsigned int before)
 {
 	char path[PATH_MAX], link[PATH_MAX + sizeof(CKPT_PARENT)], parent[16];
@@ -42,7 +51,7 @@ void ckpt_round_blank(const char *dir, unsigned int round)
 	ckpt_round_path(path, sizeof(path), dir, round);
 	d = opendir(path);
 	while (d && (e = readdir(d))) {
-		int fd = strncmp(e->d_name, "pages-", 6) == 0
+		int fd = strncmp(e->d_name, "pages-", 6) == 0 || strncmp(e->d_name, "data-", 5) == 0
 				 ? openat(dirfd(d), e->d_name, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW)
 				 : -1;
 

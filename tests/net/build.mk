@@ -35,3 +35,5 @@ include tests/linear/linear.mk
 NET_TESTS += tests/net/70-disk-full.sh
 # Linearizability
 NET_TESTS += tests/net/75-linear.sh
+# Directories that move
+FULL_NET_TESTS += tests/net/59-data.sh

@@ -33,8 +33,9 @@
  *                                     "files":{PATH:{size,grows}}}: what it uses must be on the target;
  *                                     "memory": bytes; "tracks": its changes can be told, rounds are possible
  *   signal    sig                     to the application
- *   round     dir, criu, rounds + fd  (running) send memory to a stream; rounds: how many there were before, of
- *                                     which only what changed since is sent. {"bytes"}. All of a move name the
+ *   round     dir, criu, rounds, memory + fd  (running) send memory and the data directories to a stream, memory
+ *                                     only if so said; rounds: how many there were before; only what changed
+ *                                     since is sent. {"bytes"}. All of a move name the
  *                                     same dir. `dump`, with their number, or `thaw` ends it, or 60 s
  *   ready     dir, criu, rounds?      (running) start CRIU, so that a dump to dir freezes at once. May be left
  *                                     out. `dump` or `thaw` ends it, or 30 s

@@ -21,6 +21,7 @@ struct move_rounds {
 	uint32_t dst;
 	uint64_t sent[ROUNDS_MAX];
 	unsigned int n, pending;
+	bool data;		    /* it has directories, of which nobody knows how large they are */
 	char here[200], there[200]; /* what failed */
 	move_rounds_done_fn *done;
 	void *arg;
@@ -57,7 +58,7 @@ static void rounds_tell(struct move_rounds *r)
 	struct netd *n = r->netd;
 	struct kddm_batch *b = kddm_batch_new(n->kddm, true);
 	const struct kddm_object *obj;
-	uint64_t mib = r->sent[r->n - 1] >> 20;
+	uint64_t mib = (r->sent[r->n - 1] + (1 << 20) - 1) >> 20;
 	struct move_value m;
 
 	if (b && move_read(n, r->app, &m, &obj) && m.id == r->id && m.step == MOVE_PREPARED) {
@@ -126,12 +127,13 @@ static void rounds_stream(void *arg, int status, int fd)
 	request = move_image_request("round", r->app);
 	json_object_set_new(request, "criu", json_string(r->netd->conf.criu));
 	json_object_set_new(request, "rounds", json_integer(r->n));
+	json_object_set_new(request, "memory", json_boolean(r->memory));
 	keeper_call(k, request, stream, MOVE_BULK_MS, rounds_sent, r);
 }
 
 static void rounds_next(struct move_rounds *r)
 {
-	enum enough e = move_enough(r->memory, r->sent, r->n);
+	enum enough e = move_enough(r->data ? UINT64_MAX : r->memory, r->sent, r->n);
 	struct move_value m;
 	json_t *hello;
 
@@ -148,7 +150,7 @@ static void rounds_next(struct move_rounds *r)
 	json_decref(hello);
 }
 
-void move_rounds_run(struct netd *n, const char *app, uint64_t id, uint32_t dst, uint64_t memory,
+void move_rounds_run(struct netd *n, const char *app, uint64_t id, uint32_t dst, uint64_t memory, bool data,
 		     move_rounds_done_fn *done, void *arg)
 {
 	struct move_rounds *r = calloc(1, sizeof(*r));
@@ -162,6 +164,7 @@ void move_rounds_run(struct netd *n, const char *app, uint64_t id, uint32_t dst,
 	r->id = id;
 	r->dst = dst;
 	r->memory = memory;
+	r->data = data;
 	r->done = done;
 	r->arg = arg;
 	snprintf(r->app, sizeof(r->app), "%s", app);

@@ -517,11 +517,19 @@ static void source_ready(struct move_source *s)
 	source_ask(s, request, -1, MOVE_BULK_MS, source_is_ready);
 }
 
+/* It has much memory, and all of it goes while it stands still. */
+static bool source_untracked(struct move_source *s)
+{
+	return !s->tracks && move_enough(s->memory, NULL, 0) == ENOUGH_NOT;
+}
+
 static void source_rounds_done(void *arg, const struct move_sent *sent, const char *error)
 {
 	struct move_source *s = arg;
 
 	s->sent = *sent;
+	if (source_untracked(s))
+		s->sent.end = "untracked";
 	if (s->ended || s->aborting || error)
 		source_fail(s, "its memory could not be sent: %s", error ?: "the move was given up");
 	else
@@ -529,21 +537,24 @@ static void source_rounds_done(void *arg, const struct move_sent *sent, const ch
 	source_unref(s);
 }
 
-/* Both supervisors must know what a round is, and this kernel what changed since the last. */
+/* Both supervisors must know what a round is, and for memory this kernel what changed since the last. */
 static void source_rounds(struct move_source *s, json_t *answer)
 {
 	struct keeper *k = source_keeper(s);
+	json_t *hello = k ? keeper_hello(k) : NULL;
+	bool data = json_array_size(json_object_get(hello, "data")) > 0;
 
-	if (!s->tracks && move_enough(s->memory, NULL, 0) == ENOUGH_NOT)
+	if (source_untracked(s))
 		s->sent.end = "untracked";
-	if (!s->tracks || !k || !json_is_true(json_object_get(keeper_hello(k), "rounds")) ||
+	if ((!s->tracks && !data) || !json_is_true(json_object_get(hello, "rounds")) ||
 	    !json_is_true(json_object_get(answer, "rounds"))) {
 		source_ready(s);
 		return;
 	}
 	s->frozen = true; /* an abort asks to undo it */
 	s->pending++;
-	move_rounds_run(s->netd, s->app, s->id, s->dst, s->memory, source_rounds_done, s);
+	move_rounds_run(s->netd, s->app, s->id, s->dst, s->tracks ? s->memory : 0, data, source_rounds_done,
+			s);
 }
 
 static void source_prepared(void *arg, int status, json_t *answer)

@@ -188,7 +188,7 @@ static int recv_beside(struct jsonline *to, json_t *order, int fd)
 	return carry_report(to, err, bytes, error);
 }
 
-static void (*mover_done)(void);
+static bool (*mover_done)(void);
 
 static void mover_said(json_t *message)
 {
@@ -201,8 +201,8 @@ static void mover_said(json_t *message)
 	}
 	/* Its end is of no interest any more: it would be taken for that of what is asked next. */
 	worker_stop(&now.mover);
-	if (!error && mover_done)
-		mover_done();
+	if (!error && mover_done && mover_done())
+		return;
 	if (error)
 		carry_answer_error(mover_done ? "" : "look at the network between the nodes, then try again",
 				   error);
@@ -216,7 +216,7 @@ static void mover_ended(void)
 }
 
 void carry_mover(int (*fn)(struct jsonline *to, json_t *order, int fd), json_t *order, int fd,
-		 void (*done)(void))
+		 bool (*done)(void))
 {
 	int err;
 
@@ -228,7 +228,7 @@ void carry_mover(int (*fn)(struct jsonline *to, json_t *order, int fd), json_t *
 		carry_answer_error("try again", strerror(-err));
 }
 
-void carry_send_dir(const char *dir, int fd, void (*done)(void))
+void carry_send_dir(const char *dir, int fd, bool (*done)(void))
 {
 	carry_mover(send_beside, json_pack("{ss}", "dir", dir), fd, done);
 }
@@ -252,9 +252,46 @@ void carry_send(struct keeper_request rq, json_t *args, int fd)
 		carry_send_dir(now.dir, fd, NULL);
 }
 
-static void round_came(void)
+static void round_taken(json_t *message)
 {
+	const char *error = json_string_value(json_object_get(message, "error"));
+
+	worker_stop(&now.holder);
+	if (error) {
+		carry_answer_error("make room for its directories", error);
+		return;
+	}
 	now.rounds++;
+	carry_answer_ok(NULL);
+}
+
+static void round_lost(void)
+{
+	carry_answer_error("try again", "what unpacks its directories was killed");
+}
+
+/* The application's directories are put together beside their places as they come. */
+static bool round_came(void)
+{
+	char path[PATH_MAX];
+	int err;
+
+	if (!run.opts.n_data) {
+		now.rounds++;
+		return false;
+	}
+	ckpt_round_path(path, sizeof(path), now.dir, now.rounds + 1);
+	now.unpacks = true;
+	now.home = run.state == RUN_MOVED;
+	now.holder.said = round_taken;
+	now.holder.ended = round_lost;
+	err = app_prepare();
+	if (err == 0)
+		err = worker_inside(&now.holder, &run.space, carry_take_inside,
+				    json_pack("{ss si}", "dir", path, "rounds", (int)now.rounds), NULL, 0, 0);
+	if (err < 0)
+		carry_answer_error("try again", strerror(-err));
+	return true;
 }
 
 /* The place for what comes: one more round, or the images that make them complete. */
@@ -265,7 +302,7 @@ static int recv_place(json_t *args, char *path, size_t size, bool more)
 	ckpt_round_path(path, size, now.dir, more ? now.rounds + 1 : 0);
 	if (err == 0 && more && mkdir(path, 0700) < 0)
 		err = -errno;
-	if (err == 0 && now.rounds)
+	if (err == 0 && ckpt_round_memory(now.dir, now.rounds))
 		err = ckpt_round_link(now.dir, more ? now.rounds + 1 : 0, now.rounds);
 	return err;
 }
@@ -318,7 +355,7 @@ void carry_discard(struct keeper_request rq, json_t *args, int fd)
 	now.busy = false;
 	if (run.state == RUN_FROZEN)
 		stdio_leave();
-	if (now.piped)
+	if (now.piped || now.unpacks)
 		carry_restore_undone();
 	forget();
 	stdio_freeze(false);

@@ -200,11 +200,11 @@ static void refuse_dump(json_t *list)
 
 static json_t *order(json_t *args)
 {
-	json_t *o = json_pack("{ss ss sb}", "criu", carry_criu(args) ?: "criu", "dir", now.dir, "close",
-			      json_is_true(json_object_get(args, "close")));
+	json_t *o = json_pack("{ss ss sb si}", "criu", carry_criu(args) ?: "criu", "dir", now.dir, "close",
+			      json_is_true(json_object_get(args, "close")), "rounds", (int)now.rounds);
 	char parent[16];
 
-	if (now.rounds) {
+	if (ckpt_round_memory(now.dir, now.rounds)) {
 		ckpt_round_parent(parent, sizeof(parent), now.rounds, false);
 		json_object_set_new(o, "parent", json_string(parent));
 	}

@@ -13,6 +13,7 @@
 #include "userland/run/carry_int.h"
 
 static struct jsonline inside = {.fd = -1};
+static unsigned int rounds; /* there were before */
 
 static int say(const char *what, json_t *value)
 {
@@ -67,8 +68,10 @@ static void protect_worker(void)
 static int hold_dump(void *arg)
 {
 	struct ckpt_job *j = arg;
+	int err = rounds ? ckpt_data_round(j->dir, j->dir, run.opts.data, false, true, j->error)
+			 : ckpt_data_pack(j->dir, run.opts.data, j->error);
 
-	return ckpt_data_pack(j->dir, run.opts.data, j->error) < 0 ? 1 : hold_inside(j);
+	return err < 0 ? 1 : hold_inside(j);
 }
 
 /* Unpacks its directories, and waits until they are in place. */
@@ -78,8 +81,9 @@ static int unpack_data(struct ckpt_job *j)
 
 	if (!run.opts.n_data)
 		return 0;
-	if (ckpt_data_unpack(j->dir, run.opts.data, j->error) < 0 || say("unpacked", json_true()) < 0 ||
-	    jsonline_recv(&inside, &line) <= 0)
+	if ((rounds ? ckpt_data_take(j->dir, run.opts.data, false, j->error)
+		    : ckpt_data_unpack(j->dir, run.opts.data, j->error)) < 0 ||
+	    say("unpacked", json_true()) < 0 || jsonline_recv(&inside, &line) <= 0)
 		return -ECANCELED;
 	json_decref(line);
 	return 0;
@@ -134,6 +138,7 @@ static int inside_main(const char *blob, const int *fds, int n, bool restore)
 			     .arg = &j};
 	int err;
 
+	rounds = (unsigned int)json_integer_value(json_object_get(order, "rounds"));
 	jsonline_init(&inside, fds[0]);
 	for (int i = 0; restore && i < 3 && i + 1 < n; i++)
 		j.pipes[i].fd = fds[i + 1];
@@ -152,11 +157,32 @@ int carry_round_inside(const char *blob, const int *fds, int n)
 			     .parent = json_string_value(json_object_get(order, "parent")),
 			     .root = ROOT_PID};
 
+	const char *base = json_string_value(json_object_get(order, "base"));
+	bool memory = json_is_true(json_object_get(order, "memory"));
+	int err;
+
 	(void)n;
+	rounds = (unsigned int)json_integer_value(json_object_get(order, "rounds"));
 	jsonline_init(&inside, fds[0]);
 	setsid();
 	protect_worker();
-	say_end(&j, ckpt_predump(&j));
+	err = memory ? ckpt_predump(&j) : 0;
+	if (err == 0)
+		err = ckpt_data_round(j.dir, base, run.opts.data, rounds == 0, false, j.error);
+	say_end(&j, err);
+	return 0;
+}
+
+int carry_take_inside(const char *blob, const int *fds, int n)
+{
+	json_t *order = json_loads(blob, 0, NULL);
+	struct ckpt_job j = {.dir = json_string_value(json_object_get(order, "dir"))};
+
+	(void)n;
+	rounds = (unsigned int)json_integer_value(json_object_get(order, "rounds"));
+	jsonline_init(&inside, fds[0]);
+	setsid();
+	say_end(&j, ckpt_data_take(j.dir, run.opts.data, rounds == 0, j.error));
 	return 0;
 }
 

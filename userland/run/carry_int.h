@@ -37,6 +37,7 @@ struct carry {
 	bool piped;	     /* (target) the pipes of stdio are made */
 	bool swapped;	     /* its directories are in place here, not for good yet */
 	bool kept;	     /* (target) the images are of a checkpoint */
+	bool unpacks;	     /* (target) its directories are put together beside their places */
 	unsigned int rounds; /* that are in dir */
 	bool home;	     /* the application comes back to the node of its user */
 	char dir[PATH_MAX];
@@ -58,15 +59,15 @@ void carry_perf_close(void);
 void carry_pipes(uint64_t pipes[3]);
 json_t *carry_refusals(void);
 /* fn works beside us; its line {"bytes"} or {"error"} is the answer. `done`, unless NULL, is called before one that
- * is no error. Steals order; closes fd. */
+ * is no error, and returns whether it answers itself, later. Steals order; closes fd. */
 void carry_mover(int (*fn)(struct jsonline *to, json_t *order, int fd), json_t *order, int fd,
-		 void (*done)(void));
+		 bool (*done)(void));
 int carry_report(struct jsonline *to, int err, uint64_t bytes, const char *error);
 
 /* The directory of the images that the request names: empty, or with as many rounds as it says. 0 or -errno. */
 int carry_take_dir(json_t *args);
 /* Sends a directory; what `done` is see carry_mover. Closes fd. */
-void carry_send_dir(const char *dir, int fd, void (*done)(void));
+void carry_send_dir(const char *dir, int fd, bool (*done)(void));
 void carry_perf_open(void);
 
 /* Source: no more rounds; what was made goes. `rq` is answered, when CRIU is through with one. */
@@ -82,7 +83,10 @@ void carry_restore_undone(void);
 /* Target: CRIU starts while the images still come. 0 or -errno. */
 int carry_prestart(const char *criu);
 
-/* Functions for worker_inside(); the order is {"criu","dir"}, of a dump also "parent". */
-space_fn carry_dump_inside, carry_round_inside, carry_restore_inside;
+/*
+ * Functions for worker_inside(); the order is {"criu","dir","rounds"}, of a dump also "parent". They are forked from what
+ * we were when the namespaces were made: nothing that changed since is known to them.
+ */
+space_fn carry_dump_inside, carry_round_inside, carry_take_inside, carry_restore_inside;
 
 #endif

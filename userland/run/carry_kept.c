@@ -42,9 +42,10 @@ static int seal_beside(struct jsonline *to, json_t *order, int fd)
 }
 
 /* What is sealed stays. */
-static void sealed(void)
+static bool sealed(void)
 {
 	now.dir[0] = '\0';
+	return false;
 }
 
 void carry_seal(struct keeper_request rq, json_t *args, int fd)
@@ -72,9 +73,10 @@ static int load_beside(struct jsonline *to, json_t *order, int fd)
 	return carry_report(to, err, bytes, error);
 }
 
-static void loaded(void)
+static bool loaded(void)
 {
 	now.kept = true;
+	return false;
 }
 
 void carry_load(struct keeper_request rq, json_t *args, int fd)

@@ -93,7 +93,7 @@ void carry_restore_undone(void)
 	space_close(&run.space);
 	worker_stop(&now.holder);
 	data_undone();
-	now.home = now.piped = now.ready = now.go = false;
+	now.home = now.piped = now.unpacks = now.ready = now.go = false;
 	run.pid = run.main_pid = 0;
 }
 
@@ -135,7 +135,7 @@ static void resumed(void)
 {
 	worker_stop(&now.holder);
 	run.state = RUN_RUNNING;
-	now.home = now.piped = now.ready = now.go = false;
+	now.home = now.piped = now.unpacks = now.ready = now.go = false;
 	run.place[0] = '\0';
 	carry_drop_images();
 	data_done();
@@ -209,7 +209,8 @@ int carry_prestart(const char *criu)
 	now.piped = err == 0;
 	if (err == 0)
 		err = worker_inside(&now.holder, &run.space, carry_restore_inside,
-				    json_pack("{ss ss sb}", "criu", criu, "dir", now.dir, "close", now.kept),
+				    json_pack("{ss ss sb si}", "criu", criu, "dir", now.dir, "close",
+					      now.kept, "rounds", (int)now.rounds),
 				    child, 3, SPACE_HIGH_PIDS);
 	for (int i = 0; i < 3; i++)
 		if (child[i] >= 0)

@@ -52,13 +52,14 @@ static void failed(const char *remedy, const char *text)
 	round_now.ends = false;
 }
 
-static void sent(void)
+static bool sent(void)
 {
 	static struct timer timer = {.fn = nobody_came};
 
 	now.rounds++;
 	ckpt_round_blank(now.dir, now.rounds);
 	loop_timer(&timer, NEXT_MS);
+	return false;
 }
 
 static void written(void)
@@ -94,6 +95,7 @@ static void round_ended(void)
 static int start(json_t *args)
 {
 	_free_ pid_t *pids = space_pids(&run.space);
+	bool memory = json_is_true(json_object_get(args, "memory"));
 	char path[PATH_MAX], parent[16];
 	json_t *order;
 	int err = carry_take_dir(args);
@@ -103,10 +105,13 @@ static int start(json_t *args)
 		err = -errno;
 	if (err < 0)
 		return err;
-	log_debug("%s: %u huge pages split", run.opts.name, ckpt_split_huge(pids));
-	carry_perf_open();
-	order = json_pack("{ss ss}", "criu", carry_criu(args) ?: "criu", "dir", path);
-	if (now.rounds) {
+	if (memory) {
+		log_debug("%s: %u huge pages split", run.opts.name, ckpt_split_huge(pids));
+		carry_perf_open();
+	}
+	order = json_pack("{ss ss ss si sb}", "criu", carry_criu(args) ?: "criu", "dir", path, "base",
+			  now.dir, "rounds", (int)now.rounds, "memory", memory);
+	if (memory && now.rounds) {
 		ckpt_round_parent(parent, sizeof(parent), now.rounds, true);
 		json_object_set_new(order, "parent", json_string(parent));
 	}

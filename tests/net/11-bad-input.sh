@@ -32,6 +32,12 @@ on n3 sh -c 'head -c 32 /dev/urandom | od -An -v -tx1 | tr -d " \n" >/tmp/wrong;
 bad 1 n3 '(key|token)' netctl join 10.77.0.1 --key-file /tmp/wrong
 bad 2 n3 'netctl token' netctl join 10.77.0.1 --token-file /tmp/word
 bad 1 n3 '/tmp/none' netctl join 10.77.0.1 --token-file /tmp/none
+for bytes in 1 31 33; do
+	on n3 sh -c "head -c $bytes /dev/urandom | od -An -v -tx1 | tr -d ' \n' >/tmp/length"
+	bad 2 n3 'netctl token' netctl join 10.77.0.1 --key-file /tmp/length
+done
+bad 2 n1 'time of 1s and more' netctl token --ttl 0
+bad 2 n1 'time of 1s and more' netctl token --ttl 0h
 wait_get n1 nodes length 2
 
 step "a member is asked to join"

@@ -172,6 +172,46 @@ TEST(Message, CutAtEveryByteItIsNoMessageYet)
 	}
 }
 
+// The engine adds to terms and indices, and ends the program on entries that no log can have.
+TEST(Message, TermsAndIndicesThatNoLogHasAreRefused)
+{
+	auto refused = [](const raft_message &m) { return read_alone(encode(m)) == -EPROTO; };
+	auto with = [&](auto change) {
+		Messages messages;
+
+		change(messages);
+		for (const raft_message *m : messages.all())
+			if (refused(*m))
+				return true;
+		return false;
+	};
+
+	EXPECT_FALSE(with([](Messages &) {}));
+	EXPECT_FALSE(with([](Messages &m) {
+		m.vote.request_vote.last_log_index = m.vote.request_vote.last_log_term = 0;
+		m.heartbeat.append_entries.prev_log_index = m.heartbeat.append_entries.prev_log_term = 0;
+	}));
+	EXPECT_TRUE(with([](Messages &m) { m.vote.request_vote.term = 0; }));
+	EXPECT_TRUE(with([](Messages &m) { m.vote.request_vote.term = UINT64_MAX; }));
+	EXPECT_TRUE(with([](Messages &m) { m.vote.request_vote.last_log_term = 0; }));
+	EXPECT_TRUE(with([](Messages &m) { m.vote.request_vote.last_log_term = 8; }));
+	EXPECT_TRUE(with([](Messages &m) { m.vote_result.request_vote_result.term = 1ull << 63; }));
+	EXPECT_TRUE(with([](Messages &m) { m.heartbeat.append_entries.prev_log_index = 0; }));
+	EXPECT_TRUE(with([](Messages &m) { m.heartbeat.append_entries.prev_log_term = 10; }));
+	EXPECT_TRUE(with([](Messages &m) { m.e[0].term = 7; }));
+	EXPECT_TRUE(with([](Messages &m) { m.e[0].term = 0; }));
+	EXPECT_TRUE(with([](Messages &m) { m.e[1].term = 8, m.e[0].term = 9; }));
+	EXPECT_TRUE(with([](Messages &m) { m.e[2].term = 10; }));
+	EXPECT_TRUE(with([](Messages &m) { m.result.append_entries_result.last_log_index = 1ull << 63; }));
+	EXPECT_TRUE(with([](Messages &m) { m.snapshot.install_snapshot.last_term = 10; }));
+	EXPECT_TRUE(with([](Messages &m) { m.snapshot.install_snapshot.conf_index = 4712; }));
+	EXPECT_TRUE(with([](Messages &m) {
+		m.snapshot.install_snapshot.last_index = m.snapshot.install_snapshot.last_term = 0;
+		m.snapshot.install_snapshot.conf_index = 0;
+	}));
+	EXPECT_TRUE(with([](Messages &m) { m.now.timeout_now.last_log_term = 10; }));
+}
+
 // Whatever is taken is what was sent; what cannot be is refused, and nothing is touched that is not there.
 TEST(Message, WrongInEveryByteItIsRefusedOrAnotherMessage)
 {

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "kddm_message.h"
+#include "nodes.h"
 #include "userland/lib/grow.h"
 
 #define VOTE_VERSION   2
@@ -26,7 +27,6 @@
 #define ENTRY_HEAD     16
 #define SNAPSHOT_HEAD  56 /* without the configuration */
 #define CONF_FORMAT    1
-#define SERVERS_MAX    256
 #define PAYLOAD_BEGIN  65536
 
 static const struct {
@@ -74,13 +74,28 @@ static uint8_t get8(struct cursor *c)
 	return v;
 }
 
-/* An index of the log: the engine adds to it. */
+/* An index of the log or a term: the engine adds to it. */
 static uint64_t get_index(struct cursor *c)
 {
 	uint64_t v = get64(c);
 
 	c->beyond |= v > INT64_MAX;
 	return v;
+}
+
+/* 0 is the time before the first election; nobody speaks in it. */
+static uint64_t get_term(struct cursor *c)
+{
+	uint64_t v = get_index(c);
+
+	c->beyond |= !v;
+	return v;
+}
+
+/* An entry and its term: both or none, and not from after `now`. */
+static bool is_place(uint64_t index, uint64_t term, uint64_t now)
+{
+	return !index == !term && term <= now;
 }
 
 /* ---- configurations ---- */
@@ -119,7 +134,7 @@ static int get_configuration(const char *data, size_t len, struct raft_configura
 	uint64_t n = get64(&c);
 
 	raft_configuration_init(conf);
-	if (c.beyond || format != CONF_FORMAT || !n || n > SERVERS_MAX || get_servers(&c, n, conf) < 0 ||
+	if (c.beyond || format != CONF_FORMAT || !n || n > NODES_MAX || get_servers(&c, n, conf) < 0 ||
 	    c.end - c.at > 7)
 		return -EPROTO;
 	while (c.at < c.end)
@@ -330,7 +345,7 @@ static size_t take_entry(struct cursor *c, struct raft_entry *e)
 {
 	uint64_t word;
 
-	e->term = get64(c);
+	e->term = get_term(c);
 	word = get64(c);
 	e->type = (uint8_t)word;
 	e->buf.len = (size_t)(word >> 32);
@@ -343,15 +358,16 @@ static size_t take_entry(struct cursor *c, struct raft_entry *e)
 static int take_entries(struct kddm_message_reader *r, struct cursor *c)
 {
 	struct raft_append_entries *p = &r->message.append_entries;
-	uint64_t n;
+	uint64_t n, term;
 	size_t bytes;
 
-	p->term = get64(c);
+	p->term = get_term(c);
 	p->prev_log_index = get_index(c);
-	p->prev_log_term = get64(c);
+	p->prev_log_term = term = get64(c);
 	p->leader_commit = get_index(c);
 	n = get64(c);
-	if (n > KDDM_MESSAGE_HEAD_MAX || r->whole != KDDM_MESSAGE_PREAMBLE + ENTRIES_HEAD + n * ENTRY_HEAD)
+	if (!is_place(p->prev_log_index, p->prev_log_term, p->term) || n > KDDM_MESSAGE_HEAD_MAX ||
+	    r->whole != KDDM_MESSAGE_PREAMBLE + ENTRIES_HEAD + n * ENTRY_HEAD)
 		return -EPROTO;
 	p->n_entries = (unsigned int)n;
 	p->entries = n ? raft_calloc(n, sizeof(*p->entries)) : NULL;
@@ -360,9 +376,12 @@ static int take_entries(struct kddm_message_reader *r, struct cursor *c)
 	for (size_t i = 0; i < n; i++) {
 		bytes = take_entry(c, &p->entries[i]);
 		r->payload_len += bytes;
-		if (!bytes || r->payload_len > KDDM_MESSAGE_PAYLOAD_MAX)
+		if (!bytes || r->payload_len > KDDM_MESSAGE_PAYLOAD_MAX || p->entries[i].term < term)
 			return -EPROTO;
+		term = p->entries[i].term;
 	}
+	if (term > p->term)
+		return -EPROTO;
 	return get64(c) ? -EPROTO : 0;
 }
 
@@ -371,12 +390,13 @@ static int take_snapshot(struct kddm_message_reader *r, struct cursor *c)
 	struct raft_install_snapshot *p = &r->message.install_snapshot;
 	uint64_t bytes;
 
-	p->term = get64(c);
+	p->term = get_term(c);
 	p->last_index = get_index(c);
 	p->last_term = get64(c);
 	p->conf_index = get_index(c);
 	bytes = get64(c);
-	if (bytes != r->whole - KDDM_MESSAGE_PREAMBLE - SNAPSHOT_HEAD ||
+	if (!p->last_index || !is_place(p->last_index, p->last_term, p->term) ||
+	    p->conf_index > p->last_index || bytes != r->whole - KDDM_MESSAGE_PREAMBLE - SNAPSHOT_HEAD ||
 	    get_configuration(c->at, bytes, &p->conf) < 0)
 		return -EPROTO;
 	c->at += bytes;
@@ -390,14 +410,14 @@ static int take_vote(struct cursor *c, struct raft_request_vote *p)
 	uint64_t flags;
 
 	p->version = VOTE_VERSION;
-	p->term = get64(c);
+	p->term = get_term(c);
 	p->candidate_id = get64(c);
 	p->last_log_index = get_index(c);
 	p->last_log_term = get64(c);
 	flags = get64(c);
 	p->disrupt_leader = flags & 1;
 	p->pre_vote = flags & 2;
-	return flags > 3 ? -EPROTO : 0;
+	return flags > 3 || !is_place(p->last_log_index, p->last_log_term, p->term) ? -EPROTO : 0;
 }
 
 static int take_vote_result(struct cursor *c, struct raft_request_vote_result *p)
@@ -406,7 +426,7 @@ static int take_vote_result(struct cursor *c, struct raft_request_vote_result *p
 	uint16_t word[4];
 
 	p->version = VOTE_VERSION;
-	p->term = get64(c);
+	p->term = get_term(c);
 	granted = get64(c);
 	get(c, word, sizeof(word));
 	p->vote_granted = granted;
@@ -421,7 +441,7 @@ static int take_result(struct cursor *c, struct raft_append_entries_result *p)
 	uint16_t word[4];
 
 	p->version = RESULT_VERSION;
-	p->term = get64(c);
+	p->term = get_term(c);
 	p->rejected = get_index(c);
 	p->last_log_index = get_index(c);
 	get(c, word, sizeof(word));
@@ -432,10 +452,10 @@ static int take_result(struct cursor *c, struct raft_append_entries_result *p)
 
 static int take_timeout_now(struct cursor *c, struct raft_timeout_now *p)
 {
-	p->term = get64(c);
+	p->term = get_term(c);
 	p->last_log_index = get_index(c);
 	p->last_log_term = get64(c);
-	return 0;
+	return is_place(p->last_log_index, p->last_log_term, p->term) ? 0 : -EPROTO;
 }
 
 static int take_fields(struct kddm_message_reader *r, struct cursor *c)

@@ -9,7 +9,8 @@
  *	payload		data of the entries, one after the other, or of the snapshot
  *
  * Little endian. Version, sizes, counts, flags, unused bytes and configurations
- * are checked to the last byte; what the numbers mean is for the engine to judge.
+ * are checked to the last byte, and of terms and indices what no log can have: the engine
+ * would end on it. What else the numbers mean is for the engine to judge.
  */
 #ifndef SSI_KDDM_MESSAGE_H
 #define SSI_KDDM_MESSAGE_H
@@ -45,6 +46,11 @@ typedef bool kddm_message_fn(void *arg, struct raft_message *m);
 /* 0 or -EPROTO: nothing that follows can be understood. */
 int kddm_message_read(struct kddm_message_reader *r, const void *data, size_t len, kddm_message_fn *take,
 		      void *arg);
+/* The rest of a message is still to come. */
+static inline bool kddm_message_is_begun(const struct kddm_message_reader *r)
+{
+	return r->head.len > 0;
+}
 void kddm_message_reader_free(struct kddm_message_reader *r);
 /* What a taker owns and does not hand on. */
 void kddm_message_clear(struct raft_message *m);

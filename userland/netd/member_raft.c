@@ -7,7 +7,8 @@
  *
  * A message may be lost, raft says it again. So a node that does not read fast
  * enough misses messages instead of filling memory, and when it reads nothing
- * for SECURE_STALL_MS its link ends.
+ * for SECURE_STALL_MS its link ends. What comes in is bounded as well: so many
+ * sources of one id, so long for the rest of a message.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -17,9 +18,12 @@
 #include "kddm_message.h"
 #include "member_int.h"
 
-#define RETRY_MS  100
-#define TRIES_MAX 50
-#define QUEUE_MAX (16u << 20) /* one message may come on top: a snapshot */
+#define RETRY_MS    100
+#define TRIES_MAX   50
+#define QUEUE_MAX   (16u << 20) /* one message may come on top: a snapshot */
+#define QUEUE_KEEP  (1u << 20)	/* more memory than that is given back when it is empty */
+#define SOURCES_MAX 2		/* a new one, and the old one that is not known to be dead yet */
+#define HALF_MS	    10000	/* nothing came of the rest of a message */
 
 struct raft_link {
 	struct raft_link *next;
@@ -40,6 +44,7 @@ struct raft_source {
 	uint64_t id;
 	struct secure_conn *conn;
 	struct kddm_message_reader reader;
+	uint64_t heard_ms;
 	bool reading, gone;
 	char address[TRANSPORT_ADDRESS_MAX];
 };
@@ -189,17 +194,8 @@ void member_raft_flush(struct member *m)
 			continue;
 		secure_send(l->conn, l->out.data, l->out.len);
 		l->out.len = l->last = 0;
-	}
-}
-
-void member_raft_tick(struct member *m)
-{
-	struct raft_link *l = m->raft_links, *next;
-
-	for (; l; l = next) {
-		next = l->next;
-		if (!l->conn)
-			link_connect(l);
+		if (l->out.size > QUEUE_KEEP)
+			kddm_buf_free(&l->out);
 	}
 }
 
@@ -249,6 +245,7 @@ static void source_data(void *arg, const void *data, size_t len)
 	int r;
 
 	s->reading = true;
+	s->heard_ms = member_now_ms();
 	r = kddm_message_read(&s->reader, data, len, take_message, s);
 	s->reading = false;
 	if (s->gone) {
@@ -257,6 +254,22 @@ static void source_data(void *arg, const void *data, size_t len)
 		secure_complain(s->conn, "sends what is no message of raft; connection closed");
 		source_end(s);
 	}
+}
+
+/* The oldest of those that one node has too many of. */
+static void make_way(struct member *m, uint64_t id)
+{
+	struct raft_source *oldest = NULL;
+	unsigned int n = 0;
+
+	for (struct raft_source *s = m->raft_sources; s; s = s->next) {
+		if (s->id != id)
+			continue;
+		n++;
+		oldest = s;
+	}
+	if (n >= SOURCES_MAX)
+		source_end(oldest);
 }
 
 void member_raft_hello(struct member *m, struct secure_conn *c, uint64_t id, const char *address)
@@ -280,8 +293,29 @@ void member_raft_hello(struct member *m, struct secure_conn *c, uint64_t id, con
 		free(s);
 		return;
 	}
+	make_way(m, id);
 	s->next = m->raft_sources;
 	m->raft_sources = s;
+}
+
+void member_raft_tick(struct member *m)
+{
+	struct raft_source *s = m->raft_sources, *next_source;
+	struct raft_link *l = m->raft_links, *next;
+	uint64_t now = member_now_ms();
+
+	for (; l; l = next) {
+		next = l->next;
+		if (!l->conn)
+			link_connect(l);
+	}
+	for (; s; s = next_source) {
+		next_source = s->next;
+		if (!kddm_message_is_begun(&s->reader) || now - s->heard_ms < HALF_MS)
+			continue;
+		secure_complain(s->conn, "sent half a message of raft and no more; connection closed");
+		source_end(s);
+	}
 }
 
 void member_raft_stop(struct member *m)

@@ -73,7 +73,7 @@ static int run_token(struct netctl *c)
 const struct netctl_command cmd_token = {
 	.name = "token",
 	.summary = "a secret that lets machines join for a while",
-	.options = {{"ttl", "TIME", VALUE_TIME, NULL, "how long it is good: 90s, 15m, 1h (default), 7d"}},
+	.options = {{"ttl", "TIME", VALUE_PERIOD, NULL, "how long it is good: 90s, 15m, 1h (default), 7d"}},
 	.run = run_token,
 };
 

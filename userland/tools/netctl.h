@@ -37,7 +37,8 @@ enum value_kind {
 	VALUE_PEER, /* ADDR[:PORT] */
 	VALUE_FILE,
 	VALUE_NUMBER,
-	VALUE_TIME, /* 90, 90s, 15m, 1h, 7d */
+	VALUE_TIME,   /* 90, 90s, 15m, 1h, 7d */
+	VALUE_PERIOD, /* the same, but not 0 */
 	VALUE_SIGNAL,
 	VALUE_CHOICE, /* one of `choices` */
 };

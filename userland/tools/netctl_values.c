@@ -306,6 +306,9 @@ const char *netctl_value_wrong(enum value_kind kind, const char *choices, const 
 		return number(text, INT64_MAX) >= 0 ? NULL : "give a number";
 	case VALUE_TIME:
 		return netctl_seconds(text) >= 0 ? NULL : "give a time like 90s, 15m, 1h or 7d";
+	case VALUE_PERIOD:
+		return netctl_seconds(text) > 0 ? NULL
+						: "give a time of 1s and more, like 90s, 15m, 1h or 7d";
 	case VALUE_SIGNAL:
 		return netctl_signal_number(text) > 0 ? NULL : "give a signal like TERM or 15, see `kill -l`";
 	case VALUE_CHOICE:

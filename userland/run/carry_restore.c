@@ -157,6 +157,16 @@ static void go(void)
 	carry_answer_error("send the images again", strerror(-err));
 }
 
+static const char *restore_remedy(const char *error)
+{
+	if (strstr(error, "Address already in use"))
+		return "`netctl ports` tells who has its port";
+	if (now.kept)
+		return "nothing was started; files must have the path and content that they had when it was "
+		       "written";
+	return "it goes on where it was; files must have the same path and content on both nodes";
+}
+
 static void restore_said(json_t *message)
 {
 	const char *error = json_string_value(json_object_get(message, "error"));
@@ -176,9 +186,7 @@ static void restore_said(json_t *message)
 		app_ended(SIGKILL);
 	} else if (error) {
 		carry_restore_undone();
-		carry_answer_error(
-			"it goes on where it was; files must have the same path and content on both nodes",
-			error);
+		carry_answer_error(restore_remedy(error), error);
 	}
 }
 

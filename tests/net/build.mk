@@ -19,7 +19,7 @@ NET_TESTS += $(addprefix tests/net/,37-pins.sh 55-calls-move.sh)
 NET_TESTS += $(addprefix tests/net/,56-refused.sh 57-drain.sh 58-checkpoint.sh)
 FULL_NET_TESTS += tests/net/59-freeze.sh
 # Real programs
-FULL_NET_TESTS += tests/net/59-programs.sh
+FULL_NET_TESTS += tests/net/59-programs.sh tests/net/59-move-matrix.sh
 # What is closed when a move begins; what sockets have
 FULL_NET_TESTS += tests/net/59-options.sh
 NET_TESTS += tests/net/59-closed.sh

@@ -126,7 +126,8 @@ nothing_left
 step "its port is another's meanwhile, on another node: one has it"
 on n2 ssi-run --detach --name other redis-server --port 6379 --protected-mode no --save ''
 wait_get n1 "ports :6379" '.[0] | "\(.node) \(.app)"' "n2 other"
-bad 'Address already in use.*netctl ports' n1 netctl restart $D/1
+bad 'Address already in use' n1 netctl restart $D/1
+assert_match "$(cat "$TMP/err")" 'netctl ports'
 assert_eq "$(get n1 apps '.[] | "\(.app) \(.node) \(.state)"')" "other n2 running"
 wait_get n1 "ports :6379" '.[0] | "\(.node) \(.app)"' "n2 other"
 assert_eq "$(cli get kept)" "" "of the other"

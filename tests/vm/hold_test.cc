@@ -15,6 +15,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -442,6 +443,74 @@ TEST_F(Hold, WhatIsNoPacketOfAPortIsDropped)
 		sendto(sock, whole.data(), n, 0, (sockaddr *)&to, sizeof(to));
 	EXPECT_EQ(look({}).waiting, 0u);
 	EXPECT_EQ(given_back().size(), 0u);
+}
+
+// Tracing of the module's events as long as it lives; lines() is what was traced, without what stands before the text.
+struct Trace {
+	std::string dir = "/sys/kernel/tracing/";
+
+	Trace()
+	{
+		if (system("mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs "
+			   "/sys/kernel/tracing"))
+			dir.clear();
+		write("trace", "");
+		write("events/ssi_core/enable", "1");
+	}
+	~Trace()
+	{
+		write("events/ssi_core/enable", "0");
+	}
+	void write(const char *file, const char *text)
+	{
+		EXPECT_TRUE(std::ofstream(dir + file) << text << std::flush) << dir << file;
+	}
+	std::vector<std::string> lines()
+	{
+		std::ifstream in(dir + "trace");
+		std::vector<std::string> all;
+
+		for (std::string line; std::getline(in, line);) {
+			size_t at = line.find("ssi_hold: ");
+			if (at != std::string::npos)
+				all.push_back(line.substr(at + strlen("ssi_hold: ")));
+		}
+		return all;
+	}
+};
+
+TEST_F(Hold, TracesEachPacketWithTheReason)
+{
+	if (access("/sys/kernel/tracing", F_OK))
+		GTEST_SKIP() << "a kernel with tracefs";
+	Trace trace;
+	std::vector<std::string> wanted;
+	auto expect = [&](const char *addr, int proto, size_t len, const char *reason) {
+		char text[128];
+
+		snprintf(text, sizeof(text), "ifindex=%d [%s]:80 proto=%d len=%zu reason=%s", ifindex, addr,
+			 proto, len, reason);
+		wanted.push_back(text);
+	};
+	size_t tcp = frame({}).size(), udp = frame({.to = {.addr = VIP6, .proto = IPPROTO_UDP}}).size();
+	Port p;
+
+	ASSERT_EQ(ask(SSI_CORE_CMD_HOLD, {}), 0);
+	for (const char *reason : {"QUEUED", "DUPLICATE"}) {
+		send(Frame{});
+		expect("::ffff:" VIP4, IPPROTO_TCP, tcp, reason);
+	}
+	ASSERT_EQ(ask(SSI_CORE_CMD_RELEASE, {}, &p), 0);
+	send(Frame{});
+	for (const char *reason : {"RELEASED", "PASSED"})
+		expect("::ffff:" VIP4, IPPROTO_TCP, tcp, reason);
+	const Key six = {.addr = VIP6, .proto = IPPROTO_UDP};
+	ASSERT_EQ(ask(SSI_CORE_CMD_HOLD, six), 0);
+	send({.to = six});
+	ASSERT_EQ(ask(SSI_CORE_CMD_DISCARD, six), 0);
+	for (const char *reason : {"QUEUED", "DISCARDED"})
+		expect(VIP6, IPPROTO_UDP, udp, reason);
+	EXPECT_EQ(trace.lines(), wanted);
 }
 
 TEST_F(Hold, RefusesWithAReason)

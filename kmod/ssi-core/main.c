@@ -44,7 +44,7 @@ static void __exit ssi_core_exit(void)
 module_init(ssi_core_init);
 module_exit(ssi_core_exit);
 
-MODULE_DESCRIPTION("netssi: hold queue of moving sockets, claims that programs wait for");
+MODULE_DESCRIPTION("netssi: hold queue and connections of moving sockets, claims that programs wait for");
 MODULE_LICENSE("GPL");
 MODULE_VERSION(__stringify(SSI_CORE_VERSION)); /* of its protocol: netctl check compares it */
 MODULE_ALIAS_RTNL_LINK(SSI_HOLD_KIND);

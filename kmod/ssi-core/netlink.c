@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The generic netlink family "ssi_core": turns messages into calls of the hold
- * queue and of the claims, and what these have to say into messages. Holds no state and no locks of its own.
+ * The generic netlink family "ssi_core": turns messages into calls of the hold queue, of the claims and of
+ * what moves connections, and what these have to say into messages. Holds no state and no locks of its own.
  */
 #include <linux/in.h>
 #include <linux/netdevice.h>
@@ -9,6 +9,7 @@
 #include <net/ipv6.h>
 
 #include "claim.h"
+#include "conn.h"
 #include "hold.h"
 #include "netlink.h"
 
@@ -41,6 +42,15 @@ static const struct nla_policy serve_policy[SSI_CORE_A_LIMIT_MS + 1] = {
 static const struct nla_policy answer_policy[SSI_CORE_A_ERROR + 1] = {
 	[SSI_CORE_A_ID] = NLA_POLICY_MIN(NLA_U32, 1),
 	[SSI_CORE_A_ERROR] = {.type = NLA_U32},
+};
+
+static const struct nla_policy run_policy[SSI_CORE_A_TASKS + 1] = {
+	[SSI_CORE_A_TASKS] = {.type = NLA_BINARY, .len = SSI_CONN_TASKS_MAX * sizeof(struct ssi_conn_task)},
+};
+
+static const struct nla_policy conn_policy[SSI_CORE_A_FD + 1] = {
+	[SSI_CORE_A_TASKS] = {.type = NLA_BINARY, .len = SSI_CONN_TASKS_MAX * sizeof(struct ssi_conn_task)},
+	[SSI_CORE_A_FD] = {.type = NLA_U32},
 };
 
 static const struct nla_policy empty_policy[SSI_CORE_A_PAD + 1];
@@ -340,6 +350,73 @@ void ssi_netlink_ended(struct net *net, u32 portid, u32 id, enum ssi_claim_reaso
 	genlmsg_unicast(net, msg, portid);
 }
 
+/* ---- connections ------------------------------------------------------------------- */
+/* `msg` is taken. */
+static int reply_u32(struct genl_info *info, struct sk_buff *msg, int attr, u32 value)
+{
+	void *hdr = genlmsg_put_reply(msg, info, &ssi_core_family, 0, info->genlhdr->cmd);
+
+	if (!hdr || nla_put_u32(msg, attr, value)) {
+		nlmsg_free(msg);
+		return -EMSGSIZE;
+	}
+	genlmsg_end(msg, hdr);
+	return genlmsg_reply(msg, info);
+}
+
+static int cmd_format(struct sk_buff *skb, struct genl_info *info)
+{
+	struct sk_buff *msg = genlmsg_new(GENLMSG_DEFAULT_SIZE, GFP_KERNEL);
+
+	return msg ? reply_u32(info, msg, SSI_CORE_A_FORMAT, SSI_CONN_FORMAT) : -ENOMEM;
+}
+
+static int read_tasks(const struct genl_info *info, struct conn_request *rq)
+{
+	const struct nlattr *tasks = info->attrs[SSI_CORE_A_TASKS];
+
+	if (!tasks || !nla_len(tasks) || nla_len(tasks) % sizeof(*rq->tasks)) {
+		GENL_SET_ERR_MSG(info, "TASKS is missing: whose connections, struct ssi_conn_task each");
+		return -EINVAL;
+	}
+	rq->tasks = nla_data(tasks);
+	rq->ntasks = nla_len(tasks) / sizeof(*rq->tasks);
+	return 0;
+}
+
+static int do_conns(const struct genl_info *info, struct conn_request *rq)
+{
+	if (info->genlhdr->cmd == SSI_CORE_CMD_RUN)
+		return conn_run(rq);
+	if (GENL_REQ_ATTR_CHECK(info, SSI_CORE_A_FD)) {
+		GENL_SET_ERR_MSG(info, "FD is missing: the file of the connections");
+		return -EINVAL;
+	}
+	rq->fd = nla_get_u32(info->attrs[SSI_CORE_A_FD]);
+	return info->genlhdr->cmd == SSI_CORE_CMD_EXPORT ? conn_export(rq) : conn_import(rq);
+}
+
+/* EXPORT, IMPORT, RUN. */
+static int cmd_conns(struct sk_buff *skb, struct genl_info *info)
+{
+	struct conn_request rq = {.skb = skb, .net = genl_info_net(info), .extack = info->extack};
+	struct sk_buff *msg;
+	int ret;
+
+	ret = read_tasks(info, &rq);
+	if (ret)
+		return ret;
+	/* First: what is done cannot be taken back when there is no memory to say so. */
+	msg = genlmsg_new(GENLMSG_DEFAULT_SIZE, GFP_KERNEL);
+	if (!msg)
+		return -ENOMEM;
+	ret = do_conns(info, &rq);
+	if (ret >= 0)
+		return reply_u32(info, msg, SSI_CORE_A_COUNT, ret);
+	nlmsg_free(msg);
+	return ret;
+}
+
 #define SSI_CORE_OP(name, how, does, takes)                 \
 	{.cmd = SSI_CORE_CMD_##name,                        \
 	 .flags = GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_##how, \
@@ -356,6 +433,10 @@ static const struct genl_split_ops ssi_core_ops[] = {
 	SSI_CORE_OP(SERVE, DO, .doit = cmd_serve, serve_policy),
 	SSI_CORE_OP(ANSWER, DO, .doit = cmd_answer, answer_policy),
 	SSI_CORE_OP(CLAIMS, DO, .doit = cmd_claims, empty_policy),
+	SSI_CORE_OP(FORMAT, DO, .doit = cmd_format, empty_policy),
+	SSI_CORE_OP(EXPORT, DO, .doit = cmd_conns, conn_policy),
+	SSI_CORE_OP(IMPORT, DO, .doit = cmd_conns, conn_policy),
+	SSI_CORE_OP(RUN, DO, .doit = cmd_conns, run_policy),
 };
 
 static struct genl_family ssi_core_family __ro_after_init = {

@@ -19,7 +19,8 @@ $(O)/tests/$1: $(call objs,asan,$2) $(O)/asan/ssi.a
 	$$(Q)$$(CXX) $$(LDFLAGS) $$(SANITIZE) -o $$@ $$^ -lgtest -lgtest_main -lpthread -lmnl
 endef
 $(eval $(call guest_test,hold_test,tests/vm/hold_test.cc))
+$(eval $(call guest_test,conn_test,tests/vm/conn_test.cc))
 $(eval $(call guest_test,core_stress_test,tests/vm/core_stress_test.cc))
 VM_TESTS += tests/vm/hold.sh
-FULL_VM_TESTS += $(addprefix tests/vm/,listen.sh calls.sh module.sh)
-DEBUG_TESTS += $(addprefix tests/vm/,planted.sh stress.sh hold.sh listen.sh)
+FULL_VM_TESTS += $(addprefix tests/vm/,listen.sh calls.sh module.sh conn.sh)
+DEBUG_TESTS += $(addprefix tests/vm/,planted.sh stress.sh hold.sh listen.sh conn.sh)

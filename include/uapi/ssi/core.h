@@ -49,6 +49,27 @@
  * signal ends the wait before, and a frozen control group asks again when it is
  * thawed.  Loopback addresses and ports that the kernel chooses are never asked for.
  *
+ * TCP connections that move
+ * =========================
+ *
+ * Of processes that are stopped, and whose packets are held:
+ *
+ *   running --EXPORT--> silent: in a file, and closed without a packet
+ *      ^------RUN---------/
+ *   fresh sockets --IMPORT--> silent --RUN--> running
+ *
+ * EXPORT   writes the connections behind all fds of the processes to a file
+ *          (ssi/conn.h) and makes them silent: all or none.  Listeners and sockets
+ *          without a connection are no matter of it.
+ * IMPORT   makes the connections in the file, in the TCP sockets without a connection that
+ *          are at the same fds of the processes of the same names.  After an error
+ *          some of them are connections, silent ones: end the processes.
+ * RUN      silent connections go on: what waits to be sent is sent.
+ *
+ * The file is a regular one, read and written from its beginning.  Beside CAP_NET_ADMIN
+ * these need CAP_SYS_PTRACE over the processes, and the sockets to be of the same
+ * network namespace.
+ *
  * Requests need CAP_NET_ADMIN over the network namespace.  Unknown attributes
  * are refused.  Every refusal carries a text (NLMSGERR_ATTR_MSG).
  */
@@ -83,6 +104,11 @@ enum ssi_core_cmd {
 	/* to the server */
 	SSI_CORE_CMD_CLAIM, /* ID, key, COOKIE, CGROUP, PID, COMM [, ONLY6] */
 	SSI_CORE_CMD_ENDED, /* ID, REASON: the caller went without an answer */
+	/* connections */
+	SSI_CORE_CMD_FORMAT, /* answers FORMAT; unknown to a module that moves no connections */
+	SSI_CORE_CMD_EXPORT, /* TASKS, FD: answers COUNT */
+	SSI_CORE_CMD_IMPORT, /* TASKS, FD: answers COUNT */
+	SSI_CORE_CMD_RUN,    /* TASKS: answers COUNT */
 	__SSI_CORE_CMD_MAX,
 };
 #define SSI_CORE_CMD_MAX (__SSI_CORE_CMD_MAX - 1)
@@ -114,6 +140,11 @@ enum ssi_core_attr {
 	SSI_CORE_A_PID,	     /* u32: who waits, as the first pid namespace counts */
 	SSI_CORE_A_COMM,     /* string */
 	SSI_CORE_A_ONLY6,    /* flag: of ADDR6, no IPv4 */
+	/* of connections */
+	SSI_CORE_A_FORMAT, /* u32: SSI_CONN_FORMAT */
+	SSI_CORE_A_TASKS,  /* array of struct ssi_conn_task */
+	SSI_CORE_A_FD,	   /* u32: of the caller, the file */
+	SSI_CORE_A_COUNT,  /* u32: connections */
 	__SSI_CORE_A_MAX,
 };
 #define SSI_CORE_A_MAX (__SSI_CORE_A_MAX - 1)

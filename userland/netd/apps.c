@@ -679,20 +679,6 @@ static void peer_app_op(void *arg, uint32_t from, json_t *request, struct peer_c
 	keeper_call(k, json_copy(request), -1, KEEPER_TIMEOUT_MS, relay_answer, call);
 }
 
-static void app_op_done(void *arg, int status, json_t *answer)
-{
-	struct ctl_request *r = arg;
-	const char *error = json_string_value(json_object_get(answer, "error"));
-	const char *remedy = json_string_value(json_object_get(answer, "remedy"));
-
-	if (status < 0)
-		ctl_fail_status(r, status, "the application's node");
-	else if (error)
-		ctl_fail(r, CTL_FAILED, remedy, "%s", error);
-	else
-		ctl_ok(r, json_pack("[O]", answer));
-}
-
 static void ctl_app_op(struct netd *n, struct ctl_request *r, json_t *args, const char *op)
 {
 	const char *name = json_string_value(json_object_get(args, "app"));
@@ -706,7 +692,7 @@ static void ctl_app_op(struct netd *n, struct ctl_request *r, json_t *args, cons
 	}
 	request = json_copy(args);
 	json_object_set_new(request, "op", json_string(op));
-	peer_call(n->peers, v.node, "app-op", request, PEER_TIMEOUT_MS, app_op_done, r);
+	peer_call(n->peers, v.node, "app-op", request, PEER_TIMEOUT_MS, ctl_answered, r);
 	json_decref(request);
 }
 

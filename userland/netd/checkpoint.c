@@ -244,21 +244,6 @@ static void peer_checkpoint(void *arg, uint32_t from, json_t *request, struct pe
 	checkpoint_ask(c, json_pack("{ss ss}", "op", "place", "dir", dir), MOVE_KEEPER_MS, checkpoint_placed);
 }
 
-static void checkpoint_answered(void *arg, int status, json_t *answer)
-{
-	struct ctl_request *r = arg;
-	const char *error = json_string_value(json_object_get(answer, "error"));
-	const char *remedy = json_string_value(json_object_get(answer, "remedy"));
-
-	if (status < 0)
-		ctl_fail_status(r, status, "the application's node");
-	else if (error)
-		ctl_fail(r, CTL_FAILED, remedy && *remedy ? remedy : "journalctl -u netd there tells more",
-			 "%s", error);
-	else
-		ctl_ok(r, json_pack("[O]", answer));
-}
-
 static void ctl_checkpoint(void *arg, struct ctl_request *r, json_t *args)
 {
 	struct netd *n = arg;
@@ -278,7 +263,7 @@ static void ctl_checkpoint(void *arg, struct ctl_request *r, json_t *args)
 		return;
 	}
 	request = json_pack("{ss ss sb}", "app", app, "dir", dir, "leave", leave);
-	peer_call(n->peers, v.node, "checkpoint-run", request, MOVE_BULK_MS, checkpoint_answered, r);
+	peer_call(n->peers, v.node, "checkpoint-run", request, MOVE_BULK_MS, ctl_answered, r);
 	json_decref(request);
 }
 

@@ -104,6 +104,8 @@ __attribute__((format(printf, 4, 5))) void ctl_fail(struct ctl_request *r, int c
 						    const char *fmt, ...);
 /* The usual failure of a KDDM submit: picks text, remedy and code. */
 void ctl_fail_status(struct ctl_request *r, int status, const char *what);
+/* Ends the ctl_request `r` with what the node where it belongs answered to peer_call(): {error remedy?} or the result. */
+void ctl_answered(void *r, int status, json_t *answer);
 /* `closed` runs once when the client goes away before the end of the request,
  * which must still be ended: a request stays valid until its handler ends it,
  * client or not. After ctl_ok/ctl_fail it is never called. */

@@ -364,6 +364,20 @@ void ctl_fail_status(struct ctl_request *r, int status, const char *what)
 	}
 }
 
+void ctl_answered(void *r, int status, json_t *answer)
+{
+	const char *error = json_string_value(json_object_get(answer, "error"));
+	const char *remedy = json_string_value(json_object_get(answer, "remedy"));
+
+	if (status < 0)
+		ctl_fail_status(r, status, "that node");
+	else if (error)
+		ctl_fail(r, CTL_FAILED, remedy && *remedy ? remedy : "journalctl -u netd there tells more",
+			 "%s", error);
+	else
+		ctl_ok(r, json_pack("[O]", answer));
+}
+
 /* ---- in ---- */
 
 static size_t input_of_all(struct ctl *c)

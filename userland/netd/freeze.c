@@ -152,21 +152,6 @@ static void peer_freeze(void *arg, uint32_t from, json_t *request, struct peer_c
 		    f);
 }
 
-static void freeze_answered(void *arg, int status, json_t *answer)
-{
-	struct ctl_request *r = arg;
-	const char *error = json_string_value(json_object_get(answer, "error"));
-	const char *remedy = json_string_value(json_object_get(answer, "remedy"));
-
-	if (status < 0)
-		ctl_fail_status(r, status, "the application's node");
-	else if (error)
-		ctl_fail(r, CTL_FAILED, remedy && *remedy ? remedy : "journalctl -u netd there tells more",
-			 "%s", error);
-	else
-		ctl_ok(r, json_pack("[O]", answer));
-}
-
 static void freeze_or_thaw(struct netd *n, struct ctl_request *r, json_t *args, bool frozen)
 {
 	bool bad = false;
@@ -183,7 +168,7 @@ static void freeze_or_thaw(struct netd *n, struct ctl_request *r, json_t *args, 
 		return;
 	}
 	request = json_pack("{ss sb}", "app", app, "frozen", frozen);
-	peer_call(n->peers, v.node, "app-freeze", request, MOVE_PEER_MS, freeze_answered, r);
+	peer_call(n->peers, v.node, "app-freeze", request, MOVE_PEER_MS, ctl_answered, r);
 	json_decref(request);
 }
 

@@ -563,7 +563,7 @@ static void on_tick(uv_timer_t *t)
 	note_slow_start(m);
 	member_rotate_tick(m);
 	update_status(m);
-	member_join_tick(m);
+	member_job_tick(m);
 	member_generation_tick(m);
 	member_disk_tick(m);
 	look_whether_behind(m);
@@ -757,8 +757,8 @@ static void after_leaving(struct member *m)
 	kddm_forget(m->kddm);
 	update_status(m);
 	log_notice("%s; netd is idle",
-		   member_join_undone(m) ? "the attempt was undone" : "this machine has left the cluster");
-	member_join_left(m);
+		   member_job_undone(m) ? "the attempt was undone" : "this machine has left the cluster");
+	member_job_left(m);
 }
 
 void member_disown(struct member *m)
@@ -811,6 +811,7 @@ int member_new(const struct member_params *p, struct member **out)
 	kddm_link(m->nodes, &nodes_linker, m);
 	peer_handle(m->peers, "member.up", handle_up, m);
 	member_join_handlers(m);
+	member_leave_handlers(m);
 	member_recover_handlers(m);
 	member_disk_handlers(m);
 	member_rotate_new(m);

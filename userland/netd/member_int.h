@@ -5,7 +5,10 @@
  *   member.c        life, the loop's hooks, this node's own state, lease holder
  *   member_lead.c   the leader's duties: leases of all, deaths, raft membership
  *   member_change.c which raft configuration the members need
- *   member_join.c   init, join, leave: the conversations
+ *   member_job.c    what this machine was told to do: init, join or leave
+ *   member_machine.c  this machine as a node: name, address, transport
+ *   member_join.c   init and join: the conversations
+ *   member_leave.c  leaving, and being let go
  *   member_key.c    the cluster's key and tokens as identities of connections
  *   member_rotate.c a new key for all
  *   member_state.c  what is on disk: identity, log directory, generation
@@ -89,7 +92,7 @@ struct member_key_state {
 	uint64_t ended_ms; /* the last of them */
 };
 
-struct member_job; /* init, join or leave under way (member_join.c) */
+struct member_job; /* init, join or leave under way (member_job.h) */
 
 struct member {
 	struct member_params params;
@@ -220,19 +223,24 @@ void member_lead_ack(struct member *m, uint32_t from, uint64_t round, uint64_t t
 /* Leader: out for good. `silent`: it answers for nothing any more; else when its lease must be over. */
 void member_lead_take_out(struct member *m, const struct node_info *info, bool silent);
 
+/* member_job.c */
+void member_job_tick(struct member *m);
+void member_job_left(struct member *m);		/* this machine is out of the cluster */
+bool member_job_undone(const struct member *m); /* leaving because a join or init failed */
+void member_fail(member_done_fn *done, void *arg, int code, const char *remedy, const char *fmt, ...)
+	__attribute__((format(printf, 5, 6)));
+
 /* member_join.c */
 void member_join_handlers(struct member *m);
-void member_join_tick(struct member *m);
-void member_join_left(struct member *m);	 /* this machine is out of the cluster */
-bool member_join_undone(const struct member *m); /* leaving because a join or init failed */
+void member_hello_query(struct member *m, struct secure_conn *c, const char *identity, json_t *hello);
+void member_hello_join(struct member *m, struct secure_conn *c, json_t *hello);
+
+/* member_leave.c */
+void member_leave_handlers(struct member *m);
 void member_leave_told(struct member *m);	 /* another node says that we are out */
 bool member_leave_asked(const struct member *m); /* this machine wants to leave and may have left unheard */
 void member_leave_silence(struct member *m);	 /* ... so it answers for nothing any more */
 void member_leave_progress(struct member *m);	 /* we are LEFT: see to it that we may go */
-void member_hello_query(struct member *m, struct secure_conn *c, const char *identity, json_t *hello);
-void member_hello_join(struct member *m, struct secure_conn *c, json_t *hello);
-void member_fail(member_done_fn *done, void *arg, int code, const char *remedy, const char *fmt, ...)
-	__attribute__((format(printf, 5, 6)));
 
 /* member_suspect.c */
 void member_suspect_start(struct member *m);

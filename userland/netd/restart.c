@@ -421,21 +421,6 @@ static void peer_restart(void *arg, uint32_t from, json_t *request, struct peer_
 		restart_fail(r, move_error(NULL, "out of memory"));
 }
 
-static void restart_answered(void *arg, int status, json_t *answer)
-{
-	struct ctl_request *r = arg;
-	const char *error = json_string_value(json_object_get(answer, "error"));
-	const char *remedy = json_string_value(json_object_get(answer, "remedy"));
-
-	if (status < 0)
-		ctl_fail_status(r, status, "the node");
-	else if (error)
-		ctl_fail(r, CTL_FAILED, remedy && *remedy ? remedy : "journalctl -u netd there tells more",
-			 "%s", error);
-	else
-		ctl_ok(r, json_pack("[O]", answer));
-}
-
 static void ctl_restart(void *arg, struct ctl_request *r, json_t *args)
 {
 	struct netd *n = arg;
@@ -455,7 +440,7 @@ static void ctl_restart(void *arg, struct ctl_request *r, json_t *args)
 		return;
 	}
 	request = json_pack("{ss}", "dir", dir);
-	peer_call(n->peers, node, "restart-run", request, MOVE_BULK_MS, restart_answered, r);
+	peer_call(n->peers, node, "restart-run", request, MOVE_BULK_MS, ctl_answered, r);
 	json_decref(request);
 }
 

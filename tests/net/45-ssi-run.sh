@@ -102,7 +102,8 @@ assert_fails 127 on n1 ssi-run --detach no-such-program 2>/dev/null
 step "a service: readiness comes through"
 on n1 sh -c 'socat -u UNIX-RECV:/run/notified OPEN:/run/notified.txt,creat & echo $! >/run/socat.pid'
 wait_for "the manager's socket" 5 on n1 test -S /run/notified
-on n1 env NOTIFY_SOCKET=/run/notified ssi-run --name service sh -c 'printf "MAINPID=7\nREADY=1\n" | socat -u - UNIX-SENDTO:$NOTIFY_SOCKET; sleep 0.2'
+# shellcheck disable=SC2016
+on n1 sh -c 'umask 007; NOTIFY_SOCKET=/run/notified exec ssi-run --user nobody --name service sh -c "$1"' sh 'printf "MAINPID=7\nREADY=1\n" | socat -u - UNIX-SENDTO:$NOTIFY_SOCKET; sleep 0.2'
 notified() { [ "$(on n1 cat /run/notified.txt)" = READY=1 ]; }
 wait_for "the manager to hear of it, and of nothing else" 5 notified
 on n1 sh -c 'kill $(cat /run/socat.pid)'

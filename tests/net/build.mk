@@ -18,6 +18,7 @@ NET_TESTS += $(addprefix tests/net/,37-pins.sh 55-calls-move.sh)
 # What is refused before a move; a node without applications; checkpoints
 NET_TESTS += $(addprefix tests/net/,56-refused.sh 57-drain.sh 58-checkpoint.sh)
 FULL_NET_TESTS += tests/net/59-freeze.sh
+FULL_NET_TESTS += tests/net/14-unit.sh
 # Real programs
 FULL_NET_TESTS += tests/net/59-programs.sh tests/net/59-move-matrix.sh
 # What is closed when a move begins; what sockets have

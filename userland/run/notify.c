@@ -86,6 +86,7 @@ int notify_open(bool relay)
 		manager = strdup(env);
 	mkdir(RUN_DIR, 0755);
 	mkdir(NOTIFY_DIR, 0755);
+	chmod(NOTIFY_DIR, 0755); /* whatever the umask of a service is: the program may be another user's */
 	snprintf(path, sizeof(path), NOTIFY_DIR "/%s", run.opts.name);
 	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
 	unlink(path);

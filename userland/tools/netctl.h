@@ -75,7 +75,7 @@ struct netctl_command {
 #define NETCTL_COMMANDS(C) \
 	C(status) C(nodes) C(vips) C(ports) C(apps) C(moves) C(flows) C(explain) C(trace) C(stats) C(sets) C(watch) \
 	C(logs) C(migrate) C(checkpoint) C(restart) C(drain) C(resume) C(freeze) C(thaw) C(signal) C(vip_add) C(vip_del) C(port_add) C(port_del) C(init) C(token) \
-	C(join) C(leave) C(recover) C(set) C(key_rotate) C(check) C(version) C(help)
+	C(join) C(leave) C(recover) C(set) C(key_rotate) C(check) C(unit) C(version) C(help)
 /* clang-format on */
 
 #define DECLARE_COMMAND(name) extern const struct netctl_command cmd_##name;

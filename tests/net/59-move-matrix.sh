@@ -3,7 +3,7 @@
 # timeout: 1500
 # Every step of a move x everything that may break then. n1 moves its server to n3; CRIU on either waits at a gate (a
 # file), so that the record stands at a known step when the fault comes. Whatever becomes of the move: the server runs in
-# one place, its clients go on on the same connections, nothing is left behind. CASES="prepared:kill-netd n1 ..." for some.
+# one place, its clients go on on the same connections, nothing is left behind. CASES="prepared kill-netd n1" for some, a line each.
 . "${TEST_TOP:?}/tests/net/lib.sh"
 cluster_up
 for n in n1 n3; do

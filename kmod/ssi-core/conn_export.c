@@ -197,7 +197,8 @@ static int copy_segment(struct sk_buff *skb, const struct queue *q, u8 *to, u32 
 	return 0;
 }
 
-static int put_received(struct sock *sk, const struct queue *q, struct conn_file *f)
+/* Of a queue of the socket, under its lock. */
+static int put_list(struct sk_buff_head *list, u16 type, const struct queue *q, struct conn_file *f)
 {
 	struct sk_buff *skb;
 	u32 done = 0;
@@ -206,10 +207,10 @@ static int put_received(struct sock *sk, const struct queue *q, struct conn_file
 
 	if (!q->len)
 		return 0;
-	to = conn_put_room(f, SSI_CONN_RECEIVED, q->len);
+	to = conn_put_room(f, type, q->len);
 	if (!to)
 		return -ENOMEM;
-	skb_queue_walk(&sk->sk_receive_queue, skb)
+	skb_queue_walk(list, skb)
 	{
 		err = copy_segment(skb, q, to, &done);
 		if (err || done == q->len)
@@ -231,27 +232,6 @@ static int put_sent(struct sock *sk, const struct queue *q, struct conn_file *f)
 	if (!to)
 		return -ENOMEM;
 	skb_rbtree_walk_from(skb)
-	{
-		err = copy_segment(skb, q, to, &done);
-		if (err || done == q->len)
-			break;
-	}
-	return err ?: (done == q->len ? 0 : -EIO);
-}
-
-static int put_unsent(struct sock *sk, const struct queue *q, struct conn_file *f)
-{
-	struct sk_buff *skb;
-	u32 done = 0;
-	int err = 0;
-	u8 *to;
-
-	if (!q->len)
-		return 0;
-	to = conn_put_room(f, SSI_CONN_UNSENT, q->len);
-	if (!to)
-		return -ENOMEM;
-	skb_queue_walk(&sk->sk_write_queue, skb)
 	{
 		err = copy_segment(skb, q, to, &done);
 		if (err || done == q->len)
@@ -312,8 +292,8 @@ static int put_stream(struct sock *sk, struct conn_file *f)
 		s.flags |= SSI_CONN_FIN_SENT;
 	if (in_state(sk, FIN_CAME) && !received.fin)
 		s.flags |= SSI_CONN_EOF_READ;
-	return conn_put(f, SSI_CONN_STREAM, &s, sizeof(s)) ?: put_received(sk, &received, f) ?:
-	       put_sent(sk, &sent, f) ?: put_unsent(sk, &unsent, f);
+	return conn_put(f, SSI_CONN_STREAM, &s, sizeof(s)) ?: put_list(&sk->sk_receive_queue, SSI_CONN_RECEIVED, &received, f) ?:
+	       put_sent(sk, &sent, f) ?: put_list(&sk->sk_write_queue, SSI_CONN_UNSENT, &unsent, f);
 }
 
 /* ---- all of it -------------------------------------------------------------------------- */

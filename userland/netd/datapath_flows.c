@@ -383,10 +383,13 @@ static void cmd_flows(void *arg, struct ctl_request *r, json_t *args)
 	kddm_for_each(dp->netd->sets.flows, obj)
 	{
 		const struct flow_key *k = obj->key;
-		struct ipaddr vip = vips_addr(&dp->vips[k->vip]), remote = ipaddr_of(k->family, k->raddr);
+		struct ipaddr remote = ipaddr_of(k->family, k->raddr), vip;
 		struct flow_value v;
 		json_t *o;
 
+		if (k->vip >= DATAPATH_VIPS || !dp->vips[k->vip].used)
+			continue;
+		vip = vips_addr(&dp->vips[k->vip]);
 		object_read(obj, &v, sizeof(v));
 		o = json_pack("{ss ss si ss si ss ss}", "proto", "tcp", "vip", ipaddr_text(&vip), "port",
 			      k->lport, "client", ipaddr_text(&remote), "client_port", k->rport, "node",

@@ -86,14 +86,29 @@ struct secure_conn {
 };
 
 /* secure.c */
+void secure_maybe_closed(struct secure *s);
+
+/* secure_listen.c */
+struct secure_host *secure_host_get(struct secure *s, const char *peer); /* with one connection more */
+void secure_host_put(struct secure *s, struct secure_host *h);
+void secure_pending_enter(struct secure_conn *c);
+void secure_pending_leave(struct secure_conn *c); /* if it is in there */
+void secure_listeners_wake(struct secure *s);	  /* that rest for want of fds or memory */
+void secure_listeners_close(struct secure *s);
+
+/* secure_conn.c */
+void secure_accepted(struct secure *s, int fd, const char *peer); /* fd is taken over */
+void secure_step(struct secure_conn *c);
 void secure_conn_end(struct secure_conn *c);
-void secure_conn_fail(struct secure_conn *c, int status);
+void secure_conn_detach(struct secure_conn *c); /* from the loop: then a thread has it, or it is freed */
 void secure_conn_free(struct secure_conn *c);
 void secure_conn_unlink(struct secure_conn *c);
-void secure_step(struct secure_conn *c);
-void secure_queue_json(struct secure_conn *c, json_t *obj);
 void secure_on_timeout(uv_timer_t *t);
-void secure_on_early(uv_timer_t *t);
+
+/* secure_hello.c */
+void secure_queue_json(struct secure_conn *c, json_t *obj);
+void secure_take_hello(struct secure_conn *c);		  /* the hello or the reply, when it is complete */
+void secure_conn_fail(struct secure_conn *c, int status); /* before the stream: one clear line on each side */
 
 /* secure_tls.c. Reads and writes: bytes, 0 end of stream, -EAGAIN, -errno. */
 int secure_tls_init(struct secure *s);

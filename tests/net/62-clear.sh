@@ -98,6 +98,76 @@ assert_eq "$(get n1 nodes '[.[].node] | join(" ")')" "n1 n2"
 on n1 netctl sets >/dev/null
 ! grep -q -i -e sanitizer -e 'declared dead' "$log1" || fail "n1 suffered"
 
+cat >"$NETDIR/share/raft.py" <<'EOF2'
+# Connections that carry raft's messages, to n1, as node 2 and as nodes that there are not.
+import json, resource, select, socket, struct, sys, time
+resource.setrlimit(resource.RLIMIT_NOFILE, (4000, 4000))
+cluster, own = sys.argv[1:3]
+def link(raft_id):
+    text = json.dumps({"v": 1, "cluster": cluster, "purpose": "raft", "raft_id": raft_id, "address": "10.77.0.2:7946",
+                       "node": 2}).encode()
+    s = socket.create_connection(("10.77.0.1", 7946))
+    s.settimeout(60)
+    s.sendall(struct.pack("<I", len(text)) + text)
+    n = struct.unpack("<I", s.recv(4, socket.MSG_WAITALL))[0]
+    assert b"error" not in s.recv(n, socket.MSG_WAITALL)
+    return s
+def message(type, head, version=0, length=None):
+    return struct.pack("<BBBBIQ", type, 0, version, 0, 0, len(head) if length is None else length) + head
+def ended(s):
+    start = time.monotonic()
+    try:
+        while s.recv(4096):
+            pass
+    except ConnectionError:
+        pass
+    return time.monotonic() - start
+def expect(what, data):
+    s = link("7")
+    s.sendall(data)
+    print("%-48s closed after %.1f s" % (what, ended(s)), flush=True)
+heartbeat = struct.pack("<6Q", 1, 1, 1, 1, 0, 0)
+expect("a message of an unknown type", message(99, heartbeat))
+expect("a message of another version", message(1, heartbeat, version=9))
+expect("a head of 4 GB", message(1, heartbeat, length=1 << 32))
+expect("a head that is cut short", message(1, heartbeat[:24]))
+expect("an index beyond all logs", message(1, struct.pack("<6Q", 1, 1 << 63, 1, 1, 0, 0)))
+expect("an entry of a term to come", message(1, struct.pack("<8Q", 1, 1, 1, 1, 1, 2, 1 | 8 << 32, 0)))
+if sys.argv[3]: # ten seconds
+    expect("half a message, then silence", message(1, struct.pack("<8Q", 1, 1, 1, 1, 1, 1, 1 | 1 << 52, 0)) + b"x" * 4096)
+# One id has a new connection and an old one, whoever it is.
+held = []
+for i in range(2000):
+    held.append(link(own if i % 2 else "7"))
+    if len(held) > 1000:
+        held.pop(0).close()
+poll = select.poll()
+for s in held:
+    poll.register(s, select.POLLIN | select.POLLHUP)
+end = time.monotonic() + 60
+while len(held) > 4 and time.monotonic() < end:
+    for fd, _ in poll.poll(1000):
+        poll.unregister(fd)
+        held = [s for s in held if s.fileno() != fd]
+print("of 2000 connections of two ids %d stay" % len(held))
+assert len(held) <= 4
+EOF2
+step "raft's connections: messages that are none, half of one, two thousand of one node"
+netd=$(on n1 pgrep -o -x netd)
+fds() { on n1 sh -c "ls /proc/$netd/fd | wc -l"; }
+rss_kb() { on n1 sed -n 's/^VmRSS:[[:space:]]*\([0-9]*\).*/\1/p' "/proc/$netd/status"; }
+before_fds=$(fds) before_kb=$(rss_kb)
+assert on client timeout 300 python3 /share/raft.py "$id" "$raft" "$(full && echo silence)"
+now=$(rss_kb)
+echo "descriptors $before_fds -> $(fds), memory $before_kb -> $now KiB"
+[ "$now" -lt $((before_kb + 16384)) ] || fail "$now KiB"
+[ "$(grep -c 'no message of raft' "$log1")" -ge 1 ] || fail "nothing in the log of n1"
+! full || [ "$(grep -c 'half a message of raft' "$log1")" = 1 ] || fail "half a message is not told of once"
+[ "$(grep -c 10.77.0.250 "$log1")" -lt 60 ] || fail "the log is flooded"
+wait_get n1 nodes '[.[] | select(.state == "up")] | length' 2 20
+assert on n2 netctl set lease_ms 1500 # through n1's log, on n2's link
+! grep -q 'declared dead' "$log1" || fail "n1 suffered"
+
 step "a node in clear text does not enter a secure cluster, and is told why"
 on n3 netctl init
 on n2 netctl leave

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 $(call prog,kddm_node,tests/unit/kddm_node.c tests/unit/kddm_node_main.c userland/lib/log.c,$(O)/lib/kddm.a $(KDDM_LIBS))
+comma := ,
 KDDM_TEST_LIBS := $(O)/asan/kddm.a $(KDDM_LIBS)
 $(call gtest,kddm_set_test,tests/unit/kddm_set_test.cc userland/lib/log.c,$(KDDM_TEST_LIBS))
 $(call gtest,kddm_fsm_test,tests/unit/kddm_fsm_test.cc userland/lib/log.c,$(KDDM_TEST_LIBS))
@@ -9,10 +10,10 @@ $(call gtest,kddm_cluster_test,tests/unit/kddm_cluster_test.cc tests/unit/kddm_n
 $(call gtest,kddm_core_test,tests/unit/kddm_core_test.cc userland/lib/log.c,$(KDDM_TEST_LIBS))
 $(call gtest,kddm_sim_test,tests/unit/kddm_sim_test.cc userland/lib/log.c,$(KDDM_TEST_LIBS))
 $(call gtest,kddm_message_test,tests/unit/kddm_message_test.cc userland/lib/log.c,$(KDDM_TEST_LIBS))
+$(call gtest,member_raft_test,tests/unit/member_raft_test.cc userland/lib/log.c,$(KDDM_TEST_LIBS) -Wl$(comma)-z$(comma)muldefs -Wl$(comma)--wrap=clock_gettime)
 $(call gtest,secure_stream_test,tests/unit/secure_stream_test.cc userland/lib/log.c,$(KDDM_TEST_LIBS))
 $(call gtest,kddm_history_test,tests/unit/kddm_history_test.cc,$(KDDM_TEST_LIBS))
 $(call gtest,kddm_tell_test,tests/unit/kddm_tell_test.cc userland/lib/log.c,$(KDDM_TEST_LIBS))
-comma := ,
 # The simulation plays the machine: its functions come before those of libuv, libraft and netd.
 WORLD_SRCS := $(addprefix tests/unit/,kddm_world_loop.cc kddm_world_net.cc kddm_world_letters.cc kddm_world_disk.cc kddm_world_run.cc kddm_world_faults.cc kddm_world_test.cc) userland/lib/log.c
 WORLD_LIBS := $(KDDM_TEST_LIBS) -Wl,-z,muldefs -Wl,--wrap=clock_gettime -Wl,--wrap=kddm_apply

@@ -23,7 +23,8 @@
 #define QUEUE_MAX   (16u << 20) /* one message may come on top: a snapshot */
 #define QUEUE_KEEP  (1u << 20)	/* more memory than that is given back when it is empty */
 #define SOURCES_MAX 2		/* a new one, and the old one that is not known to be dead yet */
-#define HALF_MS	    10000	/* nothing came of the rest of a message */
+#define SOURCES_ALL (SOURCES_MAX * NODES_MAX) /* ids are what nodes say they are */
+#define HALF_MS	    10000		      /* nothing came of the rest of a message */
 
 struct raft_link {
 	struct raft_link *next;
@@ -256,13 +257,15 @@ static void source_data(void *arg, const void *data, size_t len)
 	}
 }
 
-/* The oldest of those that one node has too many of. */
+/* The oldest of those that one node has too many of, or that are too many in all. */
 static void make_way(struct member *m, uint64_t id)
 {
-	struct raft_source *oldest = NULL;
-	unsigned int n = 0;
+	struct raft_source *oldest = NULL, *last = NULL;
+	unsigned int n = 0, all = 0;
 
 	for (struct raft_source *s = m->raft_sources; s; s = s->next) {
+		all++;
+		last = s;
 		if (s->id != id)
 			continue;
 		n++;
@@ -270,6 +273,8 @@ static void make_way(struct member *m, uint64_t id)
 	}
 	if (n >= SOURCES_MAX)
 		source_end(oldest);
+	else if (all >= SOURCES_ALL)
+		source_end(last);
 }
 
 void member_raft_hello(struct member *m, struct secure_conn *c, uint64_t id, const char *address)

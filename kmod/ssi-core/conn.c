@@ -78,11 +78,32 @@ int conn_export(const struct conn_request *rq)
 	conn_socks_unique(&s);
 	ret = export_all(rq, &s, &f, &done);
 	while (ret < 0 && done)
-		conn_run_one(sk_of(&s.fds[--done]));
+		conn_run_one(sk_of(&s.fds[--done]), 0);
 	conn_file_close(&f);
 put:
 	conn_socks_put(&s);
 	return ret;
+}
+
+int conn_try(const struct conn_request *rq)
+{
+	const char *why = NULL;
+	struct conn_socks s;
+	int ret, n = 0;
+	u32 i;
+
+	ret = conn_socks_get(&s, rq);
+	if (ret)
+		return ret;
+	conn_socks_unique(&s);
+	for (i = 0; ret >= 0 && i < s.n; i++) {
+		ret = may_go_on() ?: conn_try_one(sk_of(&s.fds[i]), &why);
+		if (ret < 0 && why)
+			stopped_at(rq, s.fds[i].task, s.fds[i].fd, ret, why);
+		n += ret;
+	}
+	conn_socks_put(&s);
+	return ret < 0 ? ret : n;
 }
 
 /* ---- import --------------------------------------------------------------------------- */
@@ -163,7 +184,7 @@ put:
 }
 
 /* ---- run ------------------------------------------------------------------------------ */
-int conn_run(const struct conn_request *rq)
+int conn_run(const struct conn_request *rq, u32 advance_ms)
 {
 	struct conn_socks s;
 	int ret, n = 0;
@@ -173,7 +194,7 @@ int conn_run(const struct conn_request *rq)
 	if (ret)
 		return ret;
 	for (i = 0; i < s.n; i++) {
-		n += conn_run_one(sk_of(&s.fds[i]));
+		n += conn_run_one(sk_of(&s.fds[i]), advance_ms);
 		cond_resched();
 	}
 	conn_socks_put(&s);

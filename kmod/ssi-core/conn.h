@@ -27,14 +27,15 @@ struct conn_request {
 	struct net *net;
 	const struct ssi_conn_task *tasks;
 	u32 ntasks;
-	u32 fd; /* of current; not for conn_run() */
+	u32 fd; /* of current; for conn_export() and conn_import() */
 	struct netlink_ext_ack *extack;
 };
 
 /* How many connections, or an error with a text. */
 int conn_export(const struct conn_request *rq);
 int conn_import(const struct conn_request *rq);
-int conn_run(const struct conn_request *rq);
+int conn_try(const struct conn_request *rq);
+int conn_run(const struct conn_request *rq, u32 advance_ms);
 
 /* ---- the TCP sockets of processes -------------------------------------------------- */
 struct conn_fd {
@@ -99,11 +100,13 @@ void conn_read(void *to, size_t size, const struct conn_part *part);
 /* ---- one socket ---------------------------------------------------------------------- */
 /* 1: exported and silent; 0: there is no connection; an error with *why. Takes the socket's lock. */
 int conn_export_one(struct sock *sk, const struct conn_fd *fd, struct conn_file *f, const char **why);
+/* The same without doing it. */
+int conn_try_one(struct sock *sk, const char **why);
 /* `part`: a connection. An error with *why: the socket is none again, or silent. */
 int conn_import_one(struct socket *sock, const struct ssi_conn_ident *id, struct conn_part part,
 		    const char **why);
 int conn_ident(struct ssi_conn_ident *id, struct conn_part part);
 /* 1: it was silent. */
-int conn_run_one(struct sock *sk);
+int conn_run_one(struct sock *sk, u32 advance_ms);
 
 #endif

@@ -323,6 +323,19 @@ static const char *why_not(int err)
 	return "no memory";
 }
 
+int conn_try_one(struct sock *sk, const char **why)
+{
+	int ret = 0;
+
+	lock_sock(sk);
+	if (!in_state(sk, TCPF_CLOSE | TCPF_LISTEN)) {
+		*why = refusal(sk);
+		ret = *why ? -EOPNOTSUPP : 1;
+	}
+	release_sock(sk);
+	return ret;
+}
+
 int conn_export_one(struct sock *sk, const struct conn_fd *fd, struct conn_file *f, const char **why)
 {
 	int ret = 0;

@@ -576,13 +576,23 @@ static void send_soon(struct sock *sk)
 		sock_hold(sk);
 }
 
-int conn_run_one(struct sock *sk)
+static void advance_clock(struct sock *sk, u32 ms)
+{
+	struct tcp_sock *tp = tcp_sk(sk);
+	u32 ticks = tp->tcp_usec_ts ? ms * USEC_PER_MSEC : ms;
+
+	if (tp->rx_opt.tstamp_ok)
+		WRITE_ONCE(tp->tsoffset, tp->tsoffset + ticks);
+}
+
+int conn_run_one(struct sock *sk, u32 advance_ms)
 {
 	int was;
 
 	lock_sock(sk);
 	was = tcp_sk(sk)->repair;
 	if (was) {
+		advance_clock(sk, advance_ms);
 		end_repair(sk);
 		send_soon(sk);
 	}

@@ -44,13 +44,23 @@ static const struct nla_policy answer_policy[SSI_CORE_A_ERROR + 1] = {
 	[SSI_CORE_A_ERROR] = {.type = NLA_U32},
 };
 
-static const struct nla_policy run_policy[SSI_CORE_A_TASKS + 1] = {
-	[SSI_CORE_A_TASKS] = {.type = NLA_BINARY, .len = SSI_CONN_TASKS_MAX * sizeof(struct ssi_conn_task)},
+#define POLICY_TASKS \
+	[SSI_CORE_A_TASKS] = {.type = NLA_BINARY, .len = SSI_CONN_TASKS_MAX * sizeof(struct ssi_conn_task)}
+
+static const struct nla_policy export_policy[SSI_CORE_A_TRY + 1] = {
+	POLICY_TASKS,
+	[SSI_CORE_A_FD] = {.type = NLA_U32},
+	[SSI_CORE_A_TRY] = {.type = NLA_FLAG},
 };
 
-static const struct nla_policy conn_policy[SSI_CORE_A_FD + 1] = {
-	[SSI_CORE_A_TASKS] = {.type = NLA_BINARY, .len = SSI_CONN_TASKS_MAX * sizeof(struct ssi_conn_task)},
+static const struct nla_policy import_policy[SSI_CORE_A_FD + 1] = {
+	POLICY_TASKS,
 	[SSI_CORE_A_FD] = {.type = NLA_U32},
+};
+
+static const struct nla_policy run_policy[SSI_CORE_A_ADVANCE + 1] = {
+	POLICY_TASKS,
+	[SSI_CORE_A_ADVANCE] = {.type = NLA_U32},
 };
 
 static const struct nla_policy empty_policy[SSI_CORE_A_PAD + 1];
@@ -386,8 +396,12 @@ static int read_tasks(const struct genl_info *info, struct conn_request *rq)
 
 static int do_conns(const struct genl_info *info, struct conn_request *rq)
 {
+	const struct nlattr *advance = info->attrs[SSI_CORE_A_ADVANCE];
+
 	if (info->genlhdr->cmd == SSI_CORE_CMD_RUN)
-		return conn_run(rq);
+		return conn_run(rq, advance ? nla_get_u32(advance) : 0);
+	if (nla_get_flag(info->attrs[SSI_CORE_A_TRY]))
+		return conn_try(rq);
 	if (GENL_REQ_ATTR_CHECK(info, SSI_CORE_A_FD)) {
 		GENL_SET_ERR_MSG(info, "FD is missing: the file of the connections");
 		return -EINVAL;
@@ -434,8 +448,8 @@ static const struct genl_split_ops ssi_core_ops[] = {
 	SSI_CORE_OP(ANSWER, DO, .doit = cmd_answer, answer_policy),
 	SSI_CORE_OP(CLAIMS, DO, .doit = cmd_claims, empty_policy),
 	SSI_CORE_OP(FORMAT, DO, .doit = cmd_format, empty_policy),
-	SSI_CORE_OP(EXPORT, DO, .doit = cmd_conns, conn_policy),
-	SSI_CORE_OP(IMPORT, DO, .doit = cmd_conns, conn_policy),
+	SSI_CORE_OP(EXPORT, DO, .doit = cmd_conns, export_policy),
+	SSI_CORE_OP(IMPORT, DO, .doit = cmd_conns, import_policy),
 	SSI_CORE_OP(RUN, DO, .doit = cmd_conns, run_policy),
 };
 

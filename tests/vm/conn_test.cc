@@ -54,7 +54,8 @@ struct Conn : ::testing::Test {
 		genl_close(genl);
 	}
 	// How many connections, or the error.
-	int ask(uint8_t cmd, const std::vector<ssi_conn_task> &tasks, int fd = -1)
+	int ask(uint8_t cmd, const std::vector<ssi_conn_task> &tasks, int fd = -1, uint32_t advance = 0,
+		bool only_try = false)
 	{
 		nlmsghdr *nlh = genl_message(genl, cmd, 0);
 		int count = -1, err;
@@ -62,6 +63,10 @@ struct Conn : ::testing::Test {
 		mnl_attr_put(nlh, SSI_CORE_A_TASKS, tasks.size() * sizeof(tasks[0]), tasks.data());
 		if (fd >= 0)
 			mnl_attr_put_u32(nlh, SSI_CORE_A_FD, (uint32_t)fd);
+		if (advance)
+			mnl_attr_put_u32(nlh, SSI_CORE_A_ADVANCE, advance);
+		if (only_try)
+			mnl_attr_put(nlh, SSI_CORE_A_TRY, 0, nullptr);
 		err = genl_talk(genl, nlh, count_cb, &count);
 		return err ?: count;
 	}
@@ -73,9 +78,13 @@ struct Conn : ::testing::Test {
 	{
 		return ask(SSI_CORE_CMD_IMPORT, {{(uint32_t)h.pid, 7}}, file);
 	}
-	int run(const Holder &h)
+	int run(const Holder &h, uint32_t advance = 0)
 	{
-		return ask(SSI_CORE_CMD_RUN, {{(uint32_t)h.pid, 7}});
+		return ask(SSI_CORE_CMD_RUN, {{(uint32_t)h.pid, 7}}, -1, advance);
+	}
+	int would_export(const Holder &h)
+	{
+		return ask(SSI_CORE_CMD_EXPORT, {{(uint32_t)h.pid, 7}}, -1, 0, true);
 	}
 	// From its process to another, in which it goes on.
 	void move(Pair &p)
@@ -183,6 +192,38 @@ TEST_F(Conn, GoesOnWhereItWas)
 	EXPECT_EQ(export_of(p.server), -EOPNOTSUPP);
 	EXPECT_NE(why(genl).find("is in repair mode already"), std::string::npos) << genl_why(genl);
 	ASSERT_EQ(run(p.server), 1);
+	exchange(p, 1000);
+	EXPECT_EQ(ends_well(p), "");
+}
+
+TEST_F(Conn, TryTouchesNothing)
+{
+	Pair p;
+
+	EXPECT_EQ(would_export(p.server), 1) << genl_why(genl);
+	EXPECT_EQ(run(p.server), 0) << "it was made silent";
+	exchange(p, 1000);
+	ASSERT_EQ(send(p.client, "!", 1, MSG_OOB), 1);
+	wait_for([&] { return would_export(p.server) == -EOPNOTSUPP; });
+	EXPECT_NE(why(genl).find("has urgent data"), std::string::npos) << genl_why(genl);
+}
+
+// The other copy may have sent since; a peer takes nothing that is older.
+TEST_F(Conn, ClocksCanBeAhead)
+{
+	const uint32_t ahead = 1000000;
+	Pair p;
+
+	exchange(p, 1000);
+	uint32_t before = (uint32_t)int_option(p.server.fd(), IPPROTO_TCP, TCP_TIMESTAMP);
+	ASSERT_EQ(export_of(p.server), 1);
+	p.server.end();
+	p.server.hold(fresh(AF_INET));
+	ASSERT_EQ(import_to(p.server), 1) << genl_why(genl);
+	ASSERT_EQ(run(p.server, ahead), 1);
+	uint32_t after = (uint32_t)int_option(p.server.fd(), IPPROTO_TCP, TCP_TIMESTAMP);
+	EXPECT_GE(after - before, ahead);
+	EXPECT_LT(after - before, ahead + 300000) << "seconds of this test";
 	exchange(p, 1000);
 	EXPECT_EQ(ends_well(p), "");
 }

@@ -60,11 +60,13 @@
  *
  * EXPORT   writes the connections behind all fds of the processes to a file
  *          (ssi/conn.h) and makes them silent: all or none.  Listeners and sockets
- *          without a connection are no matter of it.
+ *          without a connection are no matter of it.  With TRY, of processes that run:
+ *          only says whether it would.
  * IMPORT   makes the connections in the file, in the TCP sockets without a connection that
  *          are at the same fds of the processes of the same names.  After an error
  *          some of them are connections, silent ones: end the processes.
- * RUN      silent connections go on: what waits to be sent is sent.
+ * RUN      silent connections go on: what waits to be sent is sent.  ADVANCE sets their
+ *          timestamps ahead first, for a time in which another copy may have sent.
  *
  * The file is a regular one, read and written from its beginning.  Beside CAP_NET_ADMIN
  * these need CAP_SYS_PTRACE over the processes, and the sockets to be of the same
@@ -106,9 +108,9 @@ enum ssi_core_cmd {
 	SSI_CORE_CMD_ENDED, /* ID, REASON: the caller went without an answer */
 	/* connections */
 	SSI_CORE_CMD_FORMAT, /* answers FORMAT; unknown to a module that moves no connections */
-	SSI_CORE_CMD_EXPORT, /* TASKS, FD: answers COUNT */
+	SSI_CORE_CMD_EXPORT, /* TASKS, FD or TRY: answers COUNT */
 	SSI_CORE_CMD_IMPORT, /* TASKS, FD: answers COUNT */
-	SSI_CORE_CMD_RUN,    /* TASKS: answers COUNT */
+	SSI_CORE_CMD_RUN,    /* TASKS [, ADVANCE]: answers COUNT */
 	__SSI_CORE_CMD_MAX,
 };
 #define SSI_CORE_CMD_MAX (__SSI_CORE_CMD_MAX - 1)
@@ -141,10 +143,12 @@ enum ssi_core_attr {
 	SSI_CORE_A_COMM,     /* string */
 	SSI_CORE_A_ONLY6,    /* flag: of ADDR6, no IPv4 */
 	/* of connections */
-	SSI_CORE_A_FORMAT, /* u32: SSI_CONN_FORMAT */
-	SSI_CORE_A_TASKS,  /* array of struct ssi_conn_task */
-	SSI_CORE_A_FD,	   /* u32: of the caller, the file */
-	SSI_CORE_A_COUNT,  /* u32: connections */
+	SSI_CORE_A_FORMAT,  /* u32: SSI_CONN_FORMAT */
+	SSI_CORE_A_TASKS,   /* array of struct ssi_conn_task */
+	SSI_CORE_A_FD,	    /* u32: of the caller, the file */
+	SSI_CORE_A_COUNT,   /* u32: connections */
+	SSI_CORE_A_TRY,	    /* flag */
+	SSI_CORE_A_ADVANCE, /* u32: ms */
 	__SSI_CORE_A_MAX,
 };
 #define SSI_CORE_A_MAX (__SSI_CORE_A_MAX - 1)

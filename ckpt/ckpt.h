@@ -33,6 +33,7 @@ struct ckpt_job {
 		parent; /* dump: images of before, relative to dir; what did not change since is theirs. NULL: none */
 	pid_t root;
 	bool close;		   /* without its TCP connections, on both sides */
+	bool apart;		   /* the same, but they go by ckpt_conns_*() */
 	struct ckpt_pipe pipes[3]; /* restore */
 	/* CRIU is started (dump: and set up); nothing is touched yet. 0: begin. */
 	int (*ready)(void *arg);
@@ -153,6 +154,18 @@ void ckpt_advance_clock(const pid_t *pids, uint32_t ms);
 #define CKPT_OPTIONS_FILE "sockopts"
 int ckpt_options_save(const pid_t *pids, const char *dir);
 void ckpt_options_load(const pid_t *pids, const char *dir);
+
+/*
+ * TCP connections by the module ssi_core, when CRIU leaves them alone (`apart`). try: of running processes, the format
+ * in which it would write them; 0 with a line: CRIU has to. export: of frozen ones, into a file of the images; they are
+ * silent then. import: restored and still held, out of it; silent, too. run: silent no longer, with clocks that are
+ * ahead by so much. How many, or -errno with a line.
+ */
+#define CKPT_CONNS_FILE "connections"
+int ckpt_conns_try(const pid_t *pids, char error[CKPT_ERROR_MAX]);
+int ckpt_conns_export(const pid_t *pids, const char *dir, char error[CKPT_ERROR_MAX]);
+int ckpt_conns_import(const pid_t *pids, const char *dir, char error[CKPT_ERROR_MAX]);
+int ckpt_conns_run(const pid_t *pids, uint32_t advance_ms, char error[CKPT_ERROR_MAX]);
 
 /* Does someone, CRIU, hold the first of them? */
 bool ckpt_traced(const pid_t *pids);

@@ -7,7 +7,7 @@ $(call prog_static,tsc-khz,tests/vm/tsc_khz.c)
 $(call prog_static,tipc_attack,tests/vm/tipc_attack.c,)
 $(call prog_static,listen-try,tests/net/listen_try.c,)
 VM_TESTS += $(addprefix tests/vm/,guests.sh member.sh secure.sh steps.sh)
-FULL_VM_TESTS += $(addprefix tests/vm/,web.sh failure.sh precopy.sh service.sh)
+FULL_VM_TESTS += $(addprefix tests/vm/,web.sh failure.sh precopy.sh service.sh moved.sh)
 
 # The tests of the modules, run by scripts in a guest.
 define guest_test

@@ -41,7 +41,8 @@
  *   app-start  name …       from ssi-run; apps.c
  *   moves                   -> app from to step since reason
  *   migrate    app | port vip? proto | pid pid_node? ; node dry_run?
- *        events: what step bytes? of?; -> app node frozen_ms stall_ms total_ms sockets bytes rounds held_packets
+ *        events: what step bytes? of?; -> app node frozen_ms stall_ms total_ms sockets connections_by bytes rounds
+ *        held_packets
  *   checkpoint app dir leave_running?  -> app node dir version running frozen_ms bytes
  *   restart    dir node?               -> app node dir version pid bytes
  *   drain      node? until_boot?

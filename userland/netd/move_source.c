@@ -16,6 +16,7 @@
 #include "member.h"
 #include "move.h"
 #include "move_check.h"
+#include "move_conns.h"
 #include "move_enough.h"
 #include "move_rounds.h"
 #include "userland/lib/cleanup.h"
@@ -41,10 +42,12 @@ struct move_source {
 	uint64_t memory;		       /* of the application, in bytes */
 	struct move_sent sent;		       /* before the freeze */
 	int stream;			       /* to the target's keeper, opened before the freeze; -1 none */
-	json_t *refusals;		       /* what stands against it, on either side */
-	json_t *dumped;			       /* the keeper's figures */
-	json_t *resumed;		       /* the target's */
-	struct peer_call *call;		       /* whoever asked; NULL: answered */
+	struct move_conns conns;
+	json_t *checked;	/* the keeper's answer to that */
+	json_t *refusals;	/* what stands against it, on either side */
+	json_t *dumped;		/* the keeper's figures */
+	json_t *resumed;	/* the target's */
+	struct peer_call *call; /* whoever asked; NULL: answered */
 };
 
 /* ---- life of the object ------------------------------------------------------------ */
@@ -85,6 +88,7 @@ static void source_unref(struct move_source *s)
 	*p = s->next;
 	strcpy(app, s->app);
 	close_fd(&s->stream);
+	json_decref(s->checked);
 	json_decref(s->refusals);
 	json_decref(s->dumped);
 	json_decref(s->resumed);
@@ -240,6 +244,7 @@ static json_t *source_summary(struct move_source *s)
 			      (double)(s->t_resumed - s->t_start) / 1e6, "rounds", (int)s->sent.rounds + 1);
 	json_int_t last = json_integer_value(json_object_get(s->dumped, "bytes"));
 
+	move_conns_show(&s->conns, o);
 	json_object_set_new(o, "rounds_end", json_string(s->sent.end ?: ""));
 	json_object_set_new(o, "frozen_bytes", json_integer(last));
 	json_object_set_new(o, "bytes", json_integer(last + (json_int_t)s->sent.bytes));
@@ -430,6 +435,7 @@ static void source_held(void *arg, int status)
 	s->frozen = true;
 	s->t_freeze = uv_hrtime();
 	request = move_image_request("dump", s->app);
+	json_object_set_new(request, "conns", json_boolean(s->conns.apart));
 	json_object_set_new(request, "rounds", json_integer(s->sent.rounds));
 	json_object_set_new(request, "criu", json_string(s->netd->conf.criu));
 	source_ask(s, request, -1, MOVE_BULK_MS, source_dumped);
@@ -501,7 +507,7 @@ static void source_is_ready(void *arg, int status, json_t *ok, json_t *error)
 		source_unref(s);
 		return;
 	}
-	hello = json_pack("{ss sI}", "app", s->app, "id", (json_int_t)s->id);
+	hello = json_pack("{ss sI sb}", "app", s->app, "id", (json_int_t)s->id, "conns", s->conns.apart);
 	peer_stream_open(s->netd->peers, s->dst, "move-image", hello, source_stream, s);
 	json_decref(hello);
 }
@@ -511,6 +517,7 @@ static void source_ready(struct move_source *s)
 {
 	json_t *request = move_image_request("ready", s->app);
 
+	json_object_set_new(request, "conns", json_boolean(s->conns.apart));
 	s->frozen = true;
 	json_object_set_new(request, "rounds", json_integer(s->sent.rounds));
 	json_object_set_new(request, "criu", json_string(s->netd->conf.criu));
@@ -544,6 +551,7 @@ static void source_rounds(struct move_source *s, json_t *answer)
 	json_t *hello = k ? keeper_hello(k) : NULL;
 	bool data = json_array_size(json_object_get(hello, "data")) > 0;
 
+	move_conns_confirm(&s->conns, hello, answer);
 	if (source_untracked(s))
 		s->sent.end = "untracked";
 	if ((!s->tracks && !data) || !json_is_true(json_object_get(hello, "rounds")) ||
@@ -631,6 +639,7 @@ static void source_allowed(struct move_source *s)
 		answer = json_pack("{s:s s:s s:b s:O}", "app", s->app, "node",
 				   member_name(s->netd->member, s->dst), "dry_run", 1, "refusals",
 				   s->refusals);
+		move_conns_show(&s->conns, answer);
 		source_end(s, answer);
 	}
 }
@@ -662,6 +671,7 @@ static void source_target_checked(void *arg, int status, json_t *answer)
 		json_array_foreach(json_object_get(answer, "refusals"), i, r)
 			source_add_refusal(s, json_object_get(r, "reason"), json_object_get(r, "path"),
 					   json_object_get(r, "remedy"));
+		move_conns_choose(&s->conns, s->checked, answer, member_name(s->netd->member, s->dst));
 		source_allowed(s);
 	}
 	source_unref(s);
@@ -687,6 +697,7 @@ static void source_checked(void *arg, int status, json_t *ok, json_t *error)
 	if (status < 0 || error) {
 		source_fail(s, "it could not be examined: %s", move_why(status, error));
 	} else {
+		s->checked = json_incref(ok);
 		s->refusals = json_is_array(refusals) ? json_incref(refusals) : json_array();
 		s->memory = (uint64_t)json_integer_value(json_object_get(ok, "memory"));
 		s->tracks = json_is_true(json_object_get(ok, "tracks"));

@@ -15,6 +15,7 @@
 #include "move.h"
 #include "move_check.h"
 #include "userland/lib/cleanup.h"
+#include "userland/lib/conns.h"
 #include "userland/lib/log.h"
 
 struct move_target {
@@ -354,6 +355,7 @@ static void peer_image(void *arg, uint32_t from, json_t *hello, int fd)
 	recv = move_image_request("recv", t->app);
 	json_object_set_new(recv, "rounds", json_integer(t->rounds));
 	json_object_set_new(recv, "more", json_boolean(round));
+	json_object_set(recv, "conns", json_object_get(hello, "conns") ?: json_false());
 	json_object_set_new(recv, "criu", json_string(t->netd->conf.criu));
 	target_ask(t, recv, stream, MOVE_BULK_MS, round ? target_round_received : target_received);
 }
@@ -385,10 +387,11 @@ static void peer_restore(void *arg, uint32_t from, json_t *request, struct peer_
 bool move_target_keeper_ready(struct netd *n, const char *app)
 {
 	struct move_target *t = target_find(n, app);
+	json_t *hello = t && t->prepare ? keeper_hello(target_keeper(t)) : NULL;
 
 	if (t && t->prepare)
-		target_answer(t, json_pack("{sO?}", "rounds",
-					   json_object_get(keeper_hello(target_keeper(t)), "rounds")));
+		target_answer(t, json_pack("{sO? sO?}", "rounds", json_object_get(hello, "rounds"), "conns",
+					   json_object_get(hello, "conns")));
 	return t;
 }
 
@@ -412,7 +415,7 @@ static json_t *prepare_refuse(struct netd *n, const char *app)
 
 static void prepare_checked(void *arg, json_t *refusals)
 {
-	peer_call_answer(arg, json_pack("{sO}", "refusals", refusals));
+	peer_call_answer(arg, json_pack("{sO si}", "refusals", refusals, "conns", conns_format()));
 }
 
 static void peer_prepare(void *arg, uint32_t from, json_t *request, struct peer_call *call)

@@ -127,15 +127,17 @@ json_t *carry_refusals(void)
 void carry_check(struct keeper_request rq, json_t *args, int fd)
 {
 	_free_ pid_t *pids = space_pids(&run.space);
+	char why[CKPT_ERROR_MAX] = "";
 
 	(void)args;
 	(void)fd;
 	if (run.state != RUN_RUNNING)
 		keeper_error(rq, NULL, "it does not run here; it is %s", run_state_name(run.state));
 	else
-		keeper_ok(rq, json_pack("{so so sI sb}", "refusals", carry_refusals(), "files",
+		keeper_ok(rq, json_pack("{so so sI sb si ss}", "refusals", carry_refusals(), "files",
 					ckpt_files(pids, run.opts.data), "memory",
-					(json_int_t)ckpt_memory(pids), "tracks", ckpt_tracks()));
+					(json_int_t)ckpt_memory(pids), "tracks", ckpt_tracks(), "conns",
+					ckpt_conns_try(pids, why), "conns_why", why));
 }
 
 /* ---- transfer -------------------------------------------------------------------------------------------- */
@@ -322,6 +324,7 @@ void carry_recv(struct keeper_request rq, json_t *args, int fd)
 	if (!fd_came(fd))
 		return;
 	now.kept = false;
+	now.apart = json_is_true(json_object_get(args, "conns"));
 	err = recv_place(args, path, sizeof(path), more);
 	if (err == 0 && carry_criu(args) && !more)
 		err = carry_prestart(carry_criu(args));

@@ -86,22 +86,50 @@ void carry_thawed(void)
 	run.state = RUN_RUNNING;
 }
 
+/* What was exported goes on here after all. */
+static void connections_back(const pid_t *pids)
+{
+	char error[CKPT_ERROR_MAX];
+
+	if (!now.apart || ckpt_conns_run(pids, 0, error) >= 0)
+		return;
+	log_err("%s: %s", run.opts.name, error);
+	ckpt_repair_off(pids);
+}
+
+/* How many connections are in the images now, or -errno with what to say. */
+static int write_rest(const pid_t *pids, const char **remedy, char error[CKPT_ERROR_MAX])
+{
+	int n = now.apart ? ckpt_conns_export(pids, now.dir, error) : ckpt_connections(pids);
+
+	*remedy = "it runs on; try again";
+	if (n < 0 || (write_app() == 0 && ckpt_options_save(pids, now.dir) == 0))
+		return n;
+	connections_back(pids);
+	*remedy = "free memory: the images lie in /run";
+	snprintf(error, CKPT_ERROR_MAX, "cannot write what belongs to the images");
+	return -EIO;
+}
+
 static void dump_held(json_t *message)
 {
 	_free_ pid_t *pids = space_pids(&run.space);
+	char error[CKPT_ERROR_MAX] = "";
+	const char *remedy;
+	int n;
 
 	now.frozen_at_ms = json_integer_value(json_object_get(message, "held"));
 	stop_all(SIGSTOP);
 	run.state = RUN_FROZEN;
-	if (write_app() == 0 && ckpt_options_save(pids, now.dir) == 0) {
+	n = write_rest(pids, &remedy, error);
+	if (n >= 0) {
 		carry_answer_ok(json_pack("{sI sI si}", "frozen_at_ms", (json_int_t)now.frozen_at_ms, "bytes",
-					  (json_int_t)ckpt_dir_bytes(now.dir), "sockets",
-					  ckpt_connections(pids)));
+					  (json_int_t)ckpt_dir_bytes(now.dir), "sockets", n));
 		return;
 	}
 	stop_all(SIGCONT);
 	worker_tell(&now.holder, "undo"); /* its answer brings us back to running */
-	carry_answer_error("free memory: the images lie in /run", "cannot write what belongs to the images");
+	carry_answer_error(remedy, error);
 }
 
 /* What waits for accept(), or for recv() of UDP, is not carried; give the program the time to take it. */
@@ -200,8 +228,9 @@ static void refuse_dump(json_t *list)
 
 static json_t *order(json_t *args)
 {
-	json_t *o = json_pack("{ss ss sb si}", "criu", carry_criu(args) ?: "criu", "dir", now.dir, "close",
-			      json_is_true(json_object_get(args, "close")), "rounds", (int)now.rounds);
+	json_t *o = json_pack("{ss ss sb sb si}", "criu", carry_criu(args) ?: "criu", "dir", now.dir, "close",
+			      json_is_true(json_object_get(args, "close")), "apart", now.apart, "rounds",
+			      (int)now.rounds);
 	char parent[16];
 
 	if (ckpt_round_memory(now.dir, now.rounds)) {
@@ -222,6 +251,7 @@ static void start(json_t *args)
 		return;
 	}
 	json_decref(list);
+	now.apart = json_is_true(json_object_get(args, "conns"));
 	err = carry_take_dir(args);
 	if (err == 0) {
 		carry_perf_open();
@@ -276,6 +306,7 @@ void carry_thaw(struct keeper_request rq, json_t *args, int fd)
 		return;
 	pids = space_pids(&run.space);
 	held = ckpt_traced(pids);
+	connections_back(pids);
 	if (held)
 		stop_all(SIGCONT); /* takes the pending stop away, while they are still held */
 	if (held && worker_tell(&now.holder, "undo") == 0)

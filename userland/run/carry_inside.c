@@ -132,6 +132,7 @@ static int inside_main(const char *blob, const int *fds, int n, bool restore)
 			     .parent = json_string_value(json_object_get(order, "parent")),
 			     .root = ROOT_PID,
 			     .close = json_is_true(json_object_get(order, "close")),
+			     .apart = json_is_true(json_object_get(order, "apart")),
 			     .ready = restore ? ready_restore : ready_dump,
 			     .hold = restore ? hold_inside : hold_dump,
 			     .running = running_inside,

@@ -37,6 +37,7 @@ struct carry {
 	bool piped;	     /* (target) the pipes of stdio are made */
 	bool swapped;	     /* its directories are in place here, not for good yet */
 	bool kept;	     /* (target) the images are of a checkpoint */
+	bool apart;	     /* TCP connections go by ssi_core, not by CRIU */
 	bool unpacks;	     /* (target) its directories are put together beside their places */
 	unsigned int rounds; /* that are in dir */
 	bool home;	     /* the application comes back to the node of its user */
@@ -84,7 +85,7 @@ void carry_restore_undone(void);
 int carry_prestart(const char *criu);
 
 /*
- * Functions for worker_inside(); the order is {"criu","dir","rounds"}, of a dump also "parent". They are forked from what
+ * Functions for worker_inside(); the order is {"criu","dir","rounds"}, of images "close", "apart", of a dump "parent". They are forked from what
  * we were when the namespaces were made: nothing that changed since is known to them.
  */
 space_fn carry_dump_inside, carry_round_inside, carry_take_inside, carry_restore_inside;

@@ -76,6 +76,7 @@ static int load_beside(struct jsonline *to, json_t *order, int fd)
 static bool loaded(void)
 {
 	now.kept = true;
+	now.apart = false;
 	return false;
 }
 

@@ -97,18 +97,28 @@ void carry_restore_undone(void)
 	run.pid = run.main_pid = 0;
 }
 
+/* What CRIU restored is not what was moved. */
+static void restore_wrong(const char *remedy, const char *text)
+{
+	worker_tell(&now.holder, "undo");
+	carry_restore_undone();
+	carry_answer_error(remedy, text);
+}
+
 static void restore_held(void)
 {
-	_free_ pid_t *pids = NULL;
+	_free_ pid_t *pids = space_pids(&run.space);
+	char error[CKPT_ERROR_MAX] = "";
 
 	if (!pipes_are_ours()) {
-		worker_tell(&now.holder, "undo");
-		carry_restore_undone();
-		carry_answer_error("use the same CRIU on both nodes",
-				   "CRIU did not connect the application's stdio");
+		restore_wrong("use the same CRIU on both nodes",
+			      "CRIU did not connect the application's stdio");
 		return;
 	}
-	pids = space_pids(&run.space);
+	if (now.apart && ckpt_conns_import(pids, now.dir, error) < 0) {
+		restore_wrong("it goes on where it was", error);
+		return;
+	}
 	ckpt_options_load(pids, now.dir);
 	app_find_pids();
 	run.state = RUN_RESTORED;
@@ -121,6 +131,7 @@ static void catch_up(void)
 {
 	_free_ pid_t *pids = space_pids(&run.space);
 	int64_t frozen_at = json_integer_value(json_object_get(now.app, "frozen_at_ms"));
+	char error[CKPT_ERROR_MAX];
 	struct timespec ts;
 	int64_t ms;
 
@@ -128,7 +139,10 @@ static void catch_up(void)
 	ms = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000 - frozen_at;
 	if (ms < 0 || ms > FROZEN_MAX_MS)
 		ms = 0;
-	ckpt_advance_clock(pids, (uint32_t)ms + CLOCK_SLACK_MS);
+	if (!now.apart)
+		ckpt_advance_clock(pids, (uint32_t)ms + CLOCK_SLACK_MS);
+	else if (ckpt_conns_run(pids, (uint32_t)ms + CLOCK_SLACK_MS, error) < 0)
+		log_err("%s: %s", run.opts.name, error); /* it must run all the same */
 }
 
 static void resumed(void)
@@ -217,8 +231,8 @@ int carry_prestart(const char *criu)
 	now.piped = err == 0;
 	if (err == 0)
 		err = worker_inside(&now.holder, &run.space, carry_restore_inside,
-				    json_pack("{ss ss sb si}", "criu", criu, "dir", now.dir, "close",
-					      now.kept, "rounds", (int)now.rounds),
+				    json_pack("{ss ss sb sb si}", "criu", criu, "dir", now.dir, "close",
+					      now.kept, "apart", now.apart, "rounds", (int)now.rounds),
 				    child, 3, SPACE_HIGH_PIDS);
 	for (int i = 0; i < 3; i++)
 		if (child[i] >= 0)

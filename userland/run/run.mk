@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 RUN_LIB_OBJS := $(O)/obj/userland/lib/log.o $(O)/obj/userland/lib/jsonline.o
+RUN_CORE_OBJS := $(O)/obj/userland/lib/conns.o $(O)/obj/userland/lib/genl.o
 
 # ssi-run, and the root of an application's process tree: static, since it moves with it.
-$(call prog,ssi-run,$(filter-out userland/run/init.c,$(sort $(wildcard userland/run/*.c))),$(O)/lib/ckpt.a $(RUN_LIB_OBJS) -ljansson -lsystemd)
+$(call prog,ssi-run,$(filter-out userland/run/init.c,$(sort $(wildcard userland/run/*.c))),$(O)/lib/ckpt.a $(RUN_LIB_OBJS) $(RUN_CORE_OBJS) -ljansson -lsystemd -lmnl)
 $(call prog_static,ssi-init,userland/run/init.c,)
 $(O)/obj/userland/run/app.o: CFLAGS += -DLIBEXEC_DIR='"$(prefix)/libexec/netssi"'
 INSTALL_BIN += $(O)/bin/ssi-run

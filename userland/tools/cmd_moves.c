@@ -71,6 +71,15 @@ static void print_count(json_t *o, const char *field, const char *one, const cha
 	*separator = ", ";
 }
 
+/* Who carries its TCP connections. */
+static void print_connections_by(json_t *o, const char *between)
+{
+	const char *by = json_string_value(json_object_get(o, "connections_by"));
+
+	if (by)
+		printf("%s%s", between, strcmp(by, "criu") == 0 ? "CRIU" : by);
+}
+
 /* Why it stood still for longer than it had to, if so. */
 static void print_rounds_end(json_t *o)
 {
@@ -94,6 +103,7 @@ static void print_summary(json_t *o, const char *target)
 	print_ms(o, "stall_ms", "stall", &separator);
 	print_ms(o, "total_ms", "total", &separator);
 	print_count(o, "sockets", "socket", "sockets", &separator);
+	print_connections_by(o, " by ");
 	if (json_is_number(bytes)) {
 		print_bytes(json_number_value(bytes), size, sizeof(size));
 		printf("%s%s", separator, size);
@@ -110,10 +120,13 @@ static int print_refusals(json_t *o, const char *target)
 {
 	json_t *list = json_object_get(o, "refusals"), *r;
 	const char *app = json_string_value(json_object_get(o, "app")) ?: "it";
+	const char *why = json_string_value(json_object_get(o, "connections_why")) ?: "";
 	size_t i, n = json_array_size(list);
 
 	if (!n) {
-		printf("%s can move to %s\n", app, target);
+		printf("%s can move to %s", app, target);
+		print_connections_by(o, "; its TCP connections go by ");
+		printf("%s%s\n", *why ? ": " : "", why);
 		return EXIT_OK;
 	}
 	json_array_foreach(list, i, r)

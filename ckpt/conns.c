@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The TCP connections of processes, all at once, by the module ssi_core. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/genetlink.h>
+#include <ssi/conn.h>
+#include <ssi/core.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ckpt/ckpt.h"
+#include "ckpt/fds.h"
+#include "userland/lib/cleanup.h"
+#include "userland/lib/conns.h"
+#include "userland/lib/genl.h"
+
+#define TASKS_MAX 480 /* of one request, GENL_MESSAGE_MAX */
+
+/* ---- what the module does not see -------------------------------------------------------- */
+
+/* File descriptors that were sent to a UNIX socket of theirs and not taken: no process has them. */
+static void count_sent(void *arg, const struct ckpt_fd *f)
+{
+	char path[64], line[128];
+	unsigned int n = 0;
+	FILE *info;
+
+	if (!S_ISSOCK(f->st.st_mode))
+		return;
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", f->pid, f->fd);
+	info = fopen(path, "re");
+	while (info && fgets(line, sizeof(line), info))
+		if (sscanf(line, "scm_fds: %u", &n) == 1)
+			break;
+	if (info)
+		fclose(info);
+	*(unsigned int *)arg += n;
+}
+
+static int none_sent(const pid_t *pids, char error[CKPT_ERROR_MAX])
+{
+	unsigned int n = 0;
+
+	fds_each(pids, count_sent, &n);
+	if (n)
+		snprintf(error, CKPT_ERROR_MAX, "files are on their way between its processes");
+	return n ? -EBUSY : 0;
+}
+
+/* ---- requests ------------------------------------------------------------------------------ */
+
+static int count_attr(const struct nlattr *a, void *to)
+{
+	if (mnl_attr_get_type(a) == SSI_CORE_A_COUNT && mnl_attr_validate(a, MNL_TYPE_U32) == 0)
+		*(int *)to = (int)mnl_attr_get_u32(a);
+	return MNL_CB_OK;
+}
+
+static int take_count(const struct nlmsghdr *nlh, void *to)
+{
+	return mnl_attr_parse(nlh, sizeof(struct genlmsghdr), count_attr, to);
+}
+
+/* By the names that they have wherever they are restored. */
+static int put_tasks(struct nlmsghdr *nlh, const pid_t *pids)
+{
+	struct ssi_conn_task tasks[TASKS_MAX];
+	size_t n = 0;
+
+	for (; pids && *pids; pids++) {
+		if (n == TASKS_MAX)
+			return -E2BIG;
+		tasks[n++] = (struct ssi_conn_task){.pid = (uint32_t)*pids,
+						    .name = (uint32_t)fds_inner_pid(*pids)};
+	}
+	mnl_attr_put(nlh, SSI_CORE_A_TASKS, n * sizeof(*tasks), tasks);
+	return 0;
+}
+
+struct request {
+	uint8_t cmd;
+	int attr; /* besides the tasks; 0: none */
+	uint32_t value;
+};
+
+static struct nlmsghdr *put_request(struct genl *g, const struct request *rq)
+{
+	struct nlmsghdr *nlh = genl_message(g, rq->cmd, 0);
+
+	if (rq->attr == SSI_CORE_A_TRY)
+		mnl_attr_put(nlh, SSI_CORE_A_TRY, 0, NULL);
+	else if (rq->attr)
+		mnl_attr_put_u32(nlh, (uint16_t)rq->attr, rq->value);
+	return nlh;
+}
+
+/* How many connections, or -errno with a line. */
+static int ask(struct request rq, const pid_t *pids, char error[CKPT_ERROR_MAX])
+{
+	struct nlmsghdr *nlh;
+	int count = 0, err;
+	struct genl *g;
+
+	err = genl_open(SSI_CORE_FAMILY, SSI_CORE_VERSION, &g);
+	if (err < 0) {
+		snprintf(error, CKPT_ERROR_MAX, "the module ssi_core is gone: %s", strerror(-err));
+		return err;
+	}
+	nlh = put_request(g, &rq);
+	err = put_tasks(nlh, pids) ?: genl_talk(g, nlh, take_count, &count);
+	if (err < 0)
+		snprintf(error, CKPT_ERROR_MAX, "TCP connections: %s",
+			 *genl_why(g) ? genl_why(g) : strerror(-err));
+	genl_close(g);
+	return err < 0 ? err : count;
+}
+
+static int open_file(const char *dir, int flags, char error[CKPT_ERROR_MAX])
+{
+	char path[PATH_MAX];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/" CKPT_CONNS_FILE, dir);
+	fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		snprintf(error, CKPT_ERROR_MAX, "%s: %s", path, strerror(errno));
+	return fd < 0 ? -errno : fd;
+}
+
+/* ---- the operations -------------------------------------------------------------------------- */
+
+int ckpt_conns_try(const pid_t *pids, char error[CKPT_ERROR_MAX])
+{
+	int format = conns_format(), err;
+
+	if (!format)
+		snprintf(error, CKPT_ERROR_MAX, "no module ssi_core");
+	if (!format)
+		return 0;
+	err = none_sent(pids, error)
+		      ?: ask((struct request){SSI_CORE_CMD_EXPORT, SSI_CORE_A_TRY, 0}, pids, error);
+	return err < 0 ? 0 : format;
+}
+
+int ckpt_conns_export(const pid_t *pids, const char *dir, char error[CKPT_ERROR_MAX])
+{
+	_close_ int fd = open_file(dir, O_WRONLY | O_CREAT | O_EXCL, error);
+	int err = fd < 0 ? fd : none_sent(pids, error);
+
+	return err ?: ask((struct request){SSI_CORE_CMD_EXPORT, SSI_CORE_A_FD, (uint32_t)fd}, pids, error);
+}
+
+int ckpt_conns_import(const pid_t *pids, const char *dir, char error[CKPT_ERROR_MAX])
+{
+	_close_ int fd = open_file(dir, O_RDONLY, error);
+
+	return fd < 0 ? fd
+		      : ask((struct request){SSI_CORE_CMD_IMPORT, SSI_CORE_A_FD, (uint32_t)fd}, pids, error);
+}
+
+int ckpt_conns_run(const pid_t *pids, uint32_t advance_ms, char error[CKPT_ERROR_MAX])
+{
+	return ask((struct request){SSI_CORE_CMD_RUN, SSI_CORE_A_ADVANCE, advance_ms}, pids, error);
+}

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <linux/lsm.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -31,7 +32,6 @@
 
 #define LINKS	   "links"
 #define MODULE_BTF "/sys/kernel/btf/ssi_core"
-#define LSM_BPF	   110 /* LSM_ID_BPF */
 #define LSMS_MAX   64
 
 #ifndef __NR_lsm_list_modules
@@ -68,7 +68,7 @@ static bool lsm_runs_bpf(void)
 	long n = syscall(__NR_lsm_list_modules, id, &size, 0);
 
 	for (long i = 0; i < n; i++)
-		if (id[i] == LSM_BPF)
+		if (id[i] == LSM_ID_BPF)
 			return true;
 	return false;
 }

@@ -19,12 +19,11 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include <ssi/core.h>
-
 #include "userland/lib/cleanup.h"
 #include "userland/lib/netdclient.h"
 #include "userland/lib/print.h"
 #include "userland/lib/soft_dirty.h"
+#include "userland/tools/core_module.h"
 #include "userland/tools/netctl.h"
 
 static void add(json_t *list, const char *what, const char *ok, const char *text, const char *remedy)
@@ -154,21 +153,6 @@ static bool have_module(const char *name)
 	return access(path, F_OK) == 0 || quiet_run(argv) == 0;
 }
 
-enum core { CORE_MISSING, CORE_OTHER, CORE_OK };
-
-/* One that is loaded stays until somebody unloads it, whatever was installed since. */
-static enum core have_core(void)
-{
-	char version[16] = "";
-
-	if (!have_module("ssi_core"))
-		return CORE_MISSING;
-	if (access("/sys/module/ssi_core", F_OK))
-		return CORE_OK;
-	read_line("/sys/module/ssi_core/version", version, sizeof(version));
-	return atoi(version) == SSI_CORE_VERSION ? CORE_OK : CORE_OTHER;
-}
-
 /* Whether the kernel lists sockets of a family and protocol (and loads what it needs for that). */
 static bool can_list(int family, int protocol)
 {
@@ -196,10 +180,9 @@ static bool can_list(int family, int protocol)
 	       answer.h.nlmsg_type != NLMSG_ERROR;
 }
 
-static void check_modules(json_t *list)
+static void check_modules(json_t *list, const struct core_module *core)
 {
 	bool tipc = have_module("tipc"), tun = access("/dev/net/tun", F_OK) == 0 || have_module("tun");
-	enum core core = have_core();
 	bool diag = can_list(AF_INET, IPPROTO_TCP) && can_list(AF_INET, IPPROTO_UDP) && can_list(AF_UNIX, 0);
 
 	add(list, "tipc", verdict(tipc, "warn"), tipc ? "the kernel has TIPC" : "the kernel has no TIPC",
@@ -210,28 +193,21 @@ static void check_modules(json_t *list)
 	add(list, "tun", verdict(tun, "fail"),
 	    tun ? "packets can be held during a move" : "no TUN/TAP device",
 	    "modprobe tun, or use a kernel that has it");
-	add(list, "ssi_core", verdict(core == CORE_OK, "warn"),
-	    core == CORE_OK	 ? "packets of a move wait in the kernel"
-	    : core == CORE_OTHER ? "the module that is loaded is of another release"
-				 : "the module is not installed for this kernel",
-	    core == CORE_OTHER
-		    ? "until the next boot packets of a move wait in netd; to have it now: rmmod "
-		      "ssi_core; systemctl restart netd"
-		    : "nothing to do: packets of a move wait in netd; to have it, install netssi on "
-		      "the kernel that runs");
+	add(list, "ssi_core", verdict(core->queue && core->claims, "warn"), core->text, core->remedy);
 }
 
 /* Where the list of LSMs cannot be read, netd finds out (`netctl status -j`, listen). */
-static void check_listen(json_t *list)
+static void check_listen(json_t *list, const struct core_module *core)
 {
-	bool core = have_core() == CORE_OK, lsm;
+	bool works, lsm;
 	char line[256];
 
 	read_line("/sys/kernel/security/lsm", line, sizeof(line));
 	lsm = !*line || strstr(line, "bpf");
-	add(list, "listen", verdict(core && lsm, "warn"),
-	    core && lsm ? "a program that listens waits for the cluster's answer"
-			: "a program that listens does not wait: who loses a race loses his socket, later",
+	works = core->queue && core->claims && lsm;
+	add(list, "listen", verdict(works, "warn"),
+	    works ? "a program that listens waits for the cluster's answer"
+		  : "a program that listens does not wait: who loses a race loses his socket, later",
 	    lsm ? "see ssi_core above" : "boot with lsm=...,bpf: the kernel runs no BPF LSM programs");
 }
 
@@ -249,6 +225,15 @@ static void check_netd(json_t *list)
 	    r == -EACCES ? "run this as root, or join the group netssi" : "systemctl enable --now netd");
 }
 
+/* modprobe and modinfo are not on the path of everybody. */
+static void find_tools(void)
+{
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s:/usr/sbin:/sbin", getenv("PATH") ?: "/usr/bin:/bin");
+	setenv("PATH", path, 1);
+}
+
 static int run_check(struct netctl *c)
 {
 	static const struct table_column columns[] = {
@@ -258,16 +243,19 @@ static int run_check(struct netctl *c)
 		{"REMEDY", "remedy", TABLE_HIDE, NULL},
 	};
 	json_t *list = json_array(), *o;
+	struct core_module core;
 	bool failed = false;
 	size_t i;
 
+	find_tools();
 	check_kernel(list);
 	check_mounts(list);
 	check_lockdown(list);
 	check_criu(list);
 	check_memory(list);
-	check_modules(list);
-	check_listen(list);
+	core_module_look(&core);
+	check_modules(list, &core);
+	check_listen(list, &core);
 	check_netd(list);
 	json_array_foreach(list, i, o) failed |= !strcmp(json_string_value(json_object_get(o, "ok")), "fail");
 	if (!netctl_json(c, list))

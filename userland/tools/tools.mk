@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 netctl_commands := $(sort $(wildcard userland/tools/cmd_*.c))
-netctl_rest := $(addprefix userland/tools/netctl_,args.c help.c talk.c values.c)
+netctl_rest := $(addprefix userland/tools/netctl_,args.c help.c talk.c values.c) userland/tools/core_module.c
 
 # A library, so that the unit tests have the table of commands, too.
 $(call lib,netctl,$(netctl_commands) $(netctl_rest))

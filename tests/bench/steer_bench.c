@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * steer-bench decide		ns of a decision, net of a floor, a line each
- * steer-bench send IF SECONDS	frames to IF, as fast as one CPU makes them; IF -: they are only made
- * steer-bench receive IF	decide on IF by XDP until stdin ends
+ * steer-bench send IF SECONDS [6]	frames to IF, as fast as one CPU makes them; IF -: they are only made
+ * steer-bench receive IF [6]	decide on IF by XDP until stdin ends
  *
- * decide prints NAME NS FLOOR; send prints the number sent and the seconds;
+ * 6: of IPv6. decide prints NAME NS FLOOR; send prints the number sent and the seconds;
  * receive prints the number of decisions that dropped a frame.
  */
 #include <arpa/inet.h>
@@ -71,7 +71,7 @@ static size_t frame(unsigned char f[64], int udp, unsigned short port)
 }
 
 /* The same to the IPv6 VIP. */
-static size_t frame6(unsigned char f[96], unsigned short port)
+static size_t frame6(unsigned char f[96], int udp, unsigned short port)
 {
 	static const unsigned char head[] = {2, 0x53, 0x53, 0x49, 0, 0x64, 2, 0, 0,  0, 0,
 					     0, 0x86, 0xdd, 0x60, 0, 0,	   0, 0, 20, 6, 64};
@@ -84,6 +84,12 @@ static size_t frame6(unsigned char f[96], unsigned short port)
 	f[54] = 4;
 	f[56] = port >> 8;
 	f[57] = (unsigned char)port;
+	if (udp) {
+		f[0] = 3;
+		f[20] = 17;
+		f[59] = 20;
+		return 74;
+	}
 	f[66] = 0x50;
 	f[67] = 0x10;
 	return 74;
@@ -122,11 +128,11 @@ static void *map_value(struct bpf_map *map)
 }
 
 /* Programs for flows [first, first + flows), over fresh tables. */
-static struct bench bench_new(unsigned int flows, unsigned int first, unsigned int ifindex)
+static struct bench bench_new(unsigned int flows, unsigned int first, unsigned int ifindex, int six)
 {
 	struct dip_vip_spec vip = {.family = DIP_INET, .mac = {2, 0x53, 0x53, 0x49, 0, 0x64}};
 	unsigned short others[] = {3};
-	struct bench b = {.skel = steer__open()};
+	struct bench b = {.skel = steer__open(), .six = six};
 	__u32 buckets = 1U << FLOW_BITS;
 
 	if (!b.skel)
@@ -135,6 +141,7 @@ static struct bench bench_new(unsigned int flows, unsigned int first, unsigned i
 	b.skel->rodata->steer_first = first;
 	b.skel->rodata->steer_ifindex = ifindex;
 	b.skel->rodata->steer_sum = header_sum();
+	b.skel->rodata->steer_six = (__u32)six;
 	b.skel->rodata->dip_flow_mask = buckets - 1;
 	bpf_map__set_value_size(b.skel->maps.bss_flows, buckets * sizeof(struct dip_bucket));
 	if (steer__load(b.skel))
@@ -224,7 +231,7 @@ static void measure(struct bench *b, const char *name, int random, unsigned shor
 	int repeat = random ? RANDOM_RUNS : SAME_RUNS;
 	double base = 1e9, full = 1e9;
 	unsigned char f[96];
-	size_t size = b->six ? frame6(f, port) : frame(f, 0, port);
+	size_t size = b->six ? frame6(f, 0, port) : frame(f, 0, port);
 
 	for (int i = 0; i < ROUNDS; i++) {
 		base = least(base, run(floor, f, size, repeat, XDP_DROP));
@@ -246,7 +253,7 @@ static void set_exceptions(struct bench *b, unsigned short port)
 /* Ports: 1 owned, 2 another node's, 3 nobody's, 4 and 5 owned with exceptions. */
 static void decide_ports(void)
 {
-	struct bench b = bench_new(1, 0, 0);
+	struct bench b = bench_new(1, 0, 0, 0);
 
 	dip_slot_own(&b.mem, 0, false, 1, 2, 1, false);
 	dip_slot_own(&b.mem, 0, false, 2, 3, 1, false);
@@ -262,19 +269,26 @@ static void decide_ports(void)
 	bench_free(&b);
 }
 
-static void decide_ipv6(void)
+/* The IPv6 VIP beside the other; its number. */
+static unsigned int vip6_add(struct bench *b)
 {
 	struct dip_vip_spec vip = {.family = DIP_INET6, .mac = {2, 0x53, 0x53, 0x49, 0, 0x64}};
-	struct bench b = bench_new(1, 0, 0);
 	int index;
 
-	b.six = 1;
 	memcpy(vip.addr.a8, vip6, sizeof(vip6));
-	index = dip_vip_add(&b.mem, &vip);
+	index = dip_vip_add(&b->mem, &vip);
 	if (index < 0)
 		die("tables");
-	dip_slot_own(&b.mem, (unsigned int)index, false, 1, 2, 1, false);
-	dip_slot_own(&b.mem, (unsigned int)index, false, 2, 3, 1, false);
+	return (unsigned int)index;
+}
+
+static void decide_ipv6(void)
+{
+	struct bench b = bench_new(1, 0, 0, 1);
+	unsigned int vip = vip6_add(&b);
+
+	dip_slot_own(&b.mem, vip, false, 1, 2, 1, false);
+	dip_slot_own(&b.mem, vip, false, 2, 3, 1, false);
 	measure(&b, "owned-ipv6", 0, 1, XDP_PASS);
 	measure(&b, "remote-ipv6", 0, 2, XDP_DROP);
 	measure(&b, "unowned-ipv6", 0, 3, XDP_DROP);
@@ -283,7 +297,7 @@ static void decide_ipv6(void)
 
 static void decide_flows(const char *label, unsigned int flows)
 {
-	struct bench b = bench_new(flows, 0, 0);
+	struct bench b = bench_new(flows, 0, 0, 0);
 	char name[64];
 
 	dip_slot_own(&b.mem, 0, false, 4, 2, 1, false);
@@ -292,7 +306,7 @@ static void decide_flows(const char *label, unsigned int flows)
 	measure(&b, name, 1, 4, XDP_DROP);
 	bench_free(&b);
 	/* the table is as full, but other flows come */
-	b = bench_new(flows, flows, 0);
+	b = bench_new(flows, flows, 0, 0);
 	dip_slot_own(&b.mem, 0, false, 4, 2, 1, false);
 	add_flows(&b, flows, 4);
 	snprintf(name, sizeof(name), "exception-miss-%s", label);
@@ -314,14 +328,14 @@ static int decide(void)
  * The time is that of the kernel's loop, in which the receiver's softirqs run
  * too; making and freeing its pages once per call is not what is measured.
  */
-static int send_frames(const char *dev, double seconds)
+static int send_frames(const char *dev, double seconds, int six)
 {
 	int nowhere = !strcmp(dev, "-");
-	struct bench b = bench_new(1 << 16, 0, nowhere ? 0 : if_nametoindex(dev));
+	struct bench b = bench_new(1 << 16, 0, nowhere ? 0 : if_nametoindex(dev), six);
 	struct bpf_program *prog = nowhere ? b.skel->progs.steer_make : b.skel->progs.steer_gen;
 	unsigned long long sent = 0;
-	unsigned char f[64];
-	size_t size = frame(f, 1, 2);
+	unsigned char f[96];
+	size_t size = six ? frame6(f, 1, 2) : frame(f, 1, 2);
 	struct xdp_md ctx = {.data_end = (__u32)size};
 	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = f, .data_size_in = (__u32)size, .ctx_in = &ctx,
 		    .ctx_size_in = sizeof(ctx), .repeat = SEND_RUNS, .flags = BPF_F_TEST_XDP_LIVE_FRAMES,
@@ -340,16 +354,16 @@ static int send_frames(const char *dev, double seconds)
 }
 
 /* Decisions of both kinds: port 2 is another node's. */
-static int receive(const char *dev)
+static int receive(const char *dev, int six)
 {
-	struct bench b = bench_new(1, 0, 0);
+	struct bench b = bench_new(1, 0, 0, six);
 	struct dip_stats all[256];
 	unsigned long long n = 0;
-	__u32 zero = 0;
+	__u32 vip = six ? vip6_add(&b) : 0;
 	int cpus = libbpf_num_possible_cpus();
 	char byte;
 
-	dip_slot_own(&b.mem, 0, true, 2, 3, 1, false);
+	dip_slot_own(&b.mem, vip, true, 2, 3, 1, false);
 	if (bpf_xdp_attach((int)if_nametoindex(dev), bpf_program__fd(b.skel->progs.steer_same),
 			   XDP_FLAGS_DRV_MODE, NULL))
 		die(dev);
@@ -357,7 +371,7 @@ static int receive(const char *dev)
 	fflush(stdout);
 	while (read(0, &byte, 1) > 0)
 		;
-	if (cpus > 256 || bpf_map_lookup_elem(bpf_map__fd(b.skel->maps.dip_stats), &zero, all))
+	if (cpus > 256 || bpf_map_lookup_elem(bpf_map__fd(b.skel->maps.dip_stats), &vip, all))
 		die("counters");
 	for (int i = 0; i < cpus; i++)
 		n += all[i].reason[DIP_IN][DIP_R_REMOTE];
@@ -381,13 +395,16 @@ static void alone(void)
 
 int main(int argc, char **argv)
 {
+	int six = argc > 3 && !strcmp(argv[argc - 1], "6") && argc == (strcmp(argv[1], "send") ? 4 : 5);
+
+	argc -= six;
 	alone();
 	if (argc == 2 && !strcmp(argv[1], "decide"))
 		return decide();
 	if (argc == 4 && !strcmp(argv[1], "send"))
-		return send_frames(argv[2], atof(argv[3]));
+		return send_frames(argv[2], atof(argv[3]), six);
 	if (argc == 3 && !strcmp(argv[1], "receive"))
-		return receive(argv[2]);
-	fprintf(stderr, "usage: steer-bench decide | send IF SECONDS | receive IF\n");
+		return receive(argv[2], six);
+	fprintf(stderr, "usage: steer-bench decide | send IF SECONDS [6] | receive IF [6]\n");
 	return 2;
 }

@@ -125,7 +125,7 @@ static int open_file(const char *dir, int flags, char error[CKPT_ERROR_MAX])
 	snprintf(path, sizeof(path), "%s/" CKPT_CONNS_FILE, dir);
 	fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
-		snprintf(error, CKPT_ERROR_MAX, "%s: %s", path, strerror(errno));
+		snprintf(error, CKPT_ERROR_MAX, "%.900s: %s", path, strerror(errno));
 	return fd < 0 ? -errno : fd;
 }
 

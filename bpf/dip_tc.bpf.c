@@ -4,6 +4,8 @@
  *   dip_tc_in   interface, ingress: accept (pkt_type), drop, send on, hold
  *   dip_tc_tap  hold device, ingress: what is given back goes to the interface
  *               where the VIP is, marked so that it is not steered again
+ *   dip_tc_back hold device, egress: the same for what netd gives back that was
+ *               never in the queue
  *   dip_tc_out  interface, egress: only who may answer answers; what a program
  *               of this node sends to a VIP comes back in when it is this node's;
  *               ARP and neighbour discovery of a VIP name the VIP's MAC
@@ -361,8 +363,7 @@ int dip_tc_in(struct __sk_buff *skb)
 	return act(skb, t.conf, &f, dip_steer(&t, &f, bpf_jiffies64()));
 }
 
-SEC("tc")
-int dip_tc_tap(struct __sk_buff *skb)
+static __noinline int give_back(struct __sk_buff *skb)
 {
 	const struct dip_vip *vip;
 	struct dip_flow f = {0};
@@ -381,6 +382,21 @@ int dip_tc_tap(struct __sk_buff *skb)
 	}
 	skb->mark = t.conf->mark;
 	return bpf_redirect(vip->ifindex, BPF_F_INGRESS);
+}
+
+SEC("tc")
+int dip_tc_tap(struct __sk_buff *skb)
+{
+	return give_back(skb);
+}
+
+/* What netd sends itself on the hold device never waits; all else does, and has no mark. */
+SEC("tc")
+int dip_tc_back(struct __sk_buff *skb)
+{
+	struct dip_tables t = dip_tables();
+
+	return skb->mark && skb->mark == t.conf->mark ? give_back(skb) : TC_ACT_UNSPEC;
 }
 
 /*

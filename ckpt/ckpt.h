@@ -136,7 +136,7 @@ json_t *ckpt_check(const pid_t *pids, const uint64_t pipes[3], bool ipc_host);
 /* What must be there on a target: {PATH: {"size": of a directory -1, "grows": it is written}}. Without what
  * lies in `data`, which travels. */
 json_t *ckpt_files(const pid_t *pids, char *const *data);
-/* Connections that wait for accept() in the listeners of the processes, and UDP sockets with datagrams to read. */
+/* Connections that wait for accept() in the listeners of the processes. */
 int ckpt_backlog(const pid_t *pids);
 /* How many fds of the processes refer to each of the pipes. */
 void ckpt_pipe_users(const pid_t *pids, const uint64_t pipes[3], int users[3]);
@@ -166,6 +166,12 @@ int ckpt_conns_try(const pid_t *pids, char error[CKPT_ERROR_MAX]);
 int ckpt_conns_export(const pid_t *pids, const char *dir, char error[CKPT_ERROR_MAX]);
 int ckpt_conns_import(const pid_t *pids, const char *dir, char error[CKPT_ERROR_MAX]);
 int ckpt_conns_run(const pid_t *pids, uint32_t advance_ms, char error[CKPT_ERROR_MAX]);
+
+/*
+ * What frozen sockets hold for their program, into a file of the images (lib/queued.h) unless that is nothing. They
+ * keep it. 0 or -errno.
+ */
+int ckpt_queues_save(const pid_t *pids, const char *dir);
 
 /* Does someone, CRIU, hold the first of them? */
 bool ckpt_traced(const pid_t *pids);

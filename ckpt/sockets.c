@@ -2,11 +2,9 @@
 /* What the dump and its undoing need to know of, or do to, the processes' sockets and pipes. */
 #include <errno.h>
 #include <linux/perf_event.h>
-#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -54,16 +52,6 @@ static int get_tcp(const struct ckpt_fd *f)
 	return -1;
 }
 
-/* Datagrams to be read: their number is not to be had. */
-static bool udp_waiting(const struct ckpt_fd *f)
-{
-	_close_ int fd = S_ISSOCK(f->st.st_mode) ? fds_get(f) : -1;
-	int bytes = 0;
-
-	return fd >= 0 && int_option(fd, SOL_SOCKET, SO_PROTOCOL) == IPPROTO_UDP &&
-	       ioctl(fd, SIOCINQ, &bytes) == 0 && bytes > 0;
-}
-
 static void add_backlog(void *arg, const struct ckpt_fd *f)
 {
 	_close_ int fd = get_tcp(f);
@@ -72,8 +60,6 @@ static void add_backlog(void *arg, const struct ckpt_fd *f)
 	/* of a listener, `unacked` is the length of the queue of accept() */
 	if (fd >= 0 && tcp_state(fd, &info) == 0 && info.tcpi_state == TCP_LISTEN)
 		*(int *)arg += (int)info.tcpi_unacked;
-	else if (fd < 0)
-		*(int *)arg += udp_waiting(f);
 }
 
 int ckpt_backlog(const pid_t *pids)

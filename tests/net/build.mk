@@ -39,3 +39,5 @@ NET_TESTS += tests/net/70-disk-full.sh
 NET_TESTS += tests/net/75-linear.sh
 # Directories that move
 FULL_NET_TESTS += tests/net/59-data.sh
+# What sockets have not given to their program
+FULL_NET_TESTS += tests/net/59-queued.sh

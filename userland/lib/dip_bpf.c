@@ -70,6 +70,7 @@ static const struct prog_info {
 	[DIP_PROG_TC_IN] = {"dip_tc_in", BPF_TCX_INGRESS, TO_DEVICE},
 	[DIP_PROG_TC_OUT] = {"dip_tc_out", BPF_TCX_EGRESS, TO_DEVICE},
 	[DIP_PROG_TC_TAP] = {"dip_tc_tap", BPF_TCX_INGRESS, TO_DEVICE},
+	[DIP_PROG_TC_BACK] = {"dip_tc_back", BPF_TCX_EGRESS, TO_DEVICE},
 	[DIP_PROG_SK_LOOKUP] = {"dip_sk_lookup", BPF_SK_LOOKUP, TO_NETNS},
 	[DIP_PROG_SOCK_CREATE] = {"dip_sock_create", BPF_CGROUP_INET_SOCK_CREATE, TO_CGROUP},
 	[DIP_PROG_SOCK_RELEASE] = {"dip_sock_release", BPF_CGROUP_INET_SOCK_RELEASE, TO_CGROUP},
@@ -654,11 +655,15 @@ static bool is_tc(enum dip_prog prog)
 	return progs[prog].target == TO_DEVICE && prog != DIP_PROG_XDP;
 }
 
+static enum bpf_tc_attach_point clsact_point(int prog)
+{
+	return progs[prog].type == BPF_TCX_EGRESS ? BPF_TC_EGRESS : BPF_TC_INGRESS;
+}
+
 /* Kernels before 6.6 have no tcx: a filter on clsact, found again by priority. */
 static int clsact_attach(enum dip_prog prog, int ifindex, int prog_fd)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex,
-		    .attach_point = prog == DIP_PROG_TC_OUT ? BPF_TC_EGRESS : BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = clsact_point(prog));
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 1, .priority = TC_PRIORITY, .prog_fd = prog_fd,
 		    .flags = BPF_TC_F_REPLACE);
 	int err = bpf_tc_hook_create(&hook);
@@ -689,8 +694,7 @@ static int clsact_keep(const struct dip_bpf *d, enum dip_prog prog, int ifindex,
 
 static void clsact_forget(int ifindex, int prog)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex,
-		    .attach_point = prog == DIP_PROG_TC_OUT ? BPF_TC_EGRESS : BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = clsact_point(prog));
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 1, .priority = TC_PRIORITY);
 
 	bpf_tc_detach(&hook, &opts);

@@ -26,7 +26,8 @@ enum dip_prog {
 	DIP_PROG_XDP,	      /* BPF_XDP, on the interface of a VIP */
 	DIP_PROG_TC_IN,	      /* BPF_TCX_INGRESS (or clsact), same interface */
 	DIP_PROG_TC_OUT,      /* BPF_TCX_EGRESS (or clsact), same interface */
-	DIP_PROG_TC_TAP,      /* BPF_TCX_INGRESS (or clsact), the hold TAP */
+	DIP_PROG_TC_TAP,      /* BPF_TCX_INGRESS (or clsact), the hold device */
+	DIP_PROG_TC_BACK,     /* BPF_TCX_EGRESS (or clsact), the hold device */
 	DIP_PROG_SK_LOOKUP,   /* BPF_SK_LOOKUP, netd's network namespace */
 	DIP_PROG_SOCK_CREATE, /* the rest: cgroup ssi.slice */
 	DIP_PROG_SOCK_RELEASE,

@@ -414,6 +414,14 @@ static void attach_lsm(struct datapath *dp)
 	}
 }
 
+static int attach_hold(struct datapath *dp)
+{
+	int ifindex = hold_ifindex(dp->hold), err;
+
+	err = attach(dp, DIP_PROG_TC_TAP, ifindex, dip_bpf_prog_name(DIP_PROG_TC_TAP));
+	return err ?: attach(dp, DIP_PROG_TC_BACK, ifindex, dip_bpf_prog_name(DIP_PROG_TC_BACK));
+}
+
 int datapath_attach(struct datapath *dp)
 {
 	_close_ int slice = -1, netns = -1;
@@ -432,7 +440,7 @@ int datapath_attach(struct datapath *dp)
 	if (!err)
 		err = attach(dp, DIP_PROG_SK_LOOKUP, netns, dip_bpf_prog_name(DIP_PROG_SK_LOOKUP));
 	if (!err && dp->hold)
-		err = attach(dp, DIP_PROG_TC_TAP, hold_ifindex(dp->hold), dip_bpf_prog_name(DIP_PROG_TC_TAP));
+		err = attach_hold(dp);
 	if (!err)
 		attach_lsm(dp);
 	dp->attached = !err;
@@ -459,7 +467,7 @@ void datapath_keep_hold(struct datapath *dp)
 	hold_close(dp->hold, true);
 	open_hold(dp);
 	if (dp->hold)
-		attach(dp, DIP_PROG_TC_TAP, hold_ifindex(dp->hold), dip_bpf_prog_name(DIP_PROG_TC_TAP));
+		attach_hold(dp);
 	datapath_ports_apply(dp, NULL);
 }
 
@@ -678,6 +686,7 @@ void datapath_stop(struct netd *n)
 	dp->bpf = NULL;
 	while ((d = dp->deferred)) {
 		dp->deferred = d->next;
+		free(d->queued);
 		free(d);
 	}
 	uv_close((uv_handle_t *)&dp->watch_poll, on_closed);

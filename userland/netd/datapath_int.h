@@ -51,7 +51,9 @@ struct vip {
 struct deferred {
 	struct deferred *next;
 	char app[APP_NAME_MAX];
-	bool late; /* the source of a move accepts until the target queues */
+	bool late;	 /* the source of a move accepts until the target queues */
+	uint8_t *queued; /* what its sockets held, NULL: nothing */
+	size_t n_queued;
 };
 
 /* A claim of this node that goes round, see datapath_ports.c. */

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "claims.h"
+#include "give_back.h"
 #include "userland/lib/log.h"
 #include "userland/netd/lease.h"
 #include "userland/netd/member.h"
@@ -534,6 +535,53 @@ void datapath_hold_defer(struct datapath *dp, const char *app)
 	dp->deferred = d;
 }
 
+void datapath_hold_before(struct datapath *dp, const char *app, uint8_t *queued, size_t size)
+{
+	struct deferred *d;
+
+	datapath_hold_defer(dp, app);
+	d = is_deferred(dp, app);
+	if (!d) {
+		free(queued);
+		return;
+	}
+	free(d->queued);
+	d->queued = queued;
+	d->n_queued = size;
+}
+
+/* Its ports find their sockets again, and what still comes waits. */
+static void open_before(struct datapath *dp, const char *app)
+{
+	const struct kddm_object *obj;
+	struct port_value pv;
+
+	kddm_for_each(dp->netd->sets.ports, obj)
+	{
+		const struct port_key *k = obj->key;
+		const struct vip *v = vip_of(dp, k);
+
+		object_read(obj, &pv, sizeof(pv));
+		if (v && !strcmp(pv.app, app) && pv.state == PORT_OWNED && pv.node == datapath_self(dp) &&
+		    hold_is_held(dp->hold, hold_key(v, k)))
+			slot_owned(dp, v, k, &pv, obj->epoch, true);
+	}
+}
+
+static void give_queued(struct datapath *dp, const struct deferred *d)
+{
+	int n;
+
+	if (!dp->hold || !dp->bpf)
+		return;
+	open_before(dp, d->app);
+	n = give_back(hold_ifindex(dp->hold), dip_bpf_mem(dp->bpf)->conf->mark, d->queued, d->n_queued);
+	if (n < 0)
+		log_err("what was queued for %s is lost: %s", d->app, strerror(-n));
+	else
+		log_debug("%s: %d that were queued came along", d->app, n);
+}
+
 void datapath_hold_release(struct datapath *dp, const char *app)
 {
 	struct deferred **at = &dp->deferred, *d;
@@ -544,6 +592,9 @@ void datapath_hold_release(struct datapath *dp, const char *app)
 		at = &d->next;
 	if (d) {
 		*at = d->next;
+		if (d->queued)
+			give_queued(dp, d);
+		free(d->queued);
 		free(d);
 	}
 	kddm_for_each(dp->netd->sets.ports, obj)

@@ -6,14 +6,19 @@
 #include "move_images.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "datapath.h"
 #include "move.h"
+#include "userland/lib/cleanup.h"
 #include "userland/lib/log.h"
+#include "userland/lib/queued.h"
 
 struct drop {
 	uv_work_t work;
@@ -60,4 +65,22 @@ void move_images_drop(uv_loop_t *loop, const char *app)
 		return;
 	}
 	uv_queue_work(loop, &d->work, drop_files, dropped);
+}
+
+void move_images_queued(struct datapath *dp, const char *app)
+{
+	char path[sizeof(MOVE_IMAGE_DIR) + APP_NAME_MAX + sizeof(QUEUED_FILE) + 4];
+	_free_ uint8_t *file = NULL;
+	_close_ int fd = -1;
+	struct stat st;
+
+	snprintf(path, sizeof(path), MOVE_IMAGE_DIR "/%s/" QUEUED_FILE, app);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_size <= 0)
+		return;
+	file = malloc((size_t)st.st_size);
+	if (file && read(fd, file, (size_t)st.st_size) == st.st_size)
+		datapath_hold_before(dp, app, take_ptr(file), (size_t)st.st_size);
+	else
+		log_err("what was queued for %s cannot be read: %s", app, strerror(errno));
 }

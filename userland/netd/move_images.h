@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Images that a killed keeper left in memory: off its name at once, removed in a worker thread. */
+/* What netd itself does with the images of a move. */
 #ifndef SSI_MOVE_IMAGES_H
 #define SSI_MOVE_IMAGES_H
 
 #include <uv.h>
 
+struct datapath;
+
+/* Those that a killed keeper left in memory: off their name at once, removed in a worker thread. */
 void move_images_drop(uv_loop_t *loop, const char *app);
+/* What the sockets held, when there is anything: the kernel gets it at the release. */
+void move_images_queued(struct datapath *dp, const char *app);
 
 #endif

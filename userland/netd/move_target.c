@@ -14,6 +14,7 @@
 #include "member.h"
 #include "move.h"
 #include "move_check.h"
+#include "move_images.h"
 #include "userland/lib/cleanup.h"
 #include "userland/lib/conns.h"
 #include "userland/lib/log.h"
@@ -179,6 +180,7 @@ static void target_resume(struct move_target *t)
 	if (!t->restored || !t->flipped || t->resuming)
 		return;
 	t->resuming = true;
+	move_images_queued(t->netd->datapath, t->app);
 	target_ask(t, json_pack("{ss}", "op", "resume"), -1, MOVE_KEEPER_MS, target_resumed);
 }
 

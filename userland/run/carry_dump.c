@@ -103,7 +103,8 @@ static int write_rest(const pid_t *pids, const char **remedy, char error[CKPT_ER
 	int n = now.apart ? ckpt_conns_export(pids, now.dir, error) : ckpt_connections(pids);
 
 	*remedy = "it runs on; try again";
-	if (n < 0 || (write_app() == 0 && ckpt_options_save(pids, now.dir) == 0))
+	if (n < 0 || (write_app() == 0 && ckpt_options_save(pids, now.dir) == 0 &&
+		      ckpt_queues_save(pids, now.dir) == 0))
 		return n;
 	connections_back(pids);
 	*remedy = "free memory: the images lie in /run";
@@ -132,7 +133,7 @@ static void dump_held(json_t *message)
 	carry_answer_error(remedy, error);
 }
 
-/* What waits for accept(), or for recv() of UDP, is not carried; give the program the time to take it. */
+/* What waits for accept() is not carried; give the program the time to take it. */
 static void drain_backlog(void)
 {
 	_free_ pid_t *pids = space_pids(&run.space);

@@ -65,3 +65,18 @@ on n2 pkill -TERM -x count-client
 wait $inside || fail "inside: $(cat "$TMP/inside")"
 wait $own || fail "on the node itself: $(cat "$TMP/own")"
 tail -qn 1 "$TMP/inside" "$TMP/own"
+
+step "its filter of reverse paths, of IPv6 only: what a node's own programs send, until it is told"
+SIX=fd77::100
+on n1 sh -ec "$(sed "s/ipv4/ipv6/;s/$VIP/$SIX/" <<<"$commands")"
+on n1 netctl vip add $SIX/64
+six() { [ "$(on "$1" timeout "${2:-2}" redis-cli -h $SIX PING 2>/dev/null)" = PONG ]; }
+rpfilter() { on n1 sh -c 'netctl check -j || :' | jq -r '.[] | select(.what == "firewalld") | .ok'; }
+wait_for "it answers a client" 10 six client
+assert_eq "$(rpfilter)" warn "what check says"
+assert_fails 1 six n1 3
+on n1 sed -i 's/^IPv6_rpfilter=.*/IPv6_rpfilter=no/' /etc/firewalld/firewalld.conf
+firewalld_ends n1
+firewalld n1
+assert_eq "$(rpfilter)" ok "what check says"
+wait_for "it answers its own node" 10 six n1

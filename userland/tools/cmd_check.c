@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
@@ -211,6 +212,36 @@ static void check_listen(json_t *list, const struct core_module *core)
 	    lsm ? "see ssi_core above" : "boot with lsm=...,bpf: the kernel runs no BPF LSM programs");
 }
 
+/* The last word of firewalld's configuration, which has none for what is not there. */
+static bool firewalld_filters_paths(void)
+{
+	FILE *f = fopen("/etc/firewalld/firewalld.conf", "re");
+	char line[256], value[32] = "strict", other[32];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "IPv6_rpfilter = %31s", other) == 1)
+			strcpy(value, other);
+	if (f)
+		fclose(f);
+	return strcasecmp(value, "no") && strcasecmp(value, "false");
+}
+
+/* What this node's programs send to a cluster address comes in from outside with the node's own address. */
+static void check_firewalld(json_t *list)
+{
+	char *const state[] = {"firewall-cmd", "--state", NULL};
+	bool drops;
+
+	if (access("/etc/firewalld", F_OK) || quiet_run(state) != 0)
+		return;
+	drops = firewalld_filters_paths();
+	add(list, "firewalld", verdict(!drops, "warn"),
+	    drops ? "drops what this node's programs send to cluster addresses of IPv6 (IPv6_rpfilter)"
+		  : "has no filter of reverse paths",
+	    "with a cluster address of IPv6: IPv6_rpfilter=no in /etc/firewalld/firewalld.conf, then "
+	    "systemctl restart firewalld");
+}
+
 static void check_netd(json_t *list)
 {
 	struct jsonline j;
@@ -256,6 +287,7 @@ static int run_check(struct netctl *c)
 	core_module_look(&core);
 	check_modules(list, &core);
 	check_listen(list, &core);
+	check_firewalld(list);
 	check_netd(list);
 	json_array_foreach(list, i, o) failed |= !strcmp(json_string_value(json_object_get(o, "ok")), "fail");
 	if (!netctl_json(c, list))

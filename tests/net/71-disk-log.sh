@@ -112,6 +112,7 @@ if full; then
 	other_history() { local text; text=$(on n3 netctl status 2>&1) || :; [[ $text =~ 'another history than the cluster' ]]; }
 	wait_for "n3 says that its history is another" 15 other_history
 	assert_fails 3 on n3 netctl status --check
+	! get n3 status '.[0].problems[].problem' | has 'no quorum' || fail "what follows from it is told, too"
 	cluster netd n3 kill
 	cluster netd n3 start
 	wait_for "n3 says so after a restart" 15 other_history

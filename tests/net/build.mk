@@ -31,7 +31,7 @@ NET_TESTS += $(addprefix tests/net/,29-firewall.sh)
 include tests/net/member.mk
 # Keys, filters, strangers
 NET_TESTS += $(addprefix tests/net/,62-filter.sh 62-rotate.sh 62-strangers.sh 62-control.sh 62-clear.sh)
-FULL_NET_TESTS += tests/net/62-clear.sh
+FULL_NET_TESTS += tests/net/62-clear.sh tests/net/63-copy.sh
 include tests/linear/linear.mk
 # The disk
 NET_TESTS += tests/net/70-disk-full.sh

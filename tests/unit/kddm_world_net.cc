@@ -110,6 +110,10 @@ void peers_tick(struct peers *)
 void peers_renew(struct peers *)
 {
 }
+bool peers_linked(const struct peers *, uint32_t)
+{
+	return false;
+}
 void peers_drop(struct peers *, uint32_t)
 {
 }
@@ -263,6 +267,13 @@ void secure_answer(struct secure_conn *c, json_t *reply)
 void secure_refuse(struct secure_conn *c, int code, const char *remedy, const char *fmt, ...)
 {
 	secure_answer(c, json_pack("{ss si ss}", "error", fmt, "code", code, "remedy", remedy));
+}
+const char *secure_peer(const struct secure_conn *c)
+{
+	static char address[32];
+
+	snprintf(address, sizeof(address), "10.0.0.%u:50000", c->node);
+	return address;
 }
 void secure_cancel(struct secure_conn *)
 {

@@ -42,7 +42,7 @@ static void check_member(struct netd *n, const struct member_cluster *c, json_t 
 	if (s == MEMBER_JOINING && !c->failure && !key.failure)
 		problem(problems, "warning", "wait; when it lasts, check the network to the other nodes",
 			"this node is still catching up with the cluster");
-	if (s == MEMBER_FENCED)
+	if (s == MEMBER_FENCED && !c->failure && !key.failure) /* else that is why */
 		problem(problems, "error",
 			"bring back the missing nodes or the network to them, `netctl nodes` shows what this "
 			"node last heard; if they are lost for good: `netctl recover`",

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
 #include "member_int.h"
@@ -565,6 +566,7 @@ static void on_tick(uv_timer_t *t)
 	update_status(m);
 	member_job_tick(m);
 	member_generation_tick(m);
+	member_twin_tick(m);
 	member_disk_tick(m);
 	look_whether_behind(m);
 	if (m->stopping)
@@ -724,6 +726,7 @@ void member_halt(struct member *m, void (*halted)(struct member *m))
 	m->running = false;
 	member_rotate_stop(m);
 	member_suspect_stop(m);
+	member_twin_forget(m);
 	m->halted = halted;
 	m->leads = false;
 	m->leader = 0;
@@ -754,6 +757,7 @@ static void after_leaving(struct member *m)
 	m->ready = m->has_grant = false;
 	m->leaving_ms = 0;
 	memset(&m->disk, 0, sizeof(m->disk));
+	memset(&m->twin, 0, sizeof(m->twin));
 	kddm_forget(m->kddm);
 	update_status(m);
 	log_notice("%s; netd is idle",
@@ -796,6 +800,8 @@ int member_new(const struct member_params *p, struct member **out)
 	if (!m)
 		return -ENOMEM;
 	m->params = *p;
+	if (getrandom(&m->instance, sizeof(m->instance), 0) != sizeof(m->instance))
+		return -EIO;
 	m->insecure = p->insecure;
 	m->serving = -1;
 	snprintf(m->state_dir, sizeof(m->state_dir), "%s", p->state_dir);

@@ -192,7 +192,7 @@ struct member_cluster {
 	bool leaderless;	  /* ... and for a while there was nobody to renew it */
 	bool one_death_from_loss; /* one more death of a voter loses the quorum */
 	bool ready;
-	const char *failure; /* of the log or disk, or that there is another of our descent; or NULL */
+	const char *failure; /* of log, disk or address, another of our descent or identity; or NULL */
 	const char *failure_remedy;
 };
 void member_cluster(struct member *m, struct member_cluster *out);

@@ -360,6 +360,8 @@ void member_cluster(struct member *m, struct member_cluster *out)
 	out->applied_index = kddm_fsm_of(m->kddm)->index;
 	out->failure = member_disk_failure(m, &out->failure_remedy);
 	if (!out->failure)
+		out->failure = member_twin_failure(m, &out->failure_remedy);
+	if (!out->failure)
 		out->failure = member_generation_failure(m, &out->failure_remedy);
 	if (!m->raft)
 		return;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * When the disk fails this node. Four cases:
+ * When the disk, or what else a start needs, fails this node. Five cases:
  *   the disk cannot be written (full, read-only, errors) at the start: wait and
  *     try again, visible in `netctl status`; nothing is given up
  *   the same while running: netd starts anew and waits as above
@@ -10,6 +10,7 @@
  *     What was left of the log stays in STATE_DIR/raft.damaged until it is back.
  *   the disks of others: what they agree on is not what this node has committed. It ends what it runs and takes no
  *     part any more, nor after a restart: which history is the good one, a person says.
+ *   this machine does not have the address under which it is a member: wait and try again
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -137,12 +138,28 @@ static bool can_wait(int r)
 	return r == -ENOSPC || r == -EDQUOT || r == -EROFS || r == -EIO || r == -EACCES || r == -EPERM;
 }
 
+/* Not there yet, or this machine is a copy. */
+static void without_address(struct member *m)
+{
+	if (!m->disk.failure[0])
+		set_failure(m,
+			    "give it that address, netd tries again by itself; when it is a copy of that "
+			    "machine: "
+			    "`netctl leave` here, then `netctl join`",
+			    "this machine does not have %s, the address of node %s, which it is", m->id.tcp,
+			    m->id.name);
+}
+
 static void try_again_later(struct member *m, int r)
 {
 	const char *text = m->raft ? kddm_raft_failure(m->raft) : NULL;
 	char now[sizeof(m->disk.failure)];
 
 	m->disk.retry_ms = member_now_ms() + RETRY_MS;
+	if (r == -EADDRNOTAVAIL) {
+		without_address(m);
+		return;
+	}
 	snprintf(now, sizeof(now), "the replicated log cannot be written: %s", text ? text : strerror(-r));
 	if (strcmp(now, m->disk.failure)) /* once */
 		set_failure(m,
@@ -195,7 +212,7 @@ static void end_diverged(struct member *m)
 
 int member_disk_failed(struct member *m, int r)
 {
-	bool wait = can_wait(r);
+	bool wait = can_wait(r) || r == -EADDRNOTAVAIL;
 
 	if (m->raft && kddm_raft_damaged(m->raft))
 		return damaged(m, kddm_raft_failure(m->raft));

@@ -18,6 +18,7 @@
  *   member_suspect.c  who is not heard, before its death is declared
  *   member_recover.c  rebuilding from survivors
  *   member_generation.c  which of these rebuilt clusters is ours, and what nodes of another one do
+ *   member_twin.c   two machines with one identity
  *   member_disk.c   the disk fails, or the log on it is damaged
  */
 #ifndef SSI_MEMBER_INT_H
@@ -163,6 +164,13 @@ struct member {
 		uint32_t dialed; /* the last of the dead that was asked whether it lives */
 		bool dialing;
 	} other;
+	uint64_t instance;	   /* of this start of netd */
+	struct member_twin *twins; /* who runs under which raft id (member_twin.c) */
+	struct {
+		char text[200], failure[240]; /* another node, this one */
+		uint64_t seen_ms;
+		bool end; /* as soon as the loop is here */
+	} twin;
 	uint64_t said[N_SAID]; /* refusals that stand in the log already */
 	unsigned int said_next;
 
@@ -266,6 +274,18 @@ bool member_generation_refused(struct member *m, json_t *reply);
 const char *member_generation_failure(const struct member *m, const char **remedy);
 void member_generation_tick(struct member *m);
 
+/* member_twin.c */
+void member_twin_pack(const struct member *m, json_t *obj);
+/* A hello from a machine that is one too many, or may be: true, it was answered. */
+bool member_twin_differs(struct member *m, struct secure_conn *c, json_t *hello);
+void member_twin_answer(const struct member *m, struct secure_conn *c); /* to who wants to know who is here */
+/* We were refused, perhaps because of that. */
+void member_twin_refused(struct member *m, json_t *reply);
+/* Two machines have the identity of one node, perhaps of this one: the text, or NULL. */
+const char *member_twin_failure(const struct member *m, const char **remedy);
+void member_twin_tick(struct member *m);
+void member_twin_forget(struct member *m);
+
 /* member_link.c */
 /* Refuse a hello that comes again and again: logged once. */
 void member_refuse(struct member *m, struct secure_conn *c, const char *remedy, const char *text);
@@ -317,8 +337,10 @@ const char *member_disk_failure(const struct member *m, const char **remedy);
 /* member_raft.c */
 void member_raft_send(struct member *m, const struct raft_message *message);
 void member_raft_hello(struct member *m, struct secure_conn *c, uint64_t id, const char *address);
-void member_raft_prefer(struct member *m, uint32_t node); /* it waits for an outcome: it hears first */
-void member_raft_flush(struct member *m);		  /* before the loop sleeps */
+void member_raft_prefer(struct member *m, uint32_t node);     /* it waits for an outcome: it hears first */
+void member_raft_flush(struct member *m);		      /* before the loop sleeps */
+bool member_raft_linked(const struct member *m, uint64_t id); /* a node has a connection to us */
+void member_raft_drop(struct member *m, uint64_t id);
 void member_raft_tick(struct member *m);
 void member_raft_stop(struct member *m);
 

@@ -21,6 +21,7 @@ json_t *member_make_hello(void *arg, const char *purpose)
 			  (int)member_protocol_min, "cluster", m->id.cluster, "purpose", purpose, "raft_id",
 			  raft_id, "address", m->id.address, "node", (int)m->self, "tcp", m->id.tcp);
 	generation_pack(hello, &m->id.generation);
+	member_twin_pack(m, hello);
 	return hello;
 }
 
@@ -60,6 +61,7 @@ void member_refused(struct member *m, json_t *reply)
 	if (!error)
 		return;
 	member_generation_refused(m, reply);
+	member_twin_refused(m, reply);
 	if (member_says_anew(m, error))
 		log_warn("another node refuses this one: %s; %s", error,
 			 remedy ? remedy : "see netd's log there");
@@ -102,6 +104,8 @@ static void hello_member(struct member *m, struct secure_conn *c, const char *pu
 {
 	uint32_t from = (uint32_t)json_integer_value(json_object_get(hello, "node"));
 
+	if (member_twin_differs(m, c, hello))
+		return;
 	/* Raft decides by its own configuration who is heard. */
 	if (!strcmp(purpose, "raft")) {
 		member_raft_hello(m, c, hex_field(hello, "raft_id"),
@@ -115,7 +119,7 @@ static void hello_member(struct member *m, struct secure_conn *c, const char *pu
 	if (!strcmp(purpose, "key"))
 		member_hello_key(m, c);
 	else if (!strcmp(purpose, "generation")) /* it is ours */
-		secure_answer(c, json_object());
+		member_twin_answer(m, c);
 	else if (!strcmp(purpose, "peer"))
 		peers_hello_link(m->peers, c, from);
 	else if (!strcmp(purpose, "stream"))

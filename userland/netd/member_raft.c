@@ -303,6 +303,28 @@ void member_raft_hello(struct member *m, struct secure_conn *c, uint64_t id, con
 	m->raft_sources = s;
 }
 
+bool member_raft_linked(const struct member *m, uint64_t id)
+{
+	for (const struct raft_source *s = m->raft_sources; s; s = s->next)
+		if (s->id == id)
+			return true;
+	return false;
+}
+
+void member_raft_drop(struct member *m, uint64_t id)
+{
+	struct raft_source *s = m->raft_sources, *next;
+	struct raft_link *l = link_find(m, id);
+
+	for (; s; s = next) {
+		next = s->next;
+		if (s->id == id)
+			source_end(s);
+	}
+	if (l)
+		link_end(l);
+}
+
 void member_raft_tick(struct member *m)
 {
 	struct raft_source *s = m->raft_sources, *next_source;

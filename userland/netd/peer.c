@@ -413,6 +413,11 @@ void peers_renew(struct peers *p)
 			connect_to(&p->peer[i]);
 }
 
+bool peers_linked(const struct peers *p, uint32_t node)
+{
+	return node && node <= NODES_MAX && p->peer[node].links;
+}
+
 void peers_drop(struct peers *p, uint32_t node)
 {
 	struct peer *peer = &p->peer[node];

@@ -80,6 +80,7 @@ void peers_flush(struct peers *p); /* before the loop sleeps */
 void peers_tick(struct peers *p);
 /* A new link beside the one there is, to whom we are linked: it is authenticated anew. */
 void peers_renew(struct peers *p);
+bool peers_linked(const struct peers *p, uint32_t node);
 void peers_drop(struct peers *p, uint32_t node);	  /* declared dead: links and calls end */
 int64_t peers_latency_us(struct peers *p, uint32_t node); /* -1 unknown */
 

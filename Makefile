@@ -26,6 +26,7 @@
 #   INSTALL_BIN INSTALL_SBIN INSTALL_LIBEXEC	files that go to $(prefix)/bin, sbin, libexec/netssi
 #   INSTALL_UNITS INSTALL_MAN INSTALL_COMPLETION	units, man pages (name.8), bash completions
 #   INSTALL_OTHER				MODE:FILE:DESTINATION for what fits nowhere above
+#   INSTALL_LINKS				TARGET:DESTINATION, symbolic links
 #   NET_TESTS VM_TESTS DEBUG_TESTS		test scripts, run by `check-net`, `check-vm`, `check-debug`
 #   BENCH_SUITES				names; `make bench SUITE=x` runs the executable tests/bench/x
 #   LINT					more targets of `make lint`
@@ -241,7 +242,7 @@ manifest_now = $(call entries,0755,$(INSTALL_BIN),$(prefix)/bin) \
 	$(call entries,0644,$(INSTALL_UNITS),$(prefix)/lib/systemd/system) \
 	$(foreach f,$(INSTALL_MAN),0644:$f:$(prefix)/share/man/man$(patsubst .%,%,$(suffix $f))/$(notdir $f)) \
 	$(call entries,0644,$(INSTALL_COMPLETION),$(prefix)/share/bash-completion/completions) \
-	$(INSTALL_OTHER)
+	$(INSTALL_OTHER) $(INSTALL_LINKS:%=link:%)
 other_files = $(foreach e,$(INSTALL_OTHER),$(word 2,$(subst :, ,$e)))
 manifest: $$(INSTALL_BIN) $$(INSTALL_SBIN) $$(INSTALL_LIBEXEC) $$(INSTALL_UNITS) $$(INSTALL_MAN) \
 		$$(INSTALL_COMPLETION) $$(other_files) $$(sort $$(ALL))

@@ -62,6 +62,12 @@ static void played(struct keeper_request rq, json_t *args, int fd)
 		keeper_error(rq, json_string_value(json_object_get(args, "dir")), "cannot: %s",
 			     json_string_value(json_object_get(args, "criu")) ?: "");
 }
+
+void notice_tell(struct keeper_request rq, json_t *args, int fd)
+{
+	played(rq, args, fd);
+}
+
 void carry_check(struct keeper_request rq, json_t *args, int fd)
 {
 	played(rq, args, fd);

@@ -31,7 +31,8 @@
  *   say       text                    one line to the user (stderr of a foreground supervisor, else the log)
  *   check     -                       what stands against a move: {"refusals":[{reason,fd,path,pid,remedy}],
  *                                     "files":{PATH:{size,grows}}}: what it uses must be on the target;
- *                                     "memory": bytes; "tracks": its changes can be told, rounds are possible
+ *                                     "memory": bytes; "tracks": its changes can be told, rounds are possible;
+ *                                     "notices": how many of its processes want to hear of it (lib/notice.h)
  *   signal    sig                     to the application
  *   round     dir, criu, rounds, memory + fd  (running) send memory and the data directories to a stream, memory
  *                                     only if so said; rounds: how many there were before; only what changed
@@ -46,7 +47,7 @@
  *                                     criu, which may be left out, is started meanwhile. rounds: came before;
  *                                     more: this is another one, and not the end
  *   restore   dir, criu               up to stopped-before-run; {"pid","main","cgroup_id"} (state restored)
- *   resume    -                       let the restored run; answer when it runs
+ *   resume    node?                   let the restored run; answer when it runs. node: our name, for its processes
  *   thaw      -                       after a committed abort: let the dumped run on
  *   discard   -                       after a flip (source) or abort (target): end it without
  *                                     a packet leaving, remove images. A foreground supervisor stays
@@ -60,6 +61,9 @@
  *   load      from, dir               (waiting) copy a checkpoint to dir, for `restore`; {"bytes"}
  *   pause     -                       (running) stand still, connections and all: state paused
  *   unpause   -                       go on
+ *   notice    what, node, limit_ms    (running) tell its processes what is soon to come: "moving" to that node, or
+ *                                     "saving", and wait for each that wants to get ready, so long at most.
+ *                                     {"told","ready","ms"}. `thaw`, or a dump that fails, takes it back
  *   handover  node, text              (moved) the application goes on without this supervisor, which ends with 0
  *   logs      lines                   {"lines":[…]} of a detached application
  *   event kinds: "exited" {"status"|"signal"}, "unpaused" (it was told to end), "progress" {"what","bytes","of"},

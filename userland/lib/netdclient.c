@@ -15,7 +15,7 @@ const char *netdclient_path(void)
 	return path && *path ? path : NETDCLIENT_SOCKET;
 }
 
-int netdclient_open(struct jsonline *j)
+int netdclient_connect(int flags)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	const char *path = netdclient_path();
@@ -24,17 +24,29 @@ int netdclient_open(struct jsonline *j)
 	if (strlen(path) >= sizeof(addr.sun_path))
 		return -ENAMETOOLONG;
 	strcpy(addr.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 	if (fd < 0)
 		return -errno;
 	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 		return -errno;
-	jsonline_init(j, take_fd(fd));
-	return 0;
+	return take_fd(fd);
 }
 
-/* Takes one answer in; 1 when it is the last, 0 when more come. */
-static int take_answer(json_t *answer, json_t *parts, netdclient_event_fn *event, void *arg)
+int netdclient_open(struct jsonline *j)
+{
+	int fd = netdclient_connect(0);
+
+	if (fd >= 0)
+		jsonline_init(j, fd);
+	return fd < 0 ? fd : 0;
+}
+
+json_t *netdclient_request(const char *cmd, json_t *args)
+{
+	return json_pack("{s:s, s:o}", "cmd", cmd, "args", args ? json_incref(args) : json_object());
+}
+
+int netdclient_take(json_t *answer, json_t *parts, netdclient_event_fn *event, void *arg)
 {
 	json_t *part = json_object_get(answer, "part"), *result = json_object_get(answer, "result");
 	json_t *e = json_object_get(answer, "event");
@@ -52,8 +64,7 @@ static int take_answer(json_t *answer, json_t *parts, netdclient_event_fn *event
 int netdclient_talk(struct jsonline *j, const char *cmd, json_t *args, netdclient_event_fn *event, void *arg,
 		    json_t **out)
 {
-	json_t *request =
-		json_pack("{s:s, s:o}", "cmd", cmd, "args", args ? json_incref(args) : json_object());
+	json_t *request = netdclient_request(cmd, args);
 	json_t *parts = json_array(), *answer = NULL;
 	int sent = jsonline_send(j, request, NULL, 0), r = 0;
 
@@ -63,7 +74,7 @@ int netdclient_talk(struct jsonline *j, const char *cmd, json_t *args, netdclien
 			json_decref(answer);
 			answer = NULL;
 			r = jsonline_recv(j, &answer);
-			r = r <= 0 ? (r ?: -EPIPE) : take_answer(answer, parts, event, arg);
+			r = r <= 0 ? (r ?: -EPIPE) : netdclient_take(answer, parts, event, arg);
 		} while (r == 0);
 	} else {
 		r = sent;

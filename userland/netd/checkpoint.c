@@ -165,11 +165,34 @@ static void checkpoint_dumped(void *arg, int status, json_t *ok, json_t *error)
 		       checkpoint_sealed);
 }
 
+static void checkpoint_dump(struct checkpoint *c)
+{
+	char dir[DIR_MAX + 8];
+
+	snprintf(dir, sizeof(dir), "%s/.new", c->dir);
+	c->t_freeze = uv_hrtime();
+	checkpoint_ask(c,
+		       json_pack("{ss ss ss sb}", "op", "dump", "dir", dir, "criu", c->netd->conf.criu,
+				 "close", 1),
+		       MOVE_BULK_MS, checkpoint_dumped);
+}
+
+/* An answer that is missing stops no checkpoint. */
+static void checkpoint_noticed(void *arg, int status, json_t *ok, json_t *error)
+{
+	struct checkpoint *c = arg;
+
+	(void)ok;
+	if (status < 0 || error)
+		log_warn("checkpoint of %s: it could not be told: %s", c->app, move_why(status, error));
+	checkpoint_dump(c);
+}
+
 static void checkpoint_checked(void *arg, int status, json_t *ok, json_t *error)
 {
 	struct checkpoint *c = arg;
-	json_t *refusals = json_object_get(ok, "refusals");
-	char dir[DIR_MAX + 8];
+	json_t *refusals = json_object_get(ok, "refusals"), *request;
+	unsigned int ms;
 
 	if (status < 0 || error) {
 		checkpoint_end(c, failure("it could not be examined", status, error));
@@ -178,12 +201,12 @@ static void checkpoint_checked(void *arg, int status, json_t *ok, json_t *error)
 	} else {
 		c->files = json_object_get(ok, "files") ? json_incref(json_object_get(ok, "files"))
 							: json_object();
-		snprintf(dir, sizeof(dir), "%s/.new", c->dir);
-		c->t_freeze = uv_hrtime();
-		checkpoint_ask(c,
-			       json_pack("{ss ss ss sb}", "op", "dump", "dir", dir, "criu",
-					 c->netd->conf.criu, "close", 1),
-			       MOVE_BULK_MS, checkpoint_dumped);
+		if (json_integer_value(json_object_get(ok, "notices")) > 0) {
+			request = move_notice_request(c->netd, "saving", member_self(c->netd->member), &ms);
+			checkpoint_ask(c, request, ms, checkpoint_noticed);
+		} else {
+			checkpoint_dump(c);
+		}
 	}
 }
 

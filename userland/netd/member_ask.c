@@ -10,6 +10,7 @@
 #include <ssi/core.h>
 
 #include "member_int.h"
+#include "userland/lib/notice.h"
 
 #define IDLE_MS	      10000 /* so long a node may take to set up its data path */
 #define LEADERLESS_MS 1000  /* and an election */
@@ -58,6 +59,8 @@ static const struct member_setting settings[] = {
 	{"source_block", 64, 16384, 512, false, "source ports that a node leases at a time"},
 	{"answer_ms", SSI_CLAIM_LIMIT_MS_MIN, SSI_CLAIM_LIMIT_MS_MAX, SSI_CLAIM_LIMIT_MS, false,
 	 "how long listen() and bind() wait for the cluster before they fail with EAGAIN"},
+	{"notice_ms", 0, NOTICE_LIMIT_MS_MAX, NOTICE_LIMIT_MS, false,
+	 "how long a move waits for programs that want to get ready for it"},
 	{"tolerance_ms", 50, 30000, 500, false, "silence after which TIPC gives up a link"},
 };
 

@@ -37,6 +37,8 @@ const char *move_why(int status, json_t *error);
 
 /* {"op":op,"dir":…}: what a keeper does with the application's image directory. */
 json_t *move_image_request(const char *op, const char *app);
+/* What its processes are told before ("moving" to `node`, "saving" there), and how long to ask for the answer. */
+json_t *move_notice_request(struct netd *n, const char *what, uint32_t node, unsigned int *timeout_ms);
 
 /* Add "set the step of this record" to a batch; the version read here guards it. */
 int move_step(struct kddm_batch *b, struct netd *n, const char *app, enum move_step step, const char *reason);

@@ -38,6 +38,8 @@ struct move_source {
 	bool ended;
 	char why[256];
 	uint64_t t_start, t_freeze, t_resumed; /* uv_hrtime */
+	bool notices;			       /* its processes want to know before */
+	json_int_t notice_ms;		       /* and took so long to get ready */
 	bool tracks;			       /* what changed in its memory can be told */
 	uint64_t memory;		       /* of the application, in bytes */
 	struct move_sent sent;		       /* before the freeze */
@@ -245,6 +247,8 @@ static json_t *source_summary(struct move_source *s)
 	json_int_t last = json_integer_value(json_object_get(s->dumped, "bytes"));
 
 	move_conns_show(&s->conns, o);
+	if (s->notices)
+		json_object_set_new(o, "notice_ms", json_integer(s->notice_ms));
 	json_object_set_new(o, "rounds_end", json_string(s->sent.end ?: ""));
 	json_object_set_new(o, "frozen_bytes", json_integer(last));
 	json_object_set_new(o, "bytes", json_integer(last + (json_int_t)s->sent.bytes));
@@ -524,6 +528,36 @@ static void source_ready(struct move_source *s)
 	source_ask(s, request, -1, MOVE_BULK_MS, source_is_ready);
 }
 
+/* An answer that is missing stops no move. */
+static void source_noticed(void *arg, int status, json_t *ok, json_t *error)
+{
+	struct move_source *s = arg;
+
+	if (status < 0 || error)
+		log_warn("move of %s: it could not be told: %s", s->app, move_why(status, error));
+	s->notice_ms = json_integer_value(json_object_get(ok, "ms"));
+	if (s->ended || s->aborting)
+		source_fail(s, "the move was given up");
+	else
+		source_ready(s);
+	source_unref(s);
+}
+
+/* Last before what it takes part in: what it does to get ready still goes the usual way. */
+static void source_notice(struct move_source *s)
+{
+	unsigned int ms;
+	json_t *request;
+
+	if (!s->notices) {
+		source_ready(s);
+		return;
+	}
+	s->frozen = true; /* an abort takes it back */
+	request = move_notice_request(s->netd, "moving", s->dst, &ms);
+	source_ask(s, request, -1, ms, source_noticed);
+}
+
 /* It has much memory, and all of it goes while it stands still. */
 static bool source_untracked(struct move_source *s)
 {
@@ -540,7 +574,7 @@ static void source_rounds_done(void *arg, const struct move_sent *sent, const ch
 	if (s->ended || s->aborting || error)
 		source_fail(s, "its memory could not be sent: %s", error ?: "the move was given up");
 	else
-		source_ready(s);
+		source_notice(s);
 	source_unref(s);
 }
 
@@ -556,7 +590,7 @@ static void source_rounds(struct move_source *s, json_t *answer)
 		s->sent.end = "untracked";
 	if ((!s->tracks && !data) || !json_is_true(json_object_get(hello, "rounds")) ||
 	    !json_is_true(json_object_get(answer, "rounds"))) {
-		source_ready(s);
+		source_notice(s);
 		return;
 	}
 	s->frozen = true; /* an abort asks to undo it */
@@ -700,6 +734,7 @@ static void source_checked(void *arg, int status, json_t *ok, json_t *error)
 		s->checked = json_incref(ok);
 		s->refusals = json_is_array(refusals) ? json_incref(refusals) : json_array();
 		s->memory = (uint64_t)json_integer_value(json_object_get(ok, "memory"));
+		s->notices = json_integer_value(json_object_get(ok, "notices")) > 0;
 		s->tracks = json_is_true(json_object_get(ok, "tracks"));
 		if (!s->dry_run && json_array_size(s->refusals))
 			source_allowed(s);

@@ -181,7 +181,8 @@ static void target_resume(struct move_target *t)
 		return;
 	t->resuming = true;
 	move_images_queued(t->netd->datapath, t->app);
-	target_ask(t, json_pack("{ss}", "op", "resume"), -1, MOVE_KEEPER_MS, target_resumed);
+	target_ask(t, json_pack("{ss ss}", "op", "resume", "node", member_self_name(t->netd->member)), -1,
+		   MOVE_KEEPER_MS, target_resumed);
 }
 
 void move_target_record(struct netd *n, const char *app, const struct move_value *m)

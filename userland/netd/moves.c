@@ -15,6 +15,7 @@
 #include "member.h"
 #include "move.h"
 #include "userland/lib/log.h"
+#include "userland/lib/notice.h"
 #include "warmup.h"
 
 /* ---- records ------------------------------------------------------------------ */
@@ -58,6 +59,15 @@ const char *move_why(int status, json_t *error)
 		 : status == -EHOSTDOWN ? "the node cannot be reached"
 					: strerror(-status));
 	return text;
+}
+
+json_t *move_notice_request(struct netd *n, const char *what, uint32_t node, unsigned int *timeout_ms)
+{
+	unsigned int limit = member_conf_uint(n->member, "notice_ms", NOTICE_LIMIT_MS);
+
+	*timeout_ms = limit + MOVE_KEEPER_MS;
+	return json_pack("{ss ss ss si}", "op", "notice", "what", what, "node", member_name(n->member, node),
+			 "limit_ms", (int)limit);
 }
 
 json_t *move_image_request(const char *op, const char *app)

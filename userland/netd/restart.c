@@ -257,7 +257,9 @@ static void restart_restored(void *arg, int status, json_t *ok, json_t *error)
 
 	(void)ok;
 	if (!restart_failed(r, "it could not be restored", status, error))
-		restart_ask(r, json_pack("{ss}", "op", "resume"), MOVE_BULK_MS, restart_resumed);
+		restart_ask(r,
+			    json_pack("{ss ss}", "op", "resume", "node", member_self_name(r->netd->member)),
+			    MOVE_BULK_MS, restart_resumed);
 }
 
 static void restart_loaded(void *arg, int status, json_t *ok, json_t *error)

@@ -15,6 +15,7 @@
 #include "userland/lib/log.h"
 #include "userland/run/carry.h"
 #include "userland/run/keeper.h"
+#include "userland/run/notice.h"
 #include "userland/run/run.h"
 #include "userland/run/stdio.h"
 
@@ -109,10 +110,15 @@ static int root_main(const char *blob, const int *fds, int n_fds)
 
 int app_prepare(void)
 {
+	int err;
+
 	if (run.space.init > 0)
 		return 0;
 	if (!run.opts.keeper && run.state == RUN_STARTING && notify_open(false) < 0)
 		return -errno;
+	err = notice_open();
+	if (err < 0)
+		return err;
 	run.space.ended = app_child_ended;
 	run.space.lost = app_lost;
 	return space_open(&run.space, run.opts.name);
@@ -185,6 +191,7 @@ void app_ended(int status)
 	}
 	run.state = RUN_EXITED;
 	stdio_freeze(false);
+	notice_forget();
 	space_close(&run.space);
 	keeper_event(event);
 	stdio_finish(status, finished);

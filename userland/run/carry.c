@@ -14,6 +14,7 @@
 #include "userland/lib/jsonline.h"
 #include "userland/lib/log.h"
 #include "userland/run/logfile.h"
+#include "userland/run/notice.h"
 #include "userland/run/stdio.h"
 
 #define PROGRESS_BYTES (8 << 20)
@@ -134,10 +135,11 @@ void carry_check(struct keeper_request rq, json_t *args, int fd)
 	if (run.state != RUN_RUNNING)
 		keeper_error(rq, NULL, "it does not run here; it is %s", run_state_name(run.state));
 	else
-		keeper_ok(rq, json_pack("{so so sI sb si ss}", "refusals", carry_refusals(), "files",
-					ckpt_files(pids, run.opts.data), "memory",
-					(json_int_t)ckpt_memory(pids), "tracks", ckpt_tracks(), "conns",
-					ckpt_conns_try(pids, why), "conns_why", why));
+		keeper_ok(rq,
+			  json_pack("{so so sI sb si ss si}", "refusals", carry_refusals(), "files",
+				    ckpt_files(pids, run.opts.data), "memory", (json_int_t)ckpt_memory(pids),
+				    "tracks", ckpt_tracks(), "conns", ckpt_conns_try(pids, why), "conns_why",
+				    why, "notices", (int)notice_count()));
 }
 
 /* ---- transfer -------------------------------------------------------------------------------------------- */
@@ -346,6 +348,7 @@ static void forget(void)
 	worker_stop(&now.holder);
 	carry_perf_close();
 	carry_drop_images();
+	notice_forget();
 	run.pid = run.main_pid = 0;
 }
 

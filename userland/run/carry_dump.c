@@ -15,6 +15,7 @@
 #include "userland/lib/log.h"
 #include "userland/run/carry_int.h"
 #include "userland/run/logfile.h"
+#include "userland/run/notice.h"
 #include "userland/run/stdio.h"
 
 #define BACKLOG_TRIES	100
@@ -43,8 +44,8 @@ static json_t *app_json(json_t *stdio)
 		json_array_append_new(pipes, json_integer((json_int_t)ino[i]));
 		json_array_append_new(users, json_integer(n[i]));
 	}
-	return json_pack("{so so so sI}", "pipes", pipes, "users", users, "stdio", stdio, "frozen_at_ms",
-			 (json_int_t)now.frozen_at_ms);
+	return json_pack("{so so so sI so}", "pipes", pipes, "users", users, "stdio", stdio, "frozen_at_ms",
+			 (json_int_t)now.frozen_at_ms, "notices", notice_export());
 }
 
 static int write_log(void)
@@ -84,6 +85,7 @@ void carry_thawed(void)
 	stdio_freeze(false);
 	now.ready = now.go = false;
 	run.state = RUN_RUNNING;
+	notice_stayed();
 }
 
 /* What was exported goes on here after all. */
@@ -298,6 +300,7 @@ void carry_thaw(struct keeper_request rq, json_t *args, int fd)
 	(void)fd;
 	if (run.state == RUN_RUNNING || run.state == RUN_PAUSED) { /* a dump that failed ran on by itself */
 		carry_unready();
+		notice_stayed();
 		carry_rounds_end(rq);
 		return;
 	}

@@ -17,6 +17,7 @@
 #include "userland/lib/log.h"
 #include "userland/run/carry_int.h"
 #include "userland/run/logfile.h"
+#include "userland/run/notice.h"
 #include "userland/run/stdio.h"
 
 #define CLOCK_SLACK_MS 100 /* of two nodes' clocks */
@@ -89,6 +90,7 @@ void carry_restore_undone(void)
 	run.state = now.home ? RUN_MOVED : RUN_WAITING;
 	if (now.piped)
 		stdio_leave();
+	notice_forget();
 	stdio_freeze(false);
 	space_close(&run.space);
 	worker_stop(&now.holder);
@@ -121,6 +123,7 @@ static void restore_held(void)
 	}
 	ckpt_options_load(pids, now.dir);
 	app_find_pids();
+	notice_import(json_object_get(now.app, "notices"));
 	run.state = RUN_RESTORED;
 	carry_answer_ok(json_pack("{si si ss sI}", "pid", run.pid, "main", run.main_pid, "cgroup",
 				  run.space.cgroup, "cgroup_id", (json_int_t)run.space.cgroup_id));
@@ -151,6 +154,7 @@ static void resumed(void)
 	run.state = RUN_RUNNING;
 	now.home = now.piped = now.unpacks = now.ready = now.go = false;
 	run.place[0] = '\0';
+	notice_arrived(now.kept);
 	carry_drop_images();
 	data_done();
 	carry_answer_ok(json_pack("{si si}", "pid", run.pid, "main", run.main_pid));
@@ -279,9 +283,9 @@ static void import_log(void)
 
 void carry_resume(struct keeper_request rq, json_t *args, int fd)
 {
+	const char *node = json_string_value(json_object_get(args, "node"));
 	int err;
 
-	(void)args;
 	(void)fd;
 	if (run.state == RUN_RUNNING) {
 		keeper_ok(rq, NULL);
@@ -289,6 +293,7 @@ void carry_resume(struct keeper_request rq, json_t *args, int fd)
 	}
 	if (!carry_begin(rq, run.state == RUN_RESTORED, "a restored application"))
 		return;
+	snprintf(run.here, sizeof(run.here), "%s", node ?: "");
 	import_log();
 	err = stdio_import(now.dir, json_object_get(now.app, "stdio"));
 	if (err < 0) /* it must run all the same: this node owns it now */

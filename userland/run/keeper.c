@@ -25,6 +25,7 @@
 #include "userland/run/carry.h"
 #include "userland/run/freeze.h"
 #include "userland/run/logfile.h"
+#include "userland/run/notice.h"
 #include "userland/run/run.h"
 
 #define MAX_CONNS  8
@@ -142,6 +143,10 @@ static void op_go(struct keeper_request rq, json_t *args, int fd)
 	}
 	if (run.opts.standby && c)
 		c->leave = true;
+	if (node) {
+		snprintf(run.origin, sizeof(run.origin), "%s", node);
+		snprintf(run.here, sizeof(run.here), "%s", node);
+	}
 	err = run.opts.standby ? keeper_take_name() : 0;
 	if (err == 0)
 		err = app_start();
@@ -151,8 +156,6 @@ static void op_go(struct keeper_request rq, json_t *args, int fd)
 		run_end(RUN_EXIT);
 		return;
 	}
-	if (node)
-		snprintf(run.origin, sizeof(run.origin), "%s", node);
 	keeper_ok(rq, json_pack("{si si ss sI}", "pid", run.pid, "main", run.main_pid, "cgroup",
 				run.space.cgroup, "cgroup_id", (json_int_t)run.space.cgroup_id));
 	claim_went();
@@ -259,6 +262,7 @@ static const struct {
 	{"pause", freeze_app},
 	{"unpause", freeze_thaw},
 	{"round", carry_round},
+	{"notice", notice_tell},
 };
 
 static void conn_line(struct conn *c, json_t *line)

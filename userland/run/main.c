@@ -26,6 +26,7 @@
 #include "userland/run/freeze.h"
 #include "userland/run/keeper.h"
 #include "userland/run/logfile.h"
+#include "userland/run/notice.h"
 #include "userland/run/run.h"
 #include "userland/run/stdio.h"
 #include "userland/run/worker.h"
@@ -71,6 +72,7 @@ void run_end(int code)
 	space_close(&run.space);
 	keeper_close();
 	notify_close();
+	notice_close();
 	loop_quit(code);
 }
 

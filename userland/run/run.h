@@ -11,6 +11,7 @@
  *   freeze.c   stands still and goes on by request
  *   worker.c   children that do long work and report in JSON lines
  *   notify.c   sd_notify messages
+ *   notice.c   tells processes that want to know of moves
  *   space.c cgroup.c stdio.c logfile.c loop.c   what these stand on
  */
 #ifndef SSI_RUN_H
@@ -44,6 +45,7 @@ struct run {
 	struct space space;
 	pid_t pid, main_pid; /* on this node */
 	char origin[64];     /* node whose ssi-run started it */
+	char here[64];	     /* the name of this node; "": not known (yet) */
 	char place[64];	     /* (moved) node where it is now */
 	int64_t since_ms;
 	bool user_away;	 /* a keeper: the user is on another node, or there is none */

@@ -449,3 +449,10 @@ pid_t space_host_pid(const struct space *s, pid_t pid)
 	free(list);
 	return found;
 }
+
+bool space_holds(const struct space *s, pid_t pid)
+{
+	ino_t ns = s->init > 0 ? pid_ns_of(s->init) : 0;
+
+	return ns && pid != s->init && pid_ns_of(pid) == ns;
+}

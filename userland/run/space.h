@@ -51,6 +51,8 @@ void space_reap(struct space *s);
 
 /* The pid on this node of a process inside, 0: no such. */
 pid_t space_host_pid(const struct space *s, pid_t pid);
+/* Is that process of this node inside? */
+bool space_holds(const struct space *s, pid_t pid);
 /* All pids on this node of the processes inside, PID 1 and those at high
  * pids (CRIU) left out. Ends with 0; caller frees. */
 pid_t *space_pids(const struct space *s);

@@ -16,6 +16,7 @@
 #include <linux/if_packet.h>
 #include "dip_maps.h"
 #include "dip_trace.h"
+#include "embryo.h"
 #include "parse.h"
 
 #define ETHER_ARP   0x0806
@@ -188,6 +189,14 @@ static __always_inline int take(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
+/* For the stack of this node; what begins a connection that it does not know yet is prepared. */
+static __always_inline int take_in(struct __sk_buff *skb)
+{
+	if (dip_embryos_any && embryo(skb))
+		return TC_ACT_SHOT;
+	return take(skb);
+}
+
 static __always_inline int act(struct __sk_buff *skb, const struct dip_conf *c, const struct dip_flow *f,
 			       struct dip_result r)
 {
@@ -200,7 +209,7 @@ static __always_inline int act(struct __sk_buff *skb, const struct dip_conf *c, 
 	account(skb, c, f, &r, DIP_WHERE_TC_IN);
 	switch (r.verdict) {
 	case DIP_ACCEPT:
-		return take(skb);
+		return take_in(skb);
 	case DIP_DROP:
 		return TC_ACT_SHOT;
 	case DIP_HOLD:
@@ -221,7 +230,7 @@ static __always_inline int released(struct __sk_buff *skb, const struct dip_conf
 		return TC_ACT_SHOT;
 	}
 	dip_count(DIP_IN, DIP_R_RELEASED, DIP_STATS_NO_VIP);
-	return take(skb);
+	return take_in(skb);
 }
 
 /*

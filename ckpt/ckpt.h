@@ -169,9 +169,11 @@ int ckpt_conns_run(const pid_t *pids, uint32_t advance_ms, char error[CKPT_ERROR
 
 /*
  * What frozen sockets hold for their program, into a file of the images (lib/queued.h) unless that is nothing. They
- * keep it. 0 or -errno.
+ * keep datagrams; connections that wait for accept() are this process's then, until drop: silent, for they are, or will
+ * be, made anew out of the file; else the peers are told. 0 or -errno.
  */
 int ckpt_queues_save(const pid_t *pids, const char *dir);
+void ckpt_queues_drop(bool silent);
 
 /* Does someone, CRIU, hold the first of them? */
 bool ckpt_traced(const pid_t *pids);

@@ -88,8 +88,7 @@ static void put_options(struct criu_rpc *m, const struct ckpt_job *j, int dir, e
 	if (mode == PRE_DUMP || (mode == DUMP && j->parent))
 		rpc_put_int(m, CRIU_OPTS_TRACK_MEM, 1);
 	rpc_put_int(m, j->close || j->apart ? CRIU_OPTS_TCP_CLOSE : CRIU_OPTS_TCP_ESTABLISHED, 1);
-	if (j->close)
-		rpc_put_int(m, CRIU_OPTS_TCP_SKIP_IN_FLIGHT, 1);
+	rpc_put_int(m, CRIU_OPTS_TCP_SKIP_IN_FLIGHT, 1); /* see ckpt_queues_save() */
 	rpc_put_int(m, CRIU_OPTS_EXT_UNIX_SK, 1);
 	rpc_put_int(m, CRIU_OPTS_FILE_LOCKS, 1);
 	rpc_put_int(m, CRIU_OPTS_LINK_REMAP, 1);

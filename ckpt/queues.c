@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What frozen sockets hold for their program, and CRIU does not carry: datagrams that were not read. They are looked at
- * without being taken, so that an undone move finds them where they were.
+ * What frozen sockets hold for their program, and CRIU does not carry: datagrams that were not read, and connections
+ * that were not accepted. Datagrams are looked at without being taken, so that an undone move finds them where they
+ * were. Connections have to be accepted to be looked at; after that they are silent, and go with us. Nobody can put one
+ * back into its listener: where the program goes on, here or there, the kernel makes it anew (bpf/embryo.h).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -9,10 +11,13 @@
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <netinet/udp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -27,6 +32,10 @@
 #define UNCONNECTED  7 /* as inet_diag calls the states of UDP */
 #define CONNECTED    1
 
+#ifndef TCPI_OPT_USEC_TS
+#define TCPI_OPT_USEC_TS 64
+#endif
+
 struct saving {
 	ino_t *inode; /* of sockets that hold something */
 	size_t n, size;
@@ -34,6 +43,10 @@ struct saving {
 	size_t len, file_size;
 	uint8_t *buffer;
 };
+
+/* Connections that were accepted for the program, in repair mode. */
+static int *taken;
+static size_t n_taken, taken_size;
 
 /* ---- which sockets: asking each of thousands would cost more than what they hold ---------------- */
 
@@ -93,6 +106,10 @@ static int find_sockets(struct saving *s)
 		err = diag_dump(s, nl, AF_INET, IPPROTO_UDP, 1u << UNCONNECTED | 1u << CONNECTED);
 	if (!err)
 		err = diag_dump(s, nl, AF_INET6, IPPROTO_UDP, 1u << UNCONNECTED | 1u << CONNECTED);
+	if (!err)
+		err = diag_dump(s, nl, AF_INET, IPPROTO_TCP, 1u << TCP_LISTEN);
+	if (!err)
+		err = diag_dump(s, nl, AF_INET6, IPPROTO_TCP, 1u << TCP_LISTEN);
 	return err;
 }
 
@@ -262,18 +279,147 @@ static void save_datagrams(struct saving *s, int fd)
 	setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &peek, sizeof(peek));
 }
 
+/* ---- connections ------------------------------------------------------------------------------------- */
+
+static bool tcp_set(int fd, int option, int value)
+{
+	return setsockopt(fd, IPPROTO_TCP, option, &value, sizeof(value)) == 0;
+}
+
+static uint32_t tcp_get(int fd, int option)
+{
+	uint32_t value = 0;
+	socklen_t len = sizeof(value);
+
+	getsockopt(fd, IPPROTO_TCP, option, &value, &len);
+	return value;
+}
+
+static uint32_t next_seq(int fd, int queue)
+{
+	return tcp_set(fd, TCP_REPAIR_QUEUE, queue) ? tcp_get(fd, TCP_QUEUE_SEQ) : 0;
+}
+
+static void read_agreed(struct queued *q, int fd, const struct tcp_info *info)
+{
+	static const struct {
+		unsigned int info;
+		uint8_t flag;
+	} options[] = {{TCPI_OPT_WSCALE, DIP_EMBRYO_WSCALE},
+		       {TCPI_OPT_SACK, DIP_EMBRYO_SACK},
+		       {TCPI_OPT_TIMESTAMPS, DIP_EMBRYO_TIMES},
+		       {TCPI_OPT_ECN, DIP_EMBRYO_ECN},
+		       {TCPI_OPT_USEC_TS, DIP_EMBRYO_USEC}};
+
+	struct tcp_repair_window window = {0};
+	socklen_t len = sizeof(window);
+
+	q->agreed.snt_isn = next_seq(fd, TCP_SEND_QUEUE) - 1;
+	q->agreed.rcv_isn = next_seq(fd, TCP_RECV_QUEUE) - q->len - q->fin - 1;
+	q->agreed.mss = (uint16_t)tcp_get(fd, TCP_MAXSEG); /* in repair mode, the peer's */
+	q->agreed.snd_wscale = info->tcpi_snd_wscale;
+	q->agreed.rcv_wscale = info->tcpi_rcv_wscale;
+	q->clock = tcp_get(fd, TCP_TIMESTAMP);
+	if (getsockopt(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW, &window, &len) == 0)
+		q->window = (uint16_t)(window.snd_wnd >> info->tcpi_snd_wscale);
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		if (info->tcpi_options & options[i].info)
+			q->agreed.flags |= options[i].flag;
+}
+
+/* What came on it, to be freed; NULL: not all can be seen (urgent data). */
+static uint8_t *read_data(int fd, uint32_t *len)
+{
+	int bytes = 0;
+	uint8_t *data;
+
+	if (ioctl(fd, FIONREAD, &bytes) < 0 || !(data = malloc((size_t)bytes + 1)))
+		return NULL;
+	*len = (uint32_t)bytes;
+	if (!bytes || recv(fd, data, (size_t)bytes, MSG_PEEK | MSG_DONTWAIT) == bytes)
+		return data;
+	free(data);
+	return NULL;
+}
+
+static bool save_connection(struct saving *s, int fd)
+{
+	struct queued q = {.kind = QUEUED_CONNECTION, .ttl = 64};
+	struct sockaddr_storage own = {0}, peer = {0};
+	_free_ uint8_t *data = NULL;
+	struct tcp_info info = {0};
+	socklen_t len = sizeof(own);
+
+	if (getsockname(fd, (struct sockaddr *)&own, &len) < 0)
+		return false;
+	len = sizeof(peer);
+	if (getpeername(fd, (struct sockaddr *)&peer, &len) < 0 || !tcp_set(fd, TCP_REPAIR, TCP_REPAIR_ON))
+		return false;
+	q.lport = put_sockaddr(&q, q.laddr, &own);
+	q.rport = put_sockaddr(&q, q.raddr, &peer);
+	len = sizeof(info);
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ||
+	    (info.tcpi_state != TCP_ESTABLISHED && info.tcpi_state != TCP_CLOSE_WAIT) ||
+	    !tcp_set(fd, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE) || !(data = read_data(fd, &q.len)))
+		return false;
+	q.fin = info.tcpi_state == TCP_CLOSE_WAIT;
+	read_agreed(&q, fd, &info);
+	put(s, &q, sizeof(q));
+	put(s, data, q.len);
+	return true;
+}
+
+static void drop(int fd, bool silent)
+{
+	struct linger reset = {.l_onoff = 1};
+
+	if (!silent) {
+		tcp_set(fd, TCP_REPAIR, TCP_REPAIR_OFF);
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	}
+	close(fd);
+}
+
+/* Nobody else accepts meanwhile, so it does not wait. */
+static void save_connections(struct saving *s, int listener)
+{
+	struct pollfd p = {.fd = listener, .events = POLLIN};
+	int fd;
+
+	while (poll(&p, 1, 0) == 1 && (fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+		if (!save_connection(s, fd)) {
+			drop(fd, false);
+			continue;
+		}
+		taken = grow(taken, &taken_size, n_taken * sizeof(*taken), sizeof(*taken));
+		taken[n_taken++] = fd;
+	}
+}
+
+void ckpt_queues_drop(bool silent)
+{
+	while (n_taken)
+		drop(taken[--n_taken], silent);
+}
+
 /* ---- all --------------------------------------------------------------------------------------------- */
 
 static void save_socket(void *arg, const struct ckpt_fd *f)
 {
 	struct saving *s = arg;
 	_close_ int fd = -1;
+	int type = 0;
+	socklen_t len = sizeof(type);
 
 	if (!s->n || !S_ISSOCK(f->st.st_mode) || !take_inode(s, f->st.st_ino))
 		return;
 	fd = fds_get(f);
-	if (fd >= 0)
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0)
+		return;
+	if (type == SOCK_DGRAM)
 		save_datagrams(s, fd);
+	else
+		save_connections(s, fd);
 }
 
 static int write_file(const struct saving *s, const char *dir)
@@ -300,6 +446,8 @@ int ckpt_queues_save(const pid_t *pids, const char *dir)
 	}
 	if (!err && s.len)
 		err = write_file(&s, dir);
+	if (err)
+		ckpt_queues_drop(false);
 	free(s.buffer);
 	free(s.inode);
 	free(s.file);

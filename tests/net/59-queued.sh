@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# What a program has not read when it is moved is there afterwards, in the order in which it came: datagrams of both
-# families, from several peers, empty and large ones, in sockets that are connected and that are not.
+# What a program has not taken when it is moved is there afterwards: datagrams in the order in which they came, of both
+# families, from several peers, empty and large ones, in sockets that are connected and that are not; and connections
+# that wait for accept(), with what their clients have sent.
 . "${TEST_TOP:?}/tests/net/lib.sh"
 cluster_up
 cluster_vip
@@ -19,6 +20,14 @@ for name, family, vip, port in (("four", socket.AF_INET, "10.77.0.100", 7002), (
     u.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     u.bind((vip, port))
     u.setblocking(False)
+def listener(family, address, port):
+    s = socket.socket(family, socket.SOCK_STREAM)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind((address, port))
+    s.listen(64)
+    return s
+known["four-listen"] = listener(socket.AF_INET, "10.77.0.100", 7005)
+known["any-listen"] = listener(socket.AF_INET6, "::", 7006)
 known["any"].setsockopt(socket.IPPROTO_IPV6, 49, 1) # RECVPKTINFO
 control = socket.socket()
 control.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -28,7 +37,17 @@ c, _ = control.accept()
 f = c.makefile("rw")
 for line in f:
     word = line.split()
-    if word[0] == "connect":
+    if word[0] == "accept": # each says how many bytes it sends, and is told which came, and is read to its end
+        for i in range(int(word[2])):
+            s, peer = known[word[1]].accept()
+            g = s.makefile("rwb")
+            data = g.read(int(g.readline()))
+            g.write(("%d %s\n" % (len(data), hashlib.md5(data).hexdigest())).encode())
+            g.flush()
+            g.write(b"end\n" if g.read() == b"" else b"more\n")
+            g.close()
+            s.close()
+    elif word[0] == "connect":
         u = known["peer"] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         u.bind(("10.77.0.100", 7004))
         u.connect(("10.77.0.250", int(word[1])))
@@ -69,6 +88,33 @@ s = socket.socket(socket.AF_INET6 if ":" in to else socket.AF_INET, socket.SOCK_
 if port == "7004": s.bind(("0.0.0.0", 5004))
 for data in sys.argv[3:]: s.sendto(b"x" * int(data[1:]) if data[:1] == "*" else data.encode(), (to, int(port)))' "${@:2}"
 }
+# client_begin NAME ADDRESS PORT BYTES [later|half]: sends at once, or when told to; says that this was all before or after the answer
+client_begin()
+{
+	on client python3 -c 'import os, socket, sys, time, hashlib
+name, to, port, n, how = sys.argv[1:]
+s = socket.create_connection((to, int(port)), 20)
+if how == "later":
+    open("/tmp/" + name).read()
+data = os.urandom(int(n))
+s.sendall(b"%s\n" % n.encode() + data)
+if how == "half":
+    s.shutdown(socket.SHUT_WR)
+s.settimeout(60)
+f = s.makefile("r")
+if f.readline() != "%s %s\n" % (n, hashlib.md5(data).hexdigest()):
+    sys.exit("wrong answer")
+if how != "half":
+    s.shutdown(socket.SHUT_WR)
+if f.read() != "end\n":
+    sys.exit("wrong end")
+print("all well", "retransmitted", __import__("struct").unpack_from("I", s.getsockopt(6, 11, 232), 100)[0])' "$1" "$2" "$3" "$4" "${5:-}" >"$TMP/$1" 2>&1 &
+	client[$1]=$!
+}
+client_end() { wait "${client[$1]}" || fail "$1: $(cat "$TMP/$1")"; echo "$1: $(cat "$TMP/$1")"; }
+declare -A client
+waiting() { [ "$(on "$1" ss -Htln "sport = :$2" | awk '{print $2}')" = "$3" ]; }
+arrived() { [ "$(on "$1" ss -Htn "sport = :$2" | awk '{n += $2} END {print n + 0}')" -ge "$3" ]; }
 queued() { on "$1" ss -Huan "sport = :$2" | awk '{n += $2} END {print n + 0}'; }
 queued_on() { [ "$(queued "$1" "$2")" -gt 0 ]; }
 
@@ -103,6 +149,40 @@ for node in $nodes; do
 	assert_eq "$(cat "$TMP/peer.line")" "10.77.0.250 [connected] 10.77.0.250 [again] "
 done
 
+backlog()
+{
+	at=$(get n3 apps '.[0].node')
+	client_begin c-small $VIP 7005 10
+	client_begin c-later $VIP 7005 20 later
+	client_begin c-half $VIP 7005 30000 half
+	client_begin c-more $VIP 7005 400000
+	client_begin c-six $VIP6 7006 5000
+	client_begin c-map $VIP 7006 6000 half
+	wait_for "connections wait" 5 waiting "$at" 7005 4
+	wait_for "connections wait" 5 waiting "$at" 7006 2
+	wait_for "and what they sent" 5 arrived "$at" 7005 60000
+	wait_for "and what they sent" 5 arrived "$at" 7006 11000
+}
+served()
+{
+	on client sh -c 'echo go >/tmp/c-later'
+	ask accept four-listen 4 >/dev/null
+	ask accept any-listen 2 >/dev/null
+	for name in c-small c-later c-half c-more c-six c-map; do
+		client_end $name
+	done
+}
+on client mkfifo /tmp/c-later
+for node in $nodes; do
+	[ "$node" != "$(get n3 apps '.[0].node')" ] || node=n3
+	step "to $node, with connections that nobody accepted"
+	backlog
+	on n1 netctl migrate late "$node"
+	wait_for "they wait there" 5 waiting "$node" 7005 4
+	wait_for "they wait there" 5 waiting "$node" 7006 2
+	served
+done
+
 step "a move that comes to nothing leaves them where they were"
 at=$(get n3 apps '.[0].node')
 to=n3
@@ -114,6 +194,8 @@ wait_get $to status '.[0].state' up
 wait_get $to vips '[.[].nodes[] | select(.node == "'$to'") | .state] | unique | join(" ")' up
 send client $VIP 7002 stays twice
 wait_for "they wait" 5 queued_on "$at" 7002
+backlog
 assert_fails 1 on n2 netctl migrate late $to
 read_all four >"$TMP/four.line"
 assert_eq "$(cat "$TMP/four.line")" "10.77.0.250 [stays] 10.77.0.250 [twice] "
+served

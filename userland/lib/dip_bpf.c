@@ -220,10 +220,11 @@ static bool map_is_table(const struct bpf_map *map)
 	return !strncmp(bpf_map__name(map), TABLE_SECTION, strlen(TABLE_SECTION));
 }
 
-/* Maps that live as long as the node: all but the constants. */
+/* Maps that live as long as the node: all but the constants, and what a move needs for a moment. */
 static bool map_is_pinned(const struct bpf_map *map)
 {
-	return !bpf_map__is_internal(map) || map_is_table(map);
+	return (!bpf_map__is_internal(map) || map_is_table(map)) &&
+	       strcmp(bpf_map__name(map), "dip_embryos") != 0;
 }
 
 static int map_pin_path(const struct dip_bpf *d, const struct bpf_map *map, char out[PATH_MAX])
@@ -462,6 +463,7 @@ static int load_over(struct dip_bpf *d, const struct dip_bpf_opts *opts, uint16_
 	err = dip__load(d->skel);
 	if (err)
 		return dip_bpf_fail(err, "BPF programs do not load");
+	d->embryos = dip_embryo_known();
 	err = tables_map(d, bpf_map__fd(d->skel->maps.bss_conf), bpf_map__fd(d->skel->maps.bss_ports),
 			 bpf_map__fd(d->skel->maps.bss_flows), again ? NULL : d->skel->bss_ports, false);
 	if (err)

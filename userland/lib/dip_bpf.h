@@ -83,6 +83,15 @@ int dip_bpf_detach(struct dip_bpf *d, const char *name);
 /* Detach all links and remove every pin: the node leaves. */
 int dip_bpf_unpin(const char *pin_dir);
 
+/*
+ * Connections that a listener of this node is to have (dip.h). can: does the kernel make them? has: the peer's packet
+ * has not come yet.
+ */
+bool dip_bpf_embryo_can(const struct dip_bpf *d);
+int dip_bpf_embryo_put(struct dip_bpf *d, const struct dip_embryo_key *k, const struct dip_embryo *e);
+void dip_bpf_embryo_del(struct dip_bpf *d, const struct dip_embryo_key *k);
+bool dip_bpf_embryo_has(const struct dip_bpf *d, const struct dip_embryo_key *k);
+
 /* Programs of this control group leave from the node's address (`node`), or from a VIP. */
 int dip_bpf_source(const struct dip_bpf *d, uint64_t cgroup, bool node);
 

@@ -40,6 +40,7 @@
  *                                     same dir. `dump`, with their number, or `thaw` ends it, or 60 s
  *   ready     dir, criu, rounds?      (running) start CRIU, so that a dump to dir freezes at once. May be left
  *                                     out. `dump` or `thaw` ends it, or 30 s
+ *                                     queues: both nodes can make connections that wait for accept()
  *   dump      dir, criu, close, rounds? freeze, write images, keep it frozen. {"frozen_at_ms","bytes","sockets"}
  *                                     close: without TCP connections, for a checkpoint
  *   send      dir + fd                write the images to a stream; answers when the other end has them all

@@ -18,6 +18,7 @@
 
 enum queued_kind {
 	QUEUED_DATAGRAM = 1, /* UDP, in the socket's queue */
+	QUEUED_CONNECTION,   /* TCP, waits for accept(); the data is what came on it */
 };
 
 struct queued {
@@ -27,6 +28,12 @@ struct queued {
 	__be16 rport, lport;
 	uint8_t raddr[16], laddr[16]; /* IPv4 in the first four bytes, the rest zero */
 	uint32_t len;		      /* of the data */
+	/* Of a connection, on which nothing was sent yet. */
+	struct dip_embryo agreed;
+	uint32_t clock;	 /* of our timestamps, when it was frozen */
+	uint16_t window; /* of the peer, as in its packets */
+	uint8_t fin;	 /* it has said that this was all */
+	uint8_t pad;
 };
 
 /* The record at *at, which is then that of the next; false: there is none, or not the whole of it. */

@@ -535,6 +535,11 @@ void datapath_hold_defer(struct datapath *dp, const char *app)
 	dp->deferred = d;
 }
 
+bool datapath_embryos(const struct datapath *dp)
+{
+	return dp->bpf && dip_bpf_embryo_can(dp->bpf);
+}
+
 void datapath_hold_before(struct datapath *dp, const char *app, uint8_t *queued, size_t size)
 {
 	struct deferred *d;
@@ -575,7 +580,7 @@ static void give_queued(struct datapath *dp, const struct deferred *d)
 	if (!dp->hold || !dp->bpf)
 		return;
 	open_before(dp, d->app);
-	n = give_back(hold_ifindex(dp->hold), dip_bpf_mem(dp->bpf)->conf->mark, d->queued, d->n_queued);
+	n = give_back(dp->bpf, dp->diag, hold_ifindex(dp->hold), d->queued, d->n_queued);
 	if (n < 0)
 		log_err("what was queued for %s is lost: %s", d->app, strerror(-n));
 	else

@@ -6,15 +6,26 @@
 #include <net/ethernet.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
+#include <netinet/tcp.h>
 #include <netinet/udp.h>
 #include <netpacket/packet.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/socket.h>
 
+#include "sockdiag.h"
+#include "userland/lib/dip_bpf.h"
 #include "userland/lib/log.h"
 #include "userland/lib/queued.h"
 
 #define HEADERS 128 /* room for those before the data */
+#define TRIES	5   /* for what the kernel did not take */
+
+struct giver {
+	int fd, ifindex;
+	struct dip_bpf *bpf;
+	struct sockdiag *diag;
+};
 
 struct packet {
 	uint8_t head[HEADERS]; /* the headers at its end */
@@ -86,10 +97,10 @@ static void push_ip6(struct packet *p, const struct queued *q, uint8_t proto)
 	memcpy(&ip->ip6_dst, q->laddr, 16);
 }
 
-static int send_packet(int fd, int ifindex, struct packet *p, const struct queued *q, uint8_t proto)
+static int send_packet(const struct giver *g, struct packet *p, const struct queued *q, uint8_t proto)
 {
 	struct sockaddr_ll to = {.sll_family = AF_PACKET,
-				 .sll_ifindex = ifindex,
+				 .sll_ifindex = g->ifindex,
 				 .sll_halen = 6,
 				 .sll_protocol =
 					 htons(q->family == DIP_INET6 ? ETHERTYPE_IPV6 : ETHERTYPE_IP)};
@@ -105,11 +116,11 @@ static int send_packet(int fd, int ifindex, struct packet *p, const struct queue
 	eth->ether_type = to.sll_protocol;
 	iov[0] = (struct iovec){p->head + HEADERS - p->len, p->len};
 	iov[1] = (struct iovec){(void *)p->data, p->data_len};
-	return sendmsg(fd, &m, 0) < 0 ? -errno : 0;
+	return sendmsg(g->fd, &m, 0) < 0 ? -errno : 0;
 }
 
 /* ---- what it was -------------------------------------------------------------------- */
-static int give_datagram(int fd, int ifindex, const struct queued *q, const uint8_t *data)
+static int give_datagram(const struct giver *g, const struct queued *q, const uint8_t *data)
 {
 	struct packet p = {.data = data, .data_len = q->len};
 	struct udphdr *udp = push(&p, sizeof(*udp));
@@ -120,7 +131,101 @@ static int give_datagram(int fd, int ifindex, const struct queued *q, const uint
 	udp->check = checksum(&p, q, IPPROTO_UDP);
 	if (!udp->check)
 		udp->check = 0xffff;
-	return send_packet(fd, ifindex, &p, q, IPPROTO_UDP);
+	return send_packet(g, &p, q, IPPROTO_UDP);
+}
+
+/* A segment of the peer's, `from` bytes after its SYN. */
+static int send_segment(const struct giver *g, const struct queued *q, uint32_t from, const uint8_t *data,
+			size_t len, bool fin)
+{
+	struct packet p = {.data = data, .data_len = len};
+	bool times = q->agreed.flags & DIP_EMBRYO_TIMES;
+	uint32_t clock = htonl(q->clock);
+	struct tcphdr *th;
+	uint8_t *option;
+
+	if (times) {
+		option = push(&p, 12);
+		memcpy(option, (const uint8_t[]){1, 1, 8, 10}, 4);
+		memcpy(option + 8, &clock, sizeof(clock));
+	}
+	th = push(&p, sizeof(*th));
+	th->source = q->rport;
+	th->dest = q->lport;
+	th->seq = htonl(q->agreed.rcv_isn + 1 + from);
+	th->ack_seq = htonl(q->agreed.snt_isn + 1);
+	th->doff = (uint16_t)(p.len / 4);
+	th->ack = 1;
+	th->fin = fin;
+	th->window = htons(q->window);
+	th->check = checksum(&p, q, IPPROTO_TCP);
+	return send_packet(g, &p, q, IPPROTO_TCP);
+}
+
+static struct sockdiag_sock sock_of(const struct queued *q)
+{
+	return (struct sockdiag_sock){.proto = IPPROTO_TCP,
+				      .family = q->family == DIP_INET6 ? AF_INET6 : AF_INET,
+				      .port = ntohs(q->lport),
+				      .rport = ntohs(q->rport),
+				      .addr = ipaddr_of(q->family, q->laddr),
+				      .raddr = ipaddr_of(q->family, q->raddr)};
+}
+
+static struct dip_embryo_key key_of(const struct queued *q)
+{
+	struct dip_embryo_key k = {.rport = q->rport, .lport = q->lport, .family = q->family};
+
+	memcpy(&k.raddr, q->raddr, sizeof(q->raddr));
+	memcpy(&k.laddr, q->laddr, sizeof(q->laddr));
+	return k;
+}
+
+/* From where on the kernel does not have what came; -errno: it has no such connection. */
+static int64_t missing(const struct giver *g, const struct queued *q)
+{
+	struct sockdiag_sock s = sock_of(q);
+	uint64_t bytes;
+	int err = sockdiag_received(g->diag, &s, &bytes);
+
+	return err ?: (int64_t)bytes;
+}
+
+static int give_data(const struct giver *g, const struct queued *q, const uint8_t *data)
+{
+	int64_t all = (int64_t)q->len + q->fin, at = missing(g, q);
+
+	for (int i = 0; i < TRIES && at >= 0 && at < all; i++, at = missing(g, q)) {
+		for (; at < q->len; at += q->agreed.mss) {
+			size_t left = (size_t)(q->len - at);
+
+			send_segment(g, q, (uint32_t)at, data + at,
+				     left < q->agreed.mss ? left : q->agreed.mss, false);
+		}
+		if (q->fin)
+			send_segment(g, q, q->len, NULL, 0, true);
+	}
+	return at < 0 ? (int)at : at < all ? -ENOBUFS : 0;
+}
+
+static int give_connection(const struct giver *g, const struct queued *q, const uint8_t *data)
+{
+	struct dip_embryo_key key = key_of(q);
+	struct sockdiag_sock s = sock_of(q);
+	uint64_t bytes;
+	int err = dip_bpf_embryo_put(g->bpf, &key, &q->agreed);
+
+	for (int i = 0; i < TRIES && !err && missing(g, q) < 0; i++)
+		err = send_segment(g, q, 0, NULL, 0, false);
+	if (!err)
+		err = give_data(g, q, data);
+	dip_bpf_embryo_del(g->bpf, &key);
+	if (err) {
+		log_warn("a connection that waited for accept() is lost: %s", strerror(-err));
+		if (sockdiag_received(g->diag, &s, &bytes) == 0)
+			sockdiag_destroy(g->diag, &s);
+	}
+	return err;
 }
 
 /* One for all times: closing a packet socket waits for every CPU. */
@@ -133,19 +238,50 @@ static int packet_socket(uint32_t mark)
 	return fd < 0 || setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) < 0 ? -errno : fd;
 }
 
-int give_back(int hold_ifindex, uint32_t mark, const uint8_t *file, size_t size)
+static int give_one(const struct giver *g, const struct queued *q, const uint8_t *data)
 {
-	int fd = packet_socket(mark), n = 0;
+	int err;
+
+	if (q->kind == QUEUED_CONNECTION)
+		return give_connection(g, q, data);
+	err = q->kind == QUEUED_DATAGRAM ? give_datagram(g, q, data) : -EINVAL;
+	if (err)
+		log_warn("a datagram of %u bytes is lost: %s", q->len, strerror(-err));
+	return err;
+}
+
+/* What one CPU sends, it receives in that order. */
+static void stay_here(cpu_set_t *was)
+{
+	int cpu = sched_getcpu();
+	cpu_set_t here;
+
+	CPU_ZERO(&here);
+	CPU_ZERO(was);
+	if (cpu >= 0 && sched_getaffinity(0, sizeof(*was), was) == 0) {
+		CPU_SET(cpu, &here);
+		sched_setaffinity(0, sizeof(here), &here);
+	}
+}
+
+int give_back(struct dip_bpf *bpf, struct sockdiag *diag, int hold_ifindex, const uint8_t *file, size_t size)
+{
+	struct giver g = {.fd = packet_socket(dip_bpf_mem(bpf)->conf->mark),
+			  .ifindex = hold_ifindex,
+			  .bpf = bpf,
+			  .diag = diag};
 	const uint8_t *data;
 	struct queued q;
+	cpu_set_t cpus;
 	size_t at = 0;
+	int n = 0;
 
-	while (fd >= 0 && queued_next(file, size, &at, &q, &data)) {
-		int err = q.kind == QUEUED_DATAGRAM ? give_datagram(fd, hold_ifindex, &q, data) : 0;
-
-		if (err)
-			log_warn("a datagram of %u bytes is lost: %s", q.len, strerror(-err));
-		n += !err;
-	}
-	return fd < 0 ? fd : n;
+	if (g.fd < 0)
+		return g.fd;
+	stay_here(&cpus);
+	while (queued_next(file, size, &at, &q, &data))
+		n += !give_one(&g, &q, data);
+	if (CPU_COUNT(&cpus))
+		sched_setaffinity(0, sizeof(cpus), &cpus);
+	return n;
 }

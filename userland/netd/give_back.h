@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Gives this node's kernel what the sockets of a frozen program held (lib/queued.h), as packets of the peers that sent
- * it: by the hold device, before what was held since. One thread: the loop.
+ * it: by the hold device, before what was held since. A connection that waited for accept() begins anew with such a
+ * packet. One thread: the loop.
  */
 #ifndef SSI_GIVE_BACK_H
 #define SSI_GIVE_BACK_H
@@ -9,7 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The records of a file, in their order; `mark` is that of `dip_conf`. How many the kernel took, or -errno. */
-int give_back(int hold_ifindex, uint32_t mark, const uint8_t *file, size_t size);
+struct dip_bpf;
+struct sockdiag;
+
+/* The records of a file, in their order. How many the kernel took, or -errno. A connection that it did not is reset. */
+int give_back(struct dip_bpf *bpf, struct sockdiag *diag, int hold_ifindex, const uint8_t *file, size_t size);
 
 #endif

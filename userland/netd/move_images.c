@@ -67,20 +67,42 @@ void move_images_drop(uv_loop_t *loop, const char *app)
 	uv_queue_work(loop, &d->work, drop_files, dropped);
 }
 
-void move_images_queued(struct datapath *dp, const char *app)
+/* Leaves the connections; returns their size. */
+static size_t only_connections(uint8_t *file, size_t size)
+{
+	size_t at = 0, begin = 0, kept = 0;
+	const uint8_t *data;
+	struct queued q;
+
+	for (; queued_next(file, size, &at, &q, &data); begin = at) {
+		if (q.kind != QUEUED_CONNECTION)
+			continue;
+		memmove(file + kept, file + begin, at - begin);
+		kept += at - begin;
+	}
+	return kept;
+}
+
+void move_images_queued(struct datapath *dp, const char *app, bool back)
 {
 	char path[sizeof(MOVE_IMAGE_DIR) + APP_NAME_MAX + sizeof(QUEUED_FILE) + 4];
 	_free_ uint8_t *file = NULL;
 	_close_ int fd = -1;
 	struct stat st;
+	size_t size;
 
 	snprintf(path, sizeof(path), MOVE_IMAGE_DIR "/%s/" QUEUED_FILE, app);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0 || fstat(fd, &st) < 0 || st.st_size <= 0)
 		return;
-	file = malloc((size_t)st.st_size);
-	if (file && read(fd, file, (size_t)st.st_size) == st.st_size)
-		datapath_hold_before(dp, app, take_ptr(file), (size_t)st.st_size);
-	else
+	size = (size_t)st.st_size;
+	file = malloc(size);
+	if (!file || read(fd, file, size) != st.st_size) {
 		log_err("what was queued for %s cannot be read: %s", app, strerror(errno));
+		return;
+	}
+	if (back)
+		size = only_connections(file, size);
+	if (size)
+		datapath_hold_before(dp, app, take_ptr(file), size);
 }

@@ -18,6 +18,7 @@
 #include "move_check.h"
 #include "move_conns.h"
 #include "move_enough.h"
+#include "move_images.h"
 #include "move_rounds.h"
 #include "userland/lib/cleanup.h"
 #include "userland/lib/log.h"
@@ -45,6 +46,7 @@ struct move_source {
 	struct move_sent sent;		       /* before the freeze */
 	int stream;			       /* to the target's keeper, opened before the freeze; -1 none */
 	struct move_conns conns;
+	bool queues;		/* what waits for accept() goes along */
 	json_t *checked;	/* the keeper's answer to that */
 	json_t *refusals;	/* what stands against it, on either side */
 	json_t *dumped;		/* the keeper's figures */
@@ -305,9 +307,10 @@ static void source_aborted(struct move_source *s, const struct move_value *m)
 {
 	if (!*s->why)
 		snprintf(s->why, sizeof(s->why), "%s", m->reason);
-	if (s->frozen)
+	if (s->frozen) {
+		move_images_queued(s->netd->datapath, s->app, true);
 		source_ask(s, json_pack("{ss}", "op", "thaw"), -1, MOVE_KEEPER_MS, source_thawed);
-	else {
+	} else {
 		s->pending++;
 		source_thawed(s, source_keeper(s) ? 0 : -ENOTCONN, NULL, NULL);
 	}
@@ -440,6 +443,7 @@ static void source_held(void *arg, int status)
 	s->t_freeze = uv_hrtime();
 	request = move_image_request("dump", s->app);
 	json_object_set_new(request, "conns", json_boolean(s->conns.apart));
+	json_object_set_new(request, "queues", json_boolean(s->queues));
 	json_object_set_new(request, "rounds", json_integer(s->sent.rounds));
 	json_object_set_new(request, "criu", json_string(s->netd->conf.criu));
 	source_ask(s, request, -1, MOVE_BULK_MS, source_dumped);
@@ -522,6 +526,7 @@ static void source_ready(struct move_source *s)
 	json_t *request = move_image_request("ready", s->app);
 
 	json_object_set_new(request, "conns", json_boolean(s->conns.apart));
+	json_object_set_new(request, "queues", json_boolean(s->queues));
 	s->frozen = true;
 	json_object_set_new(request, "rounds", json_integer(s->sent.rounds));
 	json_object_set_new(request, "criu", json_string(s->netd->conf.criu));
@@ -586,6 +591,7 @@ static void source_rounds(struct move_source *s, json_t *answer)
 	bool data = json_array_size(json_object_get(hello, "data")) > 0;
 
 	move_conns_confirm(&s->conns, hello, answer);
+	s->queues = json_is_true(json_object_get(answer, "queues")) && datapath_embryos(s->netd->datapath);
 	if (source_untracked(s))
 		s->sent.end = "untracked";
 	if ((!s->tracks && !data) || !json_is_true(json_object_get(hello, "rounds")) ||

@@ -180,7 +180,7 @@ static void target_resume(struct move_target *t)
 	if (!t->restored || !t->flipped || t->resuming)
 		return;
 	t->resuming = true;
-	move_images_queued(t->netd->datapath, t->app);
+	move_images_queued(t->netd->datapath, t->app, false);
 	target_ask(t, json_pack("{ss ss}", "op", "resume", "node", member_self_name(t->netd->member)), -1,
 		   MOVE_KEEPER_MS, target_resumed);
 }
@@ -393,8 +393,9 @@ bool move_target_keeper_ready(struct netd *n, const char *app)
 	json_t *hello = t && t->prepare ? keeper_hello(target_keeper(t)) : NULL;
 
 	if (t && t->prepare)
-		target_answer(t, json_pack("{sO? sO?}", "rounds", json_object_get(hello, "rounds"), "conns",
-					   json_object_get(hello, "conns")));
+		target_answer(t, json_pack("{sO? sO? sb}", "rounds", json_object_get(hello, "rounds"),
+					   "conns", json_object_get(hello, "conns"), "queues",
+					   datapath_embryos(n->datapath)));
 	return t;
 }
 

@@ -12,7 +12,7 @@
 #include <limits.h>
 #include <linux/inet_diag.h>
 #include <linux/sock_diag.h>
-#include <netinet/tcp.h>
+#include <linux/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -173,6 +173,52 @@ int sockdiag_destroy(struct sockdiag *d, const struct sockdiag_sock *s)
 	req->idiag_states = 1u << s->state;
 	fill_id(&req->id, s);
 	return talk(d, nlh, NULL, NULL);
+}
+
+struct received {
+	uint64_t bytes;
+	struct sockdiag_sock *sock;
+};
+
+static int received_cb(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct inet_diag_msg *m = mnl_nlmsg_get_payload(nlh);
+	struct received *r = arg;
+	const struct nlattr *a;
+	struct tcp_info info = {};
+	size_t len;
+
+	r->sock->state = m->idiag_state;
+	r->sock->cookie = (uint64_t)m->id.idiag_cookie[1] << 32 | m->id.idiag_cookie[0];
+	mnl_attr_for_each(a, nlh, sizeof(*m))
+	{
+		if (mnl_attr_get_type(a) != INET_DIAG_INFO)
+			continue;
+		len = mnl_attr_get_payload_len(a);
+		memcpy(&info, mnl_attr_get_payload(a), len < sizeof(info) ? len : sizeof(info));
+		r->bytes = info.tcpi_bytes_received;
+	}
+	return MNL_CB_OK;
+}
+
+int sockdiag_received(struct sockdiag *d, struct sockdiag_sock *s, uint64_t *bytes)
+{
+	char buf[MNL_NLMSG_HDRLEN + 256];
+	struct nlmsghdr *nlh;
+	struct inet_diag_req_v2 *req = request(d, &nlh, buf, SOCK_DIAG_BY_FAMILY, NLM_F_ACK);
+	struct received r = {.sock = s};
+	int err;
+
+	req->sdiag_family = s->family;
+	req->sdiag_protocol = IPPROTO_TCP;
+	req->idiag_states = SOCKDIAG_ALL;
+	req->idiag_ext = 1 << (INET_DIAG_INFO - 1);
+	fill_id(&req->id, s);
+	req->id.idiag_cookie[0] = req->id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+	err = talk(d, nlh, received_cb, &r);
+	*bytes = r.bytes;
+	/* Where there is none, the kernel finds the listener. */
+	return err ?: 1u << s->state & SOCKDIAG_LISTEN ? -ENOENT : 0;
 }
 
 /* Sockets are gathered first: a request within a dump would mix up answers. */

@@ -33,6 +33,9 @@ typedef void sockdiag_fn(void *arg, const struct sockdiag_sock *s);
 /* All sockets of `family` and `proto` whose state is in `states` (a mask of
  * 1 << state; UDP knows only bit 7 unconnected and bit 1 connected). */
 int sockdiag_dump(struct sockdiag *d, int family, int proto, uint32_t states, sockdiag_fn *fn, void *arg);
+/* A TCP connection of these addresses and ports: fills state and cookie, and how many bytes (the peer's FIN counts) it
+ * has received so far; -ENOENT. */
+int sockdiag_received(struct sockdiag *d, struct sockdiag_sock *s, uint64_t *bytes);
 /* Ends a socket: its program sees ECONNABORTED. -ENOENT when it is gone. */
 int sockdiag_destroy(struct sockdiag *d, const struct sockdiag_sock *s);
 /* Ends the socket with this cookie among those that listen or are bound. */

@@ -359,6 +359,7 @@ void carry_discard(struct keeper_request rq, json_t *args, int fd)
 	(void)args;
 	(void)fd;
 	now.busy = false;
+	ckpt_queues_drop(true);
 	if (run.state == RUN_FROZEN)
 		stdio_leave();
 	if (now.piped || now.unpacks)

@@ -20,6 +20,7 @@
 
 #define BACKLOG_TRIES	100
 #define BACKLOG_STEP_US 5000
+#define BACKLOG_SHORT	4     /* tries, where it can go along */
 #define READY_MS	30000 /* then nobody will come to freeze it */
 
 /* Should CRIU be killed while it holds them, they stop instead of running on. */
@@ -79,6 +80,7 @@ static int write_app(void)
 
 void carry_thawed(void)
 {
+	ckpt_queues_drop(true);
 	stop_all(SIGCONT);
 	carry_drop_images();
 	carry_perf_close();
@@ -106,7 +108,7 @@ static int write_rest(const pid_t *pids, const char **remedy, char error[CKPT_ER
 
 	*remedy = "it runs on; try again";
 	if (n < 0 || (write_app() == 0 && ckpt_options_save(pids, now.dir) == 0 &&
-		      ckpt_queues_save(pids, now.dir) == 0))
+		      (now.close || ckpt_queues_save(pids, now.dir) == 0)))
 		return n;
 	connections_back(pids);
 	*remedy = "free memory: the images lie in /run";
@@ -135,20 +137,30 @@ static void dump_held(json_t *message)
 	carry_answer_error(remedy, error);
 }
 
-/* What waits for accept() is not carried; give the program the time to take it. */
-static void drain_backlog(void)
+/* What waits for accept(): give the program the time to take it. How many it did not. */
+static int drain_backlog(void)
 {
 	_free_ pid_t *pids = space_pids(&run.space);
+	int n = ckpt_backlog(pids);
 
-	for (int i = 0; i < BACKLOG_TRIES && ckpt_backlog(pids) > 0; i++)
+	for (int i = 0; i < (now.queues ? BACKLOG_SHORT : BACKLOG_TRIES) && n > 0; i++) {
 		usleep(BACKLOG_STEP_US);
+		n = ckpt_backlog(pids);
+	}
+	return n;
 }
 
 static void freeze(void)
 {
 	now.ready = now.go = false;
 	stdio_freeze(true);
-	drain_backlog();
+	if (drain_backlog() > 0 && !now.queues && !now.close) {
+		worker_stop(&now.holder);
+		carry_thawed();
+		carry_answer_error("try again when the program is less busy",
+				   "it does not accept connections that wait for it");
+		return;
+	}
 	if (worker_tell(&now.holder, "go") == 0)
 		return;
 	carry_thawed();
@@ -255,6 +267,8 @@ static void start(json_t *args)
 	}
 	json_decref(list);
 	now.apart = json_is_true(json_object_get(args, "conns"));
+	now.queues = json_is_true(json_object_get(args, "queues"));
+	now.close = json_is_true(json_object_get(args, "close"));
 	err = carry_take_dir(args);
 	if (err == 0) {
 		carry_perf_open();

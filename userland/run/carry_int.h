@@ -38,6 +38,8 @@ struct carry {
 	bool swapped;	     /* its directories are in place here, not for good yet */
 	bool kept;	     /* (target) the images are of a checkpoint */
 	bool apart;	     /* TCP connections go by ssi_core, not by CRIU */
+	bool close;	     /* (source) for a checkpoint: without TCP connections */
+	bool queues;	     /* (source) what waits for accept() can go, too */
 	bool unpacks;	     /* (target) its directories are put together beside their places */
 	unsigned int rounds; /* that are in dir */
 	bool home;	     /* the application comes back to the node of its user */

@@ -258,6 +258,34 @@ struct dip_port_stats {
 	__u64 bytes[2];	  /* frames */
 };
 
+/*
+ * A connection that a listener of this node is to have, when the peer's next packet comes: what the handshake has
+ * agreed upon. The map of these, dip_embryos (HASH), is private to the BPF programs that netd has loaded.
+ */
+#define DIP_EMBRYOS_MAX 4096
+
+#define DIP_EMBRYO_WSCALE 0x01
+#define DIP_EMBRYO_SACK	  0x02
+#define DIP_EMBRYO_TIMES  0x04 /* timestamps */
+#define DIP_EMBRYO_ECN	  0x08
+#define DIP_EMBRYO_USEC	  0x10 /* ... of microseconds */
+
+struct dip_embryo_key {
+	union dip_addr raddr, laddr;
+	__be16 rport, lport;
+	__u8 family; /* DIP_INET, DIP_INET6 */
+	__u8 pad[3];
+};
+
+struct dip_embryo {
+	__u32 snt_isn, rcv_isn; /* sequence numbers of the SYNs */
+	__u16 mss;		/* that the peer takes */
+	__u8 snd_wscale;	/* by which the peer scales its window */
+	__u8 rcv_wscale;
+	__u8 flags; /* DIP_EMBRYO_* */
+	__u8 pad[3];
+};
+
 #define DIP_WANTS_MAX 4
 
 /* A flow to be watched. rport 0: all of that client's. */

@@ -18,6 +18,7 @@
 #include <sys/types.h>
 
 #define CKPT_ERROR_MAX	 1024
+#define CKPT_AHEAD	 1 /* the least real-time priority */
 #define CKPT_LOG_DUMP	 "dump.log"
 #define CKPT_LOG_RESTORE "restore.log"
 
@@ -34,6 +35,7 @@ struct ckpt_job {
 	pid_t root;
 	bool close;		   /* without its TCP connections, on both sides */
 	bool apart;		   /* the same, but they go by ckpt_conns_*() */
+	bool ahead;		   /* from ready() on CRIU runs before what has no real-time priority */
 	struct ckpt_pipe pipes[3]; /* restore */
 	/* CRIU is started (dump: and set up); nothing is touched yet. 0: begin. */
 	int (*ready)(void *arg);
@@ -73,7 +75,9 @@ pid_t ckpt_fork_at(pid_t pid);
  * with one byte when all is well. `progress` may be NULL.
  */
 typedef void ckpt_progress_fn(void *arg, uint64_t bytes, uint64_t of);
-int ckpt_send(int fd, const char *dir, ckpt_progress_fn *progress, void *arg, char error[CKPT_ERROR_MAX]);
+/* last: all but the end is sent; false: there shall be none. NULL: nobody is asked. */
+int ckpt_send(int fd, const char *dir, bool (*last)(void *arg), ckpt_progress_fn *progress, void *arg,
+	      char error[CKPT_ERROR_MAX]);
 int ckpt_recv(int fd, const char *dir, ckpt_progress_fn *progress, void *arg, uint64_t *bytes,
 	      char error[CKPT_ERROR_MAX]);
 

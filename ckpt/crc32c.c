@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* CRC-32C (Castagnoli), eight bytes a step by tables made at first use. */
+/* CRC-32C (Castagnoli), by the processor, or eight bytes a step by tables made at first use. */
 #include <string.h>
 
 #include "ckpt/ckpt.h"
@@ -34,10 +34,31 @@ static uint32_t step8(uint32_t crc, const unsigned char *p)
 	       table[1][hi >> 16 & 0xff] ^ table[0][hi >> 24];
 }
 
+#ifdef __x86_64__
+/* The processor has an instruction for it: a tenth of the time. */
+__attribute__((target("sse4.2"))) static uint32_t by_instruction(uint32_t crc, const unsigned char *p,
+								 size_t len)
+{
+	uint64_t c = ~crc, word;
+
+	for (; len >= 8; len -= 8, p += 8) {
+		memcpy(&word, p, 8);
+		c = __builtin_ia32_crc32di(c, word);
+	}
+	for (; len > 0; len--)
+		c = __builtin_ia32_crc32qi((uint32_t)c, *p++);
+	return ~(uint32_t)c;
+}
+#endif
+
 uint32_t ckpt_crc32c(uint32_t crc, const void *data, size_t len)
 {
 	const unsigned char *p = data;
 
+#ifdef __x86_64__
+	if (__builtin_cpu_supports("sse4.2"))
+		return by_instruction(crc, p, len);
+#endif
 	if (!table[0][1])
 		make_table();
 	crc = ~crc;

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -179,6 +180,16 @@ static int start_criu(const struct ckpt_job *j, bool restore, pid_t *pid, int *s
 
 /* ---- conversation ------------------------------------------------------------------------------ */
 
+/* A busy machine must not make the time longer in which the processes stand still. What is restored gets
+ * the priority that it had, from CRIU. */
+static void go_ahead(const struct ckpt_job *j, pid_t pid)
+{
+	const struct sched_param param = {.sched_priority = CKPT_AHEAD};
+
+	if (j->ahead)
+		sched_setscheduler(pid, SCHED_RR, &param);
+}
+
 static bool is_hold_point(const char *script, enum mode mode)
 {
 	static const char *const points[] = {"post-dump", NULL, "post-restore"};
@@ -187,7 +198,8 @@ static bool is_hold_point(const char *script, enum mode mode)
 }
 
 /* 1: answered, go on; 0: this was the end, successfully; or a negative errno. */
-static int take_response(struct ckpt_job *j, int sock, enum mode mode, const char *data, size_t len)
+static int take_response(struct ckpt_job *j, pid_t pid, int sock, enum mode mode, const char *data,
+			 size_t len)
 {
 	struct criu_response r;
 
@@ -198,6 +210,7 @@ static int take_response(struct ckpt_job *j, int sock, enum mode mode, const cha
 	if (mode == DUMP && strcmp(r.script, "pre-dump") == 0) {
 		if (j->ready(j->arg) != 0)
 			return -ECANCELED;
+		go_ahead(j, pid);
 		j->frozen_at_ms = unix_ms();
 	}
 	if (mode == RESTORE && strcmp(r.script, "post-resume") == 0)
@@ -209,7 +222,7 @@ static int take_response(struct ckpt_job *j, int sock, enum mode mode, const cha
 	return send_notify_answer(sock, !j->undone) ?: 1;
 }
 
-static int converse(struct ckpt_job *j, int sock, int dir, enum mode mode)
+static int converse(struct ckpt_job *j, pid_t pid, int sock, int dir, enum mode mode)
 {
 	char buf[16384];
 	int err = send_request(sock, j, dir, mode);
@@ -221,7 +234,7 @@ static int converse(struct ckpt_job *j, int sock, int dir, enum mode mode)
 			continue;
 		if (n <= 0)
 			return -ECONNRESET;
-		err = take_response(j, sock, mode, buf, (size_t)n);
+		err = take_response(j, pid, sock, mode, buf, (size_t)n);
 		if (err == 0)
 			return 0;
 	}
@@ -257,8 +270,10 @@ static int criu(struct ckpt_job *j, enum mode mode)
 		return err;
 	if (restore && j->ready(j->arg) != 0)
 		err = -ECANCELED;
-	else
-		err = converse(j, sock, dir, mode);
+	if (restore && err == 0)
+		go_ahead(j, pid);
+	if (err == 0)
+		err = converse(j, pid, sock, dir, mode);
 	if (err == -ECANCELED) { /* nothing is touched yet */
 		kill(pid, SIGKILL);
 		close(sock);

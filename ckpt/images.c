@@ -172,7 +172,8 @@ static int send_files(struct transfer *t, const char *path)
 	return err;
 }
 
-int ckpt_send(int fd, const char *dir, ckpt_progress_fn *progress, void *arg, char error[CKPT_ERROR_MAX])
+int ckpt_send(int fd, const char *dir, bool (*last)(void *arg), ckpt_progress_fn *progress, void *arg,
+	      char error[CKPT_ERROR_MAX])
 {
 	_free_ char *buf = malloc(BUFFER);
 	struct transfer t = {.fd = fd,
@@ -191,6 +192,8 @@ int ckpt_send(int fd, const char *dir, ckpt_progress_fn *progress, void *arg, ch
 	err = write_all(&t, MAGIC, strlen(MAGIC)) ?: write_all(&t, &of, sizeof(of));
 	if (!err)
 		err = send_files(&t, dir);
+	if (!err && last && !last(arg))
+		err = fail(&t, -ECANCELED, "the images shall not be complete");
 	if (!err)
 		err = write_all(&t, &end, sizeof(end));
 	if (!err)

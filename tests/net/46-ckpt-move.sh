@@ -168,6 +168,7 @@ wait_for "the middleman is there" 5 listens n2 8999
 call n2 echo stdio connect=10.77.0.2:8999 >/dev/null
 wait $moved
 call n1 echo watch >"$TMP/events" &
+wait_for "a watcher" 5 grep -q hello "$TMP/events"
 echo 4 >&7
 wait_for "an answer by way of the middleman" 5 grep -q 'got 4' "$TMP/out"
 on n2 pkill -KILL -x socat

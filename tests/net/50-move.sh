@@ -16,6 +16,8 @@ assert_eq "$(get n1 "ports :6379" '.[0].node')" n2
 count_begin -i 10 -c 50
 sent_again() { on client ss -Htin state established dst $VIP | sed -n 's|.* retrans:[0-9]*/\([0-9]*\).*|\1|p' | awk '{n += $1} END {print n + 0}'; }
 
+usual() { [ "$(on "$1" sh -c 'ps -L -o cls= -C ssi-run,ssi-run-init | sort -u')" = " TS" ]; }
+
 from=n2
 for to in n3 n1 n2 n3; do
 	step "$from -> $to"
@@ -30,6 +32,8 @@ for to in n3 n1 n2 n3; do
 	wait_get n1 moves length 0
 	assert_eq "$(on $from pgrep -c -x redis-server || :)" 0 "copies left on $from"
 	assert_eq "$(cli get kept)" value
+	assert_eq "$(on $to sh -c 'ps -L -o cls= -C redis-server,ssi-init | sort -u')" " TS" "how its threads are scheduled"
+	wait_for "its supervisor is as urgent as any program again" 5 usual $to
 	on $to ss -Htein state established src $VIP >"$TMP/socks"
 	grep -qw ts "$TMP/socks" || fail "connections without timestamps: $(cat "$TMP/socks")"
 	! grep -m 3 usec_ts "$TMP/socks" || fail "connections whose clock counts in another unit now"

@@ -46,7 +46,8 @@ one_copy_on()
 	assert_eq "$(copies "$@")" 1 "copies in all"
 	assert_eq "$(copies "$at")" 1 "copies on $at"
 	for node in "$@"; do
-		assert_eq "$(on "$node" sh -c 'ls /run/netssi/images 2>/dev/null | wc -l')" 0 "images on $node"
+		no_images() { [ "$(on "$node" sh -c 'ls /run/netssi/images 2>/dev/null | wc -l')" = 0 ]; }
+		wait_for "no images on $node" 5 no_images
 	done
 }
 # In the background: what becomes of it is told by $TMP/move.

@@ -23,7 +23,8 @@ bad()
 nothing_left()
 {
 	for n in n1 n2; do
-		assert_eq "$(on $n sh -c 'ls /run/netssi/images 2>/dev/null | wc -l')" 0 "images on $n"
+		no_images() { [ "$(on $n sh -c 'ls /run/netssi/images 2>/dev/null | wc -l')" = 0 ]; }
+		wait_for "no images on $n" 5 no_images
 		no_keeper() { [ -z "$(on $n ls /run/netssi/apps)" ]; }
 		wait_for "no supervisor on $n" 5 no_keeper
 	done

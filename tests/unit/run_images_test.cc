@@ -99,7 +99,7 @@ TEST_F(Images, ArriveAsTheyWere)
 	put(CKPT_LOG_DUMP, "stays");
 	std::thread sender([&] {
 		char e[CKPT_ERROR_MAX];
-		sent = ckpt_send(fds[0], from.c_str(), nullptr, nullptr, e);
+		sent = ckpt_send(fds[0], from.c_str(), nullptr, nullptr, nullptr, e);
 	});
 	EXPECT_EQ(0, ckpt_recv(fds[1], to.c_str(), nullptr, nullptr, &bytes, error)) << error;
 	sender.join();

@@ -13,10 +13,10 @@
  *
  * First line, from the keeper:
  *   {"hello":{"name","state","pid","main","cgroup_id","cgroup","uid","gid","cmd":[…],
- *             "cwd","origin","flags":["detached","standby","ipc-host","source-node"],"data":[…],"since","rounds"}}
+ *             "cwd","origin","flags":["detached","standby","ipc-host","source-node"],"data":[…],"since","rounds","early"}}
  *   name: that of the socket. pid: the root process, main: CMD itself; on this
  *   node, 0 while there is none. cgroup: below the cgroup2 mount. since: Unix ms.
- *   rounds: true, it knows `round`.
+ *   rounds: true, it knows `round`. early: true, its `dump` takes the stream.
  *   state: "starting" "running" "paused" (by pause) "frozen" (by dump) "waiting" (for an image)
  *          "restored" (stopped, before resume) "moved" (only relays stdio) "exited"
  * Then requests {"id":N,"op":OP,…}, answers {"id":N,"ok":{"state",…}} or
@@ -42,8 +42,10 @@
  *                                     out. `dump` or `thaw` ends it, or 30 s
  *                                     queues: both nodes can make connections that wait for accept()
  *   dump      dir, criu, close, rounds? freeze, write images, keep it frozen. {"frozen_at_ms","bytes","sockets"}
- *                                     close: without TCP connections, for a checkpoint
- *   send      dir + fd                write the images to a stream; answers when the other end has them all
+ *                                     close: without TCP connections, for a checkpoint. + fd: the stream of
+ *                                     `send`, to which all but the end is written as soon as it is there
+ *   send      dir + fd                write the images to a stream; answers when the other end has them all.
+ *                                     Without fd: the end of what `dump` had a stream for
  *   recv      dir, criu + fd          read them from a stream; {"bytes"}. Also in state moved: it comes home.
  *                                     criu, which may be left out, is started meanwhile. rounds: came before;
  *                                     more: this is another one, and not the end

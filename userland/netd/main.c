@@ -216,7 +216,7 @@ static void nothing(uv_work_t *req)
 static void run_ahead(uv_loop_t *loop)
 {
 	static uv_work_t first; /* makes all the workers, with this thread's priority */
-	const struct sched_param param = {.sched_priority = 1};
+	const struct sched_param param = {.sched_priority = 2}; /* what a move does in its pause has 1 */
 	int r = sched_setscheduler(0, SCHED_RR, &param);
 
 	uv_queue_work(loop, &first, nothing, NULL);

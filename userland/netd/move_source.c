@@ -431,6 +431,8 @@ static void source_dumped(void *arg, int status, json_t *ok, json_t *error)
 static void source_held(void *arg, int status)
 {
 	struct move_source *s = arg;
+	struct keeper *k = source_keeper(s);
+	_close_ int stream = -1;
 	json_t *request;
 
 	if (s->ended || s->aborting || status < 0) {
@@ -446,7 +448,9 @@ static void source_held(void *arg, int status)
 	json_object_set_new(request, "queues", json_boolean(s->queues));
 	json_object_set_new(request, "rounds", json_integer(s->sent.rounds));
 	json_object_set_new(request, "criu", json_string(s->netd->conf.criu));
-	source_ask(s, request, -1, MOVE_BULK_MS, source_dumped);
+	if (k && json_is_true(json_object_get(keeper_hello(k), "early")))
+		stream = take_fd(s->stream);
+	source_ask(s, request, stream, MOVE_BULK_MS, source_dumped);
 	source_unref(s);
 }
 

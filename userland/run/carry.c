@@ -3,6 +3,7 @@
 #include "userland/run/carry_int.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +20,7 @@
 
 #define PROGRESS_BYTES (8 << 20)
 
-struct carry now = {.perf_fd = -1};
+struct carry now = {.perf_fd = -1, .stream = -1};
 
 /* ---- helpers -------------------------------------------------------------------------------- */
 
@@ -66,6 +67,14 @@ void carry_perf_close(void)
 	if (now.perf_fd >= 0)
 		close(now.perf_fd);
 	now.perf_fd = -1;
+}
+
+void carry_ahead(bool on)
+{
+	const struct sched_param param = {.sched_priority = on ? CKPT_AHEAD : 0};
+
+	/* who may not is slower, no more */
+	sched_setscheduler(0, on ? SCHED_RR : SCHED_OTHER, &param);
 }
 
 /* May this request begin? Takes it when so, answers when not. */
@@ -176,8 +185,8 @@ static int send_beside(struct jsonline *to, json_t *order, int fd)
 	char error[CKPT_ERROR_MAX] = "";
 
 	progress_to = to;
-	return carry_report(to, ckpt_send(fd, dir, progress, (void *)"send", error), ckpt_dir_bytes(dir),
-			    error);
+	return carry_report(to, ckpt_send(fd, dir, NULL, progress, (void *)"send", error),
+			    ckpt_dir_bytes(dir), error);
 }
 
 static int recv_beside(struct jsonline *to, json_t *order, int fd)
@@ -244,6 +253,71 @@ static bool fd_came(int fd)
 	return fd >= 0;
 }
 
+/* ---- sending what `dump` had the stream for: all but the end goes before anybody asks ----------- */
+
+static bool told(struct jsonline *from, const char *what)
+{
+	json_t *line = NULL;
+	const char *word;
+	bool is;
+
+	if (jsonline_recv(from, &line) <= 0)
+		return false;
+	word = json_string_value(json_object_get(line, "do"));
+	is = word && strcmp(word, what) == 0;
+	json_decref(line);
+	return is;
+}
+
+static bool may_end(void *arg)
+{
+	(void)arg;
+	return told(progress_to, "end");
+}
+
+static int early_beside(struct jsonline *to, json_t *order, int fd)
+{
+	const char *dir = json_string_value(json_object_get(order, "dir"));
+	char error[CKPT_ERROR_MAX] = "";
+	int err;
+
+	progress_to = to;
+	if (!told(to, "go"))
+		return -ECANCELED;
+	err = ckpt_send(fd, dir, may_end, progress, (void *)"send", error);
+	return carry_report(to, err, ckpt_dir_bytes(dir), error);
+}
+
+/* What fails before `send` asks is its answer. */
+static void early_said(json_t *message)
+{
+	if (now.ends || json_object_get(message, "event")) {
+		mover_said(message);
+		return;
+	}
+	worker_stop(&now.mover);
+	json_decref(now.early);
+	now.early = json_incref(message);
+}
+
+static void early_ended(void)
+{
+	if (now.ends)
+		mover_ended();
+}
+
+void carry_send_early(int fd)
+{
+	json_decref(now.early);
+	now.early = NULL;
+	now.ends = false;
+	mover_done = NULL;
+	now.mover.said = early_said;
+	now.mover.ended = early_ended;
+	if (worker_beside(&now.mover, early_beside, json_pack("{ss}", "dir", now.dir), fd) < 0)
+		log_err("%s: nothing can be sent: %s", run.opts.name, strerror(errno));
+}
+
 void carry_send(struct keeper_request rq, json_t *args, int fd)
 {
 	(void)args;
@@ -252,8 +326,15 @@ void carry_send(struct keeper_request rq, json_t *args, int fd)
 			close(fd);
 		return;
 	}
-	if (fd_came(fd))
+	if (fd >= 0) {
 		carry_send_dir(now.dir, fd, NULL);
+		return;
+	}
+	now.ends = true;
+	if (now.early)
+		mover_said(now.early);
+	else if (worker_tell(&now.mover, "end") < 0)
+		carry_answer_error("try again", "no stream is there, or what was to send was killed");
 }
 
 static void round_taken(json_t *message)
@@ -330,6 +411,7 @@ void carry_recv(struct keeper_request rq, json_t *args, int fd)
 	err = recv_place(args, path, sizeof(path), more);
 	if (err == 0 && carry_criu(args) && !more)
 		err = carry_prestart(carry_criu(args));
+	carry_ahead(!more);
 	if (err < 0) {
 		close(fd);
 		carry_answer_error("give a directory on /run", strerror(-err));
@@ -343,6 +425,7 @@ void carry_recv(struct keeper_request rq, json_t *args, int fd)
 /* The processes go first: a CRIU that outlived its worker would undo, and the kernel say goodbye to their peers. */
 static void forget(void)
 {
+	carry_ahead(false);
 	worker_stop(&now.mover);
 	space_close(&run.space);
 	worker_stop(&now.holder);

@@ -82,6 +82,11 @@ void carry_thawed(void)
 {
 	ckpt_queues_drop(true);
 	stop_all(SIGCONT);
+	carry_ahead(false);
+	worker_stop(&now.mover);
+	if (now.stream >= 0)
+		close(now.stream);
+	now.stream = -1;
 	carry_drop_images();
 	carry_perf_close();
 	stdio_freeze(false);
@@ -128,6 +133,7 @@ static void dump_held(json_t *message)
 	run.state = RUN_FROZEN;
 	n = write_rest(pids, &remedy, error);
 	if (n >= 0) {
+		worker_tell(&now.mover, "go");
 		carry_answer_ok(json_pack("{sI sI si}", "frozen_at_ms", (json_int_t)now.frozen_at_ms, "bytes",
 					  (json_int_t)ckpt_dir_bytes(now.dir), "sockets", n));
 		return;
@@ -161,8 +167,13 @@ static void freeze(void)
 				   "it does not accept connections that wait for it");
 		return;
 	}
-	if (worker_tell(&now.holder, "go") == 0)
+	carry_ahead(true);
+	if (worker_tell(&now.holder, "go") == 0) {
+		if (now.stream >= 0)
+			carry_send_early(now.stream);
+		now.stream = -1;
 		return;
+	}
 	carry_thawed();
 	carry_answer_error("try again", "CRIU ended without a word");
 }
@@ -294,9 +305,11 @@ void carry_ready(struct keeper_request rq, json_t *args, int fd)
 
 void carry_dump(struct keeper_request rq, json_t *args, int fd)
 {
-	(void)fd;
+	_close_ int stream = fd;
+
 	if (!carry_begin(rq, run.state == RUN_RUNNING, "a running application"))
 		return;
+	now.stream = take_fd(stream);
 	if (now.ready) {
 		freeze();
 		return;

@@ -131,6 +131,7 @@ static int inside_main(const char *blob, const int *fds, int n, bool restore)
 			     .dir = json_string_value(json_object_get(order, "dir")),
 			     .parent = json_string_value(json_object_get(order, "parent")),
 			     .root = ROOT_PID,
+			     .ahead = true,
 			     .close = json_is_true(json_object_get(order, "close")),
 			     .apart = json_is_true(json_object_get(order, "apart")),
 			     .ready = restore ? ready_restore : ready_dump,

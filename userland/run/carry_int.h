@@ -44,8 +44,11 @@ struct carry {
 	unsigned int rounds; /* that are in dir */
 	bool home;	     /* the application comes back to the node of its user */
 	char dir[PATH_MAX];
-	json_t *app; /* CARRY_APP_FILE of the images that came */
-	int perf_fd; /* open around a dump */
+	json_t *app;   /* CARRY_APP_FILE of the images that came */
+	int perf_fd;   /* open around a dump */
+	int stream;    /* came with `dump`, -1: not */
+	bool ends;     /* `send` was asked for */
+	json_t *early; /* what the sender said before that */
 	int64_t frozen_at_ms;
 };
 
@@ -71,7 +74,11 @@ int carry_report(struct jsonline *to, int err, uint64_t bytes, const char *error
 int carry_take_dir(json_t *args);
 /* Sends a directory; what `done` is see carry_mover. Closes fd. */
 void carry_send_dir(const char *dir, int fd, bool (*done)(void));
+/* A sender for the images that are being written: told "go" when they are there, "end" by `send`. Closes fd. */
+void carry_send_early(int fd);
 void carry_perf_open(void);
+/* This process, and what it starts, before all that is not as urgent: while the application stands still. */
+void carry_ahead(bool on);
 
 /* Source: no more rounds; what was made goes. `rq` is answered, when CRIU is through with one. */
 void carry_rounds_end(struct keeper_request rq);

@@ -87,6 +87,7 @@ static void restore_unpacked(void)
 
 void carry_restore_undone(void)
 {
+	carry_ahead(false);
 	run.state = now.home ? RUN_MOVED : RUN_WAITING;
 	if (now.piped)
 		stdio_leave();
@@ -154,10 +155,12 @@ static void resumed(void)
 	run.state = RUN_RUNNING;
 	now.home = now.piped = now.unpacks = now.ready = now.go = false;
 	run.place[0] = '\0';
+	/* First of all: packets are held until netd knows. */
+	carry_answer_ok(json_pack("{si si}", "pid", run.pid, "main", run.main_pid));
+	carry_ahead(false);
 	notice_arrived(now.kept);
 	carry_drop_images();
 	data_done();
-	carry_answer_ok(json_pack("{si si}", "pid", run.pid, "main", run.main_pid));
 }
 
 /* The images are here and CRIU waits. */
@@ -166,6 +169,7 @@ static void go(void)
 	int err = load_app();
 
 	now.ready = now.go = false;
+	carry_ahead(true);
 	if (err == 0)
 		err = worker_send(&now.holder, json_pack("{ss sO}", "do", "go", "pipes",
 							 json_object_get(now.app, "pipes")));

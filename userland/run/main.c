@@ -106,13 +106,13 @@ json_t *run_hello(const char *name)
 {
 	if (run.space.init > 0 && !run.main_pid && run.state == RUN_RUNNING)
 		app_find_pids();
-	return json_pack("{s{ss ss si si sI ss si si so so ss so so sI sb sb}}", "hello", "name", name,
+	return json_pack("{s{ss ss si si sI ss si si so so ss so so sI sb sb sb}}", "hello", "name", name,
 			 "state", run_state_name(run.state), "pid", run.pid, "main", run.main_pid,
 			 "cgroup_id", (json_int_t)run.space.cgroup_id, "cgroup", run.space.cgroup, "uid",
 			 (int)run.opts.uid, "gid", (int)run.opts.gid, "cmd", strings_json(run.opts.cmd),
 			 "cwd", jsonline_string(run.opts.cwd, PATH_MAX), "origin", run.origin, "flags",
 			 flags_json(), "data", strings_json(run.opts.data), "since", (json_int_t)run.since_ms,
-			 "rounds", 1, "conns", 1);
+			 "rounds", 1, "conns", 1, "early", 1);
 }
 
 /* ---- signals ------------------------------------------------------------------------------ */

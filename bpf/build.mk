@@ -20,3 +20,6 @@ $(O)/bpf/dip.skel.h: $(O)/bpf/dip.bpf.o
 
 # The programs that need ssi_core and BPF LSM.
 $(call bpf_obj,bpf/claim_hooks.bpf.c)
+
+# Handshakes under way.
+$(call bpf_obj,bpf/handshakes.bpf.c)

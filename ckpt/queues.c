@@ -428,7 +428,7 @@ static int write_file(const struct saving *s, const char *dir)
 	_close_ int fd = -1;
 
 	snprintf(path, sizeof(path), "%s/" QUEUED_FILE, dir);
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	return fd < 0 || write(fd, s->file, s->len) != (ssize_t)s->len ? -EIO : 0;
 }
 

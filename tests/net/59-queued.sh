@@ -183,6 +183,29 @@ for node in $nodes; do
 	served
 done
 
+step "handshakes that are not confirmed: the clients are there at once, or with one SYN more"
+half_open() { [ "$(on "$1" ss -Htan state syn-recv "( sport = :7005 or sport = :7006 )" | wc -l)" = "$2" ]; }
+at=$(get n3 apps '.[0].node')
+to=n3
+[ "$at" != n3 ] || to=n2
+on client sh -c 'nft add table inet t; nft add chain inet t o "{ type filter hook output priority 0; }"
+	nft add rule inet t o tcp dport { 7005, 7006 } tcp flags "&" syn == 0 drop'
+client_begin c-small $VIP 7005 10
+client_begin c-later $VIP 7005 20 later
+client_begin c-six $VIP6 7006 5000
+client_begin c-map $VIP 7006 6000 half
+wait_for "four handshakes" 5 half_open "$at" 4
+on n1 netctl migrate late "$to"
+on client nft delete table inet t
+wait_for "they are there" 5 waiting "$to" 7005 2
+wait_for "they are there" 5 waiting "$to" 7006 2
+on client sh -c 'echo go >/tmp/c-later'
+ask accept four-listen 2 >/dev/null
+ask accept any-listen 2 >/dev/null
+for name in c-small c-later c-six c-map; do
+	client_end $name
+done
+
 step "a move that comes to nothing leaves them where they were"
 at=$(get n3 apps '.[0].node')
 to=n3

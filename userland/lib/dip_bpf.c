@@ -25,6 +25,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "cleanup.h"
 #include "dip_bpf_int.h"
 
 #define FLOW_BITS     12
@@ -400,7 +401,7 @@ static int new_handle(struct dip_bpf **out, const char *pin_dir)
 
 	if (!d)
 		return -ENOMEM;
-	d->stats_fd = -1;
+	d->stats_fd = d->half_open_fd = -1;
 	if (snprintf(d->dir, sizeof(d->dir), "%s", pin_dir ? pin_dir : DIP_PIN_DIR) >= (int)sizeof(d->dir)) {
 		free(d);
 		return fail(-ENAMETOOLONG, "%s: path too long", pin_dir);
@@ -464,6 +465,7 @@ static int load_over(struct dip_bpf *d, const struct dip_bpf_opts *opts, uint16_
 	if (err)
 		return dip_bpf_fail(err, "BPF programs do not load");
 	d->embryos = dip_embryo_known();
+	dip_half_open_load(d);
 	err = tables_map(d, bpf_map__fd(d->skel->maps.bss_conf), bpf_map__fd(d->skel->maps.bss_ports),
 			 bpf_map__fd(d->skel->maps.bss_flows), again ? NULL : d->skel->bss_ports, false);
 	if (err)
@@ -593,6 +595,7 @@ void dip_bpf_close(struct dip_bpf *d)
 		unmap(d->mem.ports, sizeof(struct dip_slot) * DIP_SLOTS);
 	unmap(d->mem.flows, d->flows_size);
 	unmap(d->wants, sizeof(struct dip_wants));
+	close_fd(&d->half_open_fd);
 	if (d->skel)
 		dip__destroy(d->skel);
 	else if (d->stats_fd >= 0)

@@ -90,6 +90,10 @@ int dip_bpf_unpin(const char *pin_dir);
 bool dip_bpf_embryo_can(const struct dip_bpf *d);
 int dip_bpf_embryo_put(struct dip_bpf *d, const struct dip_embryo_key *k, const struct dip_embryo *e);
 void dip_bpf_embryo_del(struct dip_bpf *d, const struct dip_embryo_key *k);
+struct half_open;
+typedef void dip_half_open_fn(void *arg, const struct half_open *h);
+/* Each handshake under way in this network namespace (bpf/half_open.h); -errno. */
+int dip_bpf_half_open(const struct dip_bpf *d, dip_half_open_fn *fn, void *arg);
 bool dip_bpf_embryo_has(const struct dip_bpf *d, const struct dip_embryo_key *k);
 
 /* Programs of this control group leave from the node's address (`node`), or from a VIP. */

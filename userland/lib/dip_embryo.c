@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The map of connections that are to begin; see dip_bpf.h. */
+#include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -8,7 +9,10 @@
 #include <bpf/libbpf.h>
 
 #include "cleanup.h"
+#include "bpf/half_open.h"
 #include "dip_bpf_int.h"
+
+#include "handshakes.skel.h"
 
 #define MAKES_THEM "bpf_sk_assign_tcp_reqsk"
 
@@ -24,6 +28,32 @@ bool dip_embryo_known(void)
 
 	btf__free(btf);
 	return known;
+}
+
+void dip_half_open_load(struct dip_bpf *d)
+{
+	LIBBPF_OPTS(bpf_link_create_opts, opts);
+	struct handshakes *skel = handshakes__open_and_load();
+
+	d->half_open_fd = -1;
+	if (!skel)
+		return;
+	d->half_open_fd =
+		bpf_link_create(bpf_program__fd(skel->progs.half_open_each), 0, BPF_TRACE_ITER, &opts);
+	handshakes__destroy(skel); /* the link keeps the program */
+}
+
+int dip_bpf_half_open(const struct dip_bpf *d, dip_half_open_fn *fn, void *arg)
+{
+	_close_ int fd = d->half_open_fd < 0 ? -1 : bpf_iter_create(d->half_open_fd);
+	struct half_open h;
+	ssize_t n;
+
+	if (fd < 0)
+		return d->half_open_fd < 0 ? -EOPNOTSUPP : fd;
+	while ((n = read(fd, &h, sizeof(h))) == sizeof(h))
+		fn(arg, &h);
+	return n < 0 ? -errno : 0;
 }
 
 /* Where nobody may have them, the kernel does not look at ours either. */

@@ -19,6 +19,7 @@
 enum queued_kind {
 	QUEUED_DATAGRAM = 1, /* UDP, in the socket's queue */
 	QUEUED_CONNECTION,   /* TCP, waits for accept(); the data is what came on it */
+	QUEUED_HALF_OPEN,    /* TCP, a handshake under way */
 };
 
 struct queued {
@@ -31,6 +32,7 @@ struct queued {
 	/* Of a connection, on which nothing was sent yet. */
 	struct dip_embryo agreed;
 	uint32_t clock;	 /* of our timestamps, when it was frozen */
+	uint32_t echo;	 /* (a handshake) the peer's */
 	uint16_t window; /* of the peer, as in its packets */
 	uint8_t fin;	 /* it has said that this was all */
 	uint8_t pad;

@@ -54,6 +54,8 @@ void datapath_hold_late(struct datapath *dp, const char *app);
 void datapath_hold_now(struct datapath *dp, const char *app);
 void datapath_hold_defer(struct datapath *dp, const char *app);
 void datapath_hold_release(struct datapath *dp, const char *app);
+/* Handshakes under way at ports of this application, as records of lib/queued.h. The caller frees them. */
+uint8_t *datapath_half_open(struct datapath *dp, const char *app, size_t *size);
 /* Can this node's kernel make connections that wait for accept()? */
 bool datapath_embryos(const struct datapath *dp);
 /* To be given to the kernel at the release, before what was held: a file of lib/queued.h. Takes ownership. */

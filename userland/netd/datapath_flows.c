@@ -246,7 +246,7 @@ bool datapath_flows_stays(void *arg, const struct sockdiag_sock *s)
 	return obj && obj->owner == datapath_self(dp) && 1u << s->state & SOCKDIAG_CLOSED;
 }
 
-static bool moves_with(const struct datapath *dp, const struct port_key *k, const char *app)
+bool datapath_moves_with(const struct datapath *dp, const struct port_key *k, const char *app)
 {
 	const struct kddm_object *obj = kddm_find(dp->netd->sets.ports, k, sizeof(*k));
 	struct port_value v;
@@ -267,7 +267,7 @@ static void gather(void *arg, const struct sockdiag_sock *s)
 	if (s->inode || !flow_key_of(c->dp, s, &k))
 		return;
 	port = port_key(&k);
-	if (c->app ? !moves_with(c->dp, &port, c->app) : !datapath_flows_here(c->dp, &port))
+	if (c->app ? !datapath_moves_with(c->dp, &port, c->app) : !datapath_flows_here(c->dp, &port))
 		return;
 	if (c->app && c->n >= (s->state == TIME_WAIT ? TIME_WAIT_MAX : STAY_MAX))
 		return;

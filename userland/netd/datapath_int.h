@@ -7,6 +7,7 @@
  *   datapath_nodes.c  the set `nodes` -> homes and MACs of peers
  *   datapath_ports.c  the sets `ports` and `blocks` -> slots and holds
  *   datapath_flows.c  the set `flows` -> connections that stay where their port has been
+ *   half_open.c       handshakes under way when their port moves
  *   source_ports.h    the set `blocks` -> which source ports programs get
  *   vips.c            the set `vips`  -> addresses, routes, programs on interfaces
  *   vips_cmd.c        vip-add, vip-del, vips
@@ -114,6 +115,7 @@ struct datapath {
 	uv_timer_t settle; /* netlink said something: look soon */
 	uv_timer_t retry;  /* what failed is tried again */
 	uv_timer_t flows_look;
+	uv_timer_t half_open;
 	int handles;
 	char error[DATAPATH_ERROR];
 };
@@ -160,6 +162,14 @@ void datapath_flows_apply(struct datapath *dp, const struct vip *only);
 /* Do connections of this port stay on this node? Does this one? */
 bool datapath_flows_here(const struct datapath *dp, const struct port_key *k);
 bool datapath_flows_stays(void *dp, const struct sockdiag_sock *s);
+
+/* Does this port of this node move with the application? */
+bool datapath_moves_with(const struct datapath *dp, const struct port_key *k, const char *app);
+
+/* half_open.c */
+/* Records of a file of lib/queued.h: the kernel is told what to expect, until it came or is given up. */
+void datapath_half_open_expect(struct datapath *dp, const uint8_t *file, size_t size);
+void datapath_half_open_stop(void);
 
 /* vips.c */
 void vips_start(struct datapath *dp);

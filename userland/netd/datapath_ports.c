@@ -580,6 +580,7 @@ static void give_queued(struct datapath *dp, const struct deferred *d)
 	if (!dp->hold || !dp->bpf)
 		return;
 	open_before(dp, d->app);
+	datapath_half_open_expect(dp, d->queued, d->n_queued);
 	n = give_back(dp->bpf, dp->diag, hold_ifindex(dp->hold), d->queued, d->n_queued);
 	if (n < 0)
 		log_err("what was queued for %s is lost: %s", d->app, strerror(-n));

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 
 #include "sockdiag.h"
+#include "userland/lib/cleanup.h"
 #include "userland/lib/dip_bpf.h"
 #include "userland/lib/log.h"
 #include "userland/lib/queued.h"
@@ -228,6 +229,77 @@ static int give_connection(const struct giver *g, const struct queued *q, const 
 	return err;
 }
 
+/* ---- a handshake -------------------------------------------------------------------------- */
+static size_t answer_options(const struct queued *q, uint8_t opt[40])
+{
+	uint16_t full = q->family == DIP_INET6 ? 1440 : 1460;
+	uint16_t mss = htons(q->agreed.mss < full ? q->agreed.mss : full);
+	uint32_t times[2] = {htonl(q->clock), htonl(q->echo)};
+	size_t n = 4;
+
+	memcpy(opt, (const uint8_t[]){2, 4}, 2);
+	memcpy(opt + 2, &mss, sizeof(mss));
+	if (q->agreed.flags & DIP_EMBRYO_SACK) {
+		memcpy(opt + n, (const uint8_t[]){1, 1, 4, 2}, 4);
+		n += 4;
+	}
+	if (q->agreed.flags & DIP_EMBRYO_TIMES) {
+		memcpy(opt + n, (const uint8_t[]){1, 1, 8, 10}, 4);
+		memcpy(opt + n + 4, times, sizeof(times));
+		n += 12;
+	}
+	if (q->agreed.flags & DIP_EMBRYO_WSCALE) {
+		memcpy(opt + n, (const uint8_t[]){1, 3, 3, q->agreed.rcv_wscale}, 4);
+		n += 4;
+	}
+	return n;
+}
+
+static void push_answer(struct packet *p, const struct queued *back)
+{
+	uint8_t options[40];
+	size_t n = answer_options(back, options);
+	struct tcphdr *th;
+
+	memcpy(push(p, n), options, n);
+	th = push(p, sizeof(*th));
+	th->source = back->rport;
+	th->dest = back->lport;
+	th->seq = htonl(back->agreed.snt_isn);
+	th->ack_seq = htonl(back->agreed.rcv_isn + 1);
+	th->doff = (uint16_t)(p->len / 4);
+	th->syn = th->ack = 1;
+	th->res2 = back->agreed.flags & DIP_EMBRYO_ECN ? 1 : 0; /* ECE */
+	th->window = htons(0xffff);
+	th->check = checksum(p, back, IPPROTO_TCP);
+}
+
+void give_answer(const struct queued *q)
+{
+	struct sockaddr_in to4 = {.sin_family = AF_INET};
+	struct sockaddr_in6 to6 = {.sin6_family = AF_INET6};
+	bool six = q->family == DIP_INET6;
+	struct queued back = *q;
+	struct packet p = {};
+	_close_ int fd =
+		socket(six ? AF_INET6 : AF_INET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW);
+
+	memcpy(back.raddr, q->laddr, 16);
+	memcpy(back.laddr, q->raddr, 16);
+	back.rport = q->lport;
+	back.lport = q->rport;
+	push_answer(&p, &back);
+	if (six)
+		push_ip6(&p, &back, IPPROTO_TCP);
+	else
+		push_ip4(&p, &back, IPPROTO_TCP);
+	memcpy(&to4.sin_addr, q->raddr, 4);
+	memcpy(&to6.sin6_addr, q->raddr, 16);
+	if (fd < 0 || sendto(fd, p.head + HEADERS - p.len, p.len, 0, six ? (void *)&to6 : (void *)&to4,
+			     six ? sizeof(to6) : sizeof(to4)) < 0)
+		log_debug("a handshake is not answered: %s", strerror(errno));
+}
+
 /* One for all times: closing a packet socket waits for every CPU. */
 static int packet_socket(uint32_t mark)
 {
@@ -242,6 +314,8 @@ static int give_one(const struct giver *g, const struct queued *q, const uint8_t
 {
 	int err;
 
+	if (q->kind == QUEUED_HALF_OPEN)
+		return -EINPROGRESS;
 	if (q->kind == QUEUED_CONNECTION)
 		return give_connection(g, q, data);
 	err = q->kind == QUEUED_DATAGRAM ? give_datagram(g, q, data) : -EINVAL;

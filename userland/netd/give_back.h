@@ -11,7 +11,11 @@
 #include <stdint.h>
 
 struct dip_bpf;
+struct queued;
 struct sockdiag;
+
+/* Our part of a handshake under way, to the peer, again. */
+void give_answer(const struct queued *q);
 
 /* The records of a file, in their order. How many the kernel took, or -errno. A connection that it did not is reset. */
 int give_back(struct dip_bpf *bpf, struct sockdiag *diag, int hold_ifindex, const uint8_t *file, size_t size);

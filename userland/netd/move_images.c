@@ -83,6 +83,21 @@ static size_t only_connections(uint8_t *file, size_t size)
 	return kept;
 }
 
+void move_images_half_open(struct datapath *dp, const char *app)
+{
+	char path[sizeof(MOVE_IMAGE_DIR) + APP_NAME_MAX + sizeof(QUEUED_FILE) + 4];
+	size_t size = 0;
+	_free_ uint8_t *records = datapath_half_open(dp, app, &size);
+	_close_ int fd = -1;
+
+	if (!size)
+		return;
+	snprintf(path, sizeof(path), MOVE_IMAGE_DIR "/%s/" QUEUED_FILE, app);
+	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 || write(fd, records, size) != (ssize_t)size)
+		log_err("handshakes under way at %s are lost: %s", app, strerror(errno));
+}
+
 void move_images_queued(struct datapath *dp, const char *app, bool back)
 {
 	char path[sizeof(MOVE_IMAGE_DIR) + APP_NAME_MAX + sizeof(QUEUED_FILE) + 4];

@@ -443,6 +443,8 @@ static void source_held(void *arg, int status)
 	datapath_hold_now(s->netd->datapath, s->app);
 	s->frozen = true;
 	s->t_freeze = uv_hrtime();
+	if (s->queues) /* no confirmation reaches this node any more */
+		move_images_half_open(s->netd->datapath, s->app);
 	request = move_image_request("dump", s->app);
 	json_object_set_new(request, "conns", json_boolean(s->conns.apart));
 	json_object_set_new(request, "queues", json_boolean(s->queues));

@@ -29,10 +29,16 @@ pid_of() { on "$1" pgrep -x listen-try; }
 step "all wait for the cluster"
 cluster_vip
 on n1 netctl set lease_ms 60000
-for node in n1 n2 n3; do
+for ((i = 1; i <= ${NODES:-3}; i++)); do
+	node=n$i
 	wait_get $node status '.[0].datapath.listen' synchronous 20
 done
 assert_fails 1 on n1 rmmod ssi_core
+
+# What the module says of each claim, to whom it may concern; the limits of the buffer are not of interest here.
+on n1 sh -c 'cd /sys/kernel/tracing 2>/dev/null && { [ -e trace ] || mount -t tracefs tracefs .; } && cd /sys/kernel/tracing &&
+	echo 4096 >buffer_size_kb && echo 1 >events/ssi_core/ssi_claim/enable' || fail "no tracefs"
+traced() { on n1 grep -c "ssi_claim: .*reason=$1\$" /sys/kernel/tracing/trace || :; }
 
 # One program of the two gets a port, the other an error from its own listen() or bind(): no socket is lost.
 race()
@@ -142,10 +148,19 @@ wait_get n1 'ports :7300' '.[0].app' died
 on n1 pkill -TERM -x listen-try
 wait
 
+step "the kernel traced each of them, with the reason"
+for reason in ASKED GRANTED IN_USE TIME_OUT INTERRUPTED ASKED_AGAIN; do
+	n=$(traced $reason)
+	[ "$n" -gt 0 ] || fail "no claim was traced as $reason"
+	echo "$reason: $n"
+done
+on n1 grep -m 1 -o 'ssi_claim: .*' /sys/kernel/tracing/trace | has -E 'id=[0-9]+ \[.*\]:7[0-9]+ proto=6 pid=[0-9]+ cookie=[0-9]+ reason=ASKED'
+on n1 sh -c 'echo 0 >/sys/kernel/tracing/events/ssi_core/ssi_claim/enable'
+
 step "a server that was moved listens without waiting for anybody"
 redis n1
 wait_for "redis is known" 20 owner_is n1 n1
-on n1 netctl migrate redis-server n3
+on n1 netctl migrate redis-server "n${NODES:-3}"
 wait_for "redis answers" 20 answers
 
 step "without the module the race is decided later"

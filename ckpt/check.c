@@ -369,6 +369,7 @@ json_t *ckpt_check(const pid_t *pids, const uint64_t pipes[3], bool ipc_host)
 	fds_each(pids, check_fd, &c);
 	for (const pid_t *p = pids; p && *p; p++) {
 		check_ns(&c, *p);
+		check_limits(&c, *p);
 		if (tracer_of(*p))
 			check_refuse(&c, *p, -1, "", "a debugger holds it", "end gdb or strace first");
 		check_maps(&c, *p);

@@ -29,6 +29,9 @@ void check_refuse_fd(struct check *c, const struct ckpt_fd *f, const char *reaso
 void check_groups(struct check *c);
 void check_inet(struct check *c, const struct ckpt_fd *f, int fd);
 
+/* check_limits.c */
+void check_limits(struct check *c, pid_t pid);
+
 /* check_files.c */
 void check_mapped(struct check *c, pid_t pid, const char *path);
 

@@ -69,6 +69,21 @@ start plain
 on n2 netctl migrate plain n2 --dry-run | has 'plain can move to n2'
 untouched plain "$(pid_of plain)"
 
+step "limits that CRIU would run into"
+on n1 ssi-run --detach --name few sh -c 'ulimit -n 4; exec sleep 1000'
+wait_for "its limit" 5 on n1 pgrep -x sleep
+cannot migrate few n2
+assert_match "$(cat "$TMP/err")" 'as many open files as it may have.*raise its limit'
+on n1 netctl signal few KILL
+on n1 ssi-run --detach --name nobody --user nobody sleep 1000
+if [ $((0x$(on n1 sed -n 's/^CapEff:\t*//p' /proc/self/status) >> 24 & 1)) = 1 ]; then
+	on n2 netctl migrate nobody n2
+else
+	cannot migrate nobody n2
+	assert_match "$(cat "$TMP/err")" "another user's.*CAP_SYS_RESOURCE"
+fi
+on n1 netctl signal nobody KILL
+
 step "all at once: each is named"
 mapfile -t all < <(cut -d';' -f1 "$TMP/kinds")
 start all "${all[@]}"

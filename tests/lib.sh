@@ -79,7 +79,8 @@ layer()
 		grep -Eq "^${package}[[:space:]]+full[[:space:]]" "$TEST_TOP/mk/packages.txt" || fail "mk/packages.txt has no $package"
 	done
 	rm -rf --one-file-system "$LAYER" "$LAYER.new"
-	mkdir -p "$LAYER.new" "${log%/*}"
+	# the tree has no manual pages, and packages that link theirs fail without the directory
+	mkdir -p "$LAYER.new" "${log%/*}" /usr/share/man/man1
 	touch "$LAYER.begin"
 	{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@"; } >"$log" 2>&1 ||
 		fail "apt-get could not install $*, see $log; is there a network?"

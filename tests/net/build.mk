@@ -20,7 +20,7 @@ NET_TESTS += $(addprefix tests/net/,56-refused.sh 57-drain.sh 58-checkpoint.sh)
 FULL_NET_TESTS += tests/net/59-freeze.sh
 FULL_NET_TESTS += tests/net/14-unit.sh
 # Real programs
-FULL_NET_TESTS += tests/net/59-programs.sh tests/net/59-move-matrix.sh
+FULL_NET_TESTS += $(addprefix tests/net/,59-programs.sh 59-java.sh 59-session.sh 59-move-matrix.sh)
 # What is closed when a move begins; what sockets have
 FULL_NET_TESTS += tests/net/59-options.sh
 NET_TESTS += tests/net/59-closed.sh

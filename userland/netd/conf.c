@@ -27,6 +27,7 @@ static const struct conf_entry {
 	TEXT(bearer),
 	TEXT(transport),
 	TEXT(criu),
+	TEXT(connections),
 	TEXT(metrics),
 	{"port", CONF_PORT, offsetof(struct netd_conf, port), sizeof(uint16_t)},
 #undef TEXT
@@ -92,6 +93,10 @@ static int conf_check(const struct netd_conf *c, const char *path)
 		log_err("%s: transport \"%s\" is not auto, tcp or tipc", path, c->transport);
 		return -EINVAL;
 	}
+	if (strcmp(c->connections, "auto") && strcmp(c->connections, "criu")) {
+		log_err("%s: connections \"%s\" is not auto or criu", path, c->connections);
+		return -EINVAL;
+	}
 	return 0;
 }
 
@@ -111,6 +116,7 @@ int conf_read(struct netd_conf *c, const char *path)
 	gethostname(c->name, sizeof(c->name) - 1);
 	strcpy(c->transport, "auto");
 	strcpy(c->criu, "criu");
+	strcpy(c->connections, "auto");
 	c->port = DEFAULT_PORT;
 
 	f = fopen(path, "re");

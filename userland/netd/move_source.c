@@ -717,7 +717,8 @@ static void source_target_checked(void *arg, int status, json_t *answer)
 		json_array_foreach(json_object_get(answer, "refusals"), i, r)
 			source_add_refusal(s, json_object_get(r, "reason"), json_object_get(r, "path"),
 					   json_object_get(r, "remedy"));
-		move_conns_choose(&s->conns, s->checked, answer, member_name(s->netd->member, s->dst));
+		move_conns_choose(&s->conns, s->netd, s->checked, answer,
+				  member_name(s->netd->member, s->dst));
 		source_allowed(s);
 	}
 	source_unref(s);

@@ -14,9 +14,9 @@
 #include "member.h"
 #include "move.h"
 #include "move_check.h"
+#include "move_conns.h"
 #include "move_images.h"
 #include "userland/lib/cleanup.h"
-#include "userland/lib/conns.h"
 #include "userland/lib/log.h"
 
 struct move_target {
@@ -417,9 +417,31 @@ static json_t *prepare_refuse(struct netd *n, const char *app)
 	return NULL;
 }
 
+struct prepare_check {
+	struct netd *netd;
+	struct peer_call *call;
+};
+
 static void prepare_checked(void *arg, json_t *refusals)
 {
-	peer_call_answer(arg, json_pack("{sO si}", "refusals", refusals, "conns", conns_format()));
+	struct prepare_check *check = arg;
+
+	peer_call_answer(check->call, json_pack("{sO si}", "refusals", refusals, "conns",
+						move_conns_reads(check->netd)));
+	free(check);
+}
+
+static void prepare_check(struct netd *n, json_t *request, struct peer_call *call)
+{
+	struct prepare_check *check = malloc(sizeof(*check));
+
+	if (!check) {
+		peer_call_answer(call, move_error(NULL, "out of memory"));
+		return;
+	}
+	*check = (struct prepare_check){n, call};
+	move_check(n, json_object_get(request, "cpu"), json_object_get(request, "files"), prepare_checked,
+		   check);
 }
 
 static void peer_prepare(void *arg, uint32_t from, json_t *request, struct peer_call *call)
@@ -443,8 +465,7 @@ static void peer_prepare(void *arg, uint32_t from, json_t *request, struct peer_
 		return;
 	}
 	if (dry_run) {
-		move_check(n, json_object_get(request, "cpu"), json_object_get(request, "files"),
-			   prepare_checked, call);
+		prepare_check(n, request, call);
 		return;
 	}
 	t = calloc(1, sizeof(*t));

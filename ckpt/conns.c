@@ -7,14 +7,19 @@
 #include <ssi/conn.h>
 #include <ssi/core.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ckpt/ckpt.h"
+#include "ckpt/conns.h"
 #include "ckpt/fds.h"
 #include "userland/lib/cleanup.h"
 #include "userland/lib/conns.h"
 #include "userland/lib/genl.h"
+#include "userland/lib/grow.h"
 
 #define TASKS_MAX 480 /* of one request, GENL_MESSAGE_MAX */
 
@@ -39,14 +44,90 @@ static void count_sent(void *arg, const struct ckpt_fd *f)
 	*(unsigned int *)arg += n;
 }
 
-static int none_sent(const pid_t *pids, char error[CKPT_ERROR_MAX])
+static int none_sent(const pid_t *pids, const struct fds_set *but, char error[CKPT_ERROR_MAX])
 {
 	unsigned int n = 0;
 
-	fds_each(pids, count_sent, &n);
+	fds_each_but(pids, but, count_sent, &n);
 	if (n)
 		snprintf(error, CKPT_ERROR_MAX, "files are on their way between its processes");
 	return n ? -EBUSY : 0;
+}
+
+/* ---- what the file says ---------------------------------------------------------------------- */
+
+struct connection {
+	struct ssi_conn_ident id;
+	struct ssi_conn_settings settings;
+};
+
+static size_t padded(size_t len)
+{
+	return (len + 7) & ~(size_t)7;
+}
+
+/* The part at `at`; NULL: there is none that is whole. */
+static const struct ssi_conn_part *part_at(const char *at, const char *end)
+{
+	const struct ssi_conn_part *p = (const void *)at;
+
+	return (size_t)(end - at) >= sizeof(*p) && padded(p->len) <= (size_t)(end - at) - sizeof(*p) ? p
+												     : NULL;
+}
+
+static void read_part(void *to, size_t size, const struct ssi_conn_part *p)
+{
+	memset(to, 0, size);
+	memcpy(to, p + 1, p->len < size ? p->len : size);
+}
+
+static void read_connection(struct connection *c, const char *at, const char *end)
+{
+	const struct ssi_conn_part *p;
+
+	memset(c, 0, sizeof(*c));
+	for (; (p = part_at(at, end)); at += sizeof(*p) + padded(p->len)) {
+		if (p->type == SSI_CONN_IDENT)
+			read_part(&c->id, sizeof(c->id), p);
+		else if (p->type == SSI_CONN_SETTINGS)
+			read_part(&c->settings, sizeof(c->settings), p);
+	}
+}
+
+static void add_plain(struct fds_set *set, const char *at, const char *end)
+{
+	const struct ssi_conn_part *p;
+	struct connection c;
+	size_t size = 0;
+
+	for (; (p = part_at(at, end)); at += sizeof(*p) + padded(p->len)) {
+		if (p->type != SSI_CONN_CONNECTION)
+			continue;
+		read_connection(&c, (const char *)(p + 1), (const char *)(p + 1) + p->len);
+		if (!(c.settings.flags & SSI_CONN_PLAIN))
+			continue;
+		set->names = grow(set->names, &size, set->n * sizeof(*set->names), sizeof(*set->names));
+		set->names[set->n++] = (struct fds_name){(pid_t)c.id.task, (int)c.id.fd};
+	}
+}
+
+void ckpt_conns_plain(const char *dir, struct fds_set *set)
+{
+	char path[PATH_MAX], *all;
+	_close_ int fd = -1;
+	struct stat st;
+
+	*set = (struct fds_set){0};
+	snprintf(path, sizeof(path), "%s/" CKPT_CONNS_FILE, dir);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_size < (off_t)sizeof(struct ssi_conn_head))
+		return;
+	all = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (all == MAP_FAILED)
+		return;
+	add_plain(set, all + sizeof(struct ssi_conn_head), all + st.st_size);
+	munmap(all, (size_t)st.st_size);
+	fds_set_sort(set);
 }
 
 /* ---- requests ------------------------------------------------------------------------------ */
@@ -125,7 +206,7 @@ static int open_file(const char *dir, int flags, char error[CKPT_ERROR_MAX])
 	snprintf(path, sizeof(path), "%s/" CKPT_CONNS_FILE, dir);
 	fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
-		snprintf(error, CKPT_ERROR_MAX, "%.900s: %s", path, strerror(errno));
+		snprintf(error, CKPT_ERROR_MAX, "the file of its connections: %s", strerror(errno));
 	return fd < 0 ? -errno : fd;
 }
 
@@ -139,7 +220,7 @@ int ckpt_conns_try(const pid_t *pids, char error[CKPT_ERROR_MAX])
 		snprintf(error, CKPT_ERROR_MAX, "no module ssi_core");
 	if (!format)
 		return 0;
-	err = none_sent(pids, error)
+	err = none_sent(pids, NULL, error)
 		      ?: ask((struct request){SSI_CORE_CMD_EXPORT, SSI_CORE_A_TRY, 0}, pids, error);
 	return err < 0 ? 0 : format;
 }
@@ -147,9 +228,21 @@ int ckpt_conns_try(const pid_t *pids, char error[CKPT_ERROR_MAX])
 int ckpt_conns_export(const pid_t *pids, const char *dir, char error[CKPT_ERROR_MAX])
 {
 	_close_ int fd = open_file(dir, O_WRONLY | O_CREAT | O_EXCL, error);
-	int err = fd < 0 ? fd : none_sent(pids, error);
+	struct fds_set plain = {0};
+	char ignored[CKPT_ERROR_MAX];
+	int n, err;
 
-	return err ?: ask((struct request){SSI_CORE_CMD_EXPORT, SSI_CORE_A_FD, (uint32_t)fd}, pids, error);
+	if (fd < 0)
+		return fd;
+	n = ask((struct request){SSI_CORE_CMD_EXPORT, SSI_CORE_A_FD, (uint32_t)fd}, pids, error);
+	if (n < 0)
+		return n;
+	ckpt_conns_plain(dir, &plain);
+	err = none_sent(pids, &plain, error);
+	free(plain.names);
+	if (err < 0)
+		ckpt_conns_run(pids, 0, ignored);
+	return err < 0 ? err : n;
 }
 
 int ckpt_conns_import(const pid_t *pids, const char *dir, char error[CKPT_ERROR_MAX])

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +14,32 @@
 
 #include "userland/lib/cleanup.h"
 
-static void each_of(pid_t pid, void (*fn)(void *arg, const struct ckpt_fd *f), void *arg)
+static int by_name(const void *a, const void *b)
 {
+	const struct fds_name *x = a, *y = b;
+
+	if (x->inner != y->inner)
+		return x->inner < y->inner ? -1 : 1;
+	return (x->fd > y->fd) - (x->fd < y->fd);
+}
+
+void fds_set_sort(struct fds_set *set)
+{
+	if (set->n)
+		qsort(set->names, set->n, sizeof(*set->names), by_name);
+}
+
+static bool in_set(const struct fds_set *set, pid_t inner, int fd)
+{
+	const struct fds_name key = {inner, fd};
+
+	return set && inner && bsearch(&key, set->names, set->n, sizeof(key), by_name);
+}
+
+static void each_of(pid_t pid, const struct fds_set *but, void (*fn)(void *arg, const struct ckpt_fd *f),
+		    void *arg)
+{
+	pid_t inner = but && but->n ? fds_inner_pid(pid) : 0;
 	struct ckpt_fd f = {.pid = pid};
 	char path[64];
 	struct dirent *e;
@@ -23,8 +48,11 @@ static void each_of(pid_t pid, void (*fn)(void *arg, const struct ckpt_fd *f), v
 	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
 	d = opendir(path);
 	while (d && (e = readdir(d))) {
-		ssize_t n = readlinkat(dirfd(d), e->d_name, f.link, sizeof(f.link) - 1);
+		ssize_t n;
 
+		if (inner && in_set(but, inner, atoi(e->d_name)))
+			continue;
+		n = readlinkat(dirfd(d), e->d_name, f.link, sizeof(f.link) - 1);
 		if (*e->d_name == '.' || n < 0 || fstatat(dirfd(d), e->d_name, &f.st, 0) < 0)
 			continue;
 		f.link[n] = '\0';
@@ -35,10 +63,16 @@ static void each_of(pid_t pid, void (*fn)(void *arg, const struct ckpt_fd *f), v
 		closedir(d);
 }
 
-void fds_each(const pid_t *pids, void (*fn)(void *arg, const struct ckpt_fd *f), void *arg)
+void fds_each_but(const pid_t *pids, const struct fds_set *but,
+		  void (*fn)(void *arg, const struct ckpt_fd *f), void *arg)
 {
 	for (; pids && *pids; pids++)
-		each_of(*pids, fn, arg);
+		each_of(*pids, but, fn, arg);
+}
+
+void fds_each(const pid_t *pids, void (*fn)(void *arg, const struct ckpt_fd *f), void *arg)
+{
+	fds_each_but(pids, NULL, fn, arg);
 }
 
 int fds_get(const struct ckpt_fd *f)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "ckpt/ckpt.h"
+#include "ckpt/conns.h"
 #include "ckpt/fds.h"
 #include "userland/lib/cleanup.h"
 #include "userland/lib/grow.h"
@@ -226,13 +227,16 @@ static void save_socket(void *arg, const struct ckpt_fd *f)
 int ckpt_options_save(const pid_t *pids, const char *dir)
 {
 	struct saving *s = calloc(1, sizeof(*s));
+	struct fds_set plain = {0};
 	char path[PATH_MAX];
 	FILE *f;
 	int err = 0;
 
 	if (!s)
 		return -ENOMEM;
-	fds_each(pids, save_socket, s);
+	ckpt_conns_plain(dir, &plain);
+	fds_each_but(pids, &plain, save_socket, s);
+	free(plain.names);
 	snprintf(path, sizeof(path), "%s/" CKPT_OPTIONS_FILE, dir);
 	f = fopen(path, "wxe");
 	if (!f || fwrite(s->record, sizeof(*s->record), s->n, f) != s->n)

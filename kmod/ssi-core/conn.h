@@ -7,6 +7,7 @@
  *   conn_socks.c   the TCP sockets of processes
  *   conn_file.c    reading and writing
  *   conn_export.c  one socket into the file
+ *   conn_plain.c   has it anything that is not in there?
  *   conn_import.c  and out of it
  */
 #ifndef SSI_CORE_CONN_H
@@ -100,7 +101,9 @@ void conn_read(void *to, size_t size, const struct conn_part *part);
 /* ---- one socket ---------------------------------------------------------------------- */
 /* 1: exported and silent; 0: there is no connection; an error with *why. Takes the socket's lock. */
 int conn_export_one(struct sock *sk, const struct conn_fd *fd, struct conn_file *f, const char **why);
-/* The same without doing it. */
+/* Under the socket's lock. */
+bool conn_plain(const struct sock *sk);
+/* conn_export_one() without doing it. */
 int conn_try_one(struct sock *sk, const char **why);
 /* `part`: a connection. An error with *why: the socket is none again, or silent. */
 int conn_import_one(struct socket *sock, const struct ssi_conn_ident *id, struct conn_part part,

@@ -168,6 +168,8 @@ static int put_settings(const struct sock *sk, struct conn_file *f)
 		s.flags |= SSI_CONN_NODELAY;
 	if (tp->nonagle & TCP_NAGLE_CORK)
 		s.flags |= SSI_CONN_CORK;
+	if (conn_plain(sk))
+		s.flags |= SSI_CONN_PLAIN;
 	read_ip(sk, &s);
 	return conn_put(f, SSI_CONN_SETTINGS, &s, sizeof(s));
 }

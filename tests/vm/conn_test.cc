@@ -356,6 +356,87 @@ TEST_F(Conn, KeepsWhatItKnows)
 	EXPECT_EQ(ends_well(p), "");
 }
 
+struct Other {
+	int family, level, name, value;
+};
+
+// Each that is carried besides the file; those that a kernel does not have are left out.
+static const Other others[] = {
+	{AF_INET, SOL_SOCKET, 29, 1},
+	{AF_INET, SOL_SOCKET, 35, 1},
+	{AF_INET, SOL_SOCKET, 37, 8},
+	{AF_INET, SOL_SOCKET, 42, 0},
+	{AF_INET, SOL_SOCKET, 45, 1},
+	{AF_INET, SOL_SOCKET, 46, 50},
+	{AF_INET, SOL_SOCKET, 47, 1000000},
+	{AF_INET, SOL_SOCKET, 60, 1},
+	{AF_INET, SOL_SOCKET, 63, 1},
+	{AF_INET, SOL_SOCKET, 64, 1},
+	{AF_INET, SOL_SOCKET, 69, 1},
+	{AF_INET, SOL_SOCKET, 70, 8},
+	{AF_INET, SOL_SOCKET, 73, 65536},
+	{AF_INET, SOL_SOCKET, 74, 0},
+	{AF_INET, SOL_SOCKET, 82, 1},
+	{AF_INET, IPPROTO_TCP, 7, 5},
+	{AF_INET, IPPROTO_TCP, 16, 1},
+	{AF_INET, IPPROTO_TCP, 36, 1},
+	{AF_INET, IPPROTO_TCP, 37, 1000},
+	{AF_INET, IPPROTO_TCP, 44, 5000},
+	{AF_INET, IPPROTO_TCP, 45, 5000},
+	{AF_INET, IPPROTO_TCP, 46, 5000},
+	{AF_INET, IPPROTO_IP, 10, 2},
+	{AF_INET, IPPROTO_IP, 11, 1},
+	{AF_INET, IPPROTO_IP, 12, 1},
+	{AF_INET, IPPROTO_IP, 13, 1},
+	{AF_INET, IPPROTO_IP, 21, 1},
+	{AF_INET, IPPROTO_IP, 24, 1},
+	{AF_INET, IPPROTO_IP, 51, 20000 << 16 | 10000},
+	{AF_INET6, IPPROTO_IP, 1, 0x28},
+	{AF_INET6, IPPROTO_IP, 2, 44},
+	{AF_INET6, IPPROTO_IPV6, 23, 2},
+	{AF_INET6, IPPROTO_IPV6, 25, 1},
+	{AF_INET6, IPPROTO_IPV6, 33, 1},
+	{AF_INET6, IPPROTO_IPV6, 51, 1},
+	{AF_INET6, IPPROTO_IPV6, 62, 1},
+	{AF_INET6, IPPROTO_IPV6, 66, 1},
+	{AF_INET6, IPPROTO_IPV6, 70, 0},
+	{AF_INET6, IPPROTO_IPV6, 72, 1},
+	{AF_INET6, IPPROTO_IPV6, 73, 1},
+};
+
+static unsigned int settings_flags(const std::string &image)
+{
+	const char *at = image.data() + sizeof(ssi_conn_head) + sizeof(ssi_conn_part);
+
+	for (;;) {
+		auto *part = (const ssi_conn_part *)at;
+
+		if (part->type == SSI_CONN_SETTINGS)
+			return ((const ssi_conn_settings *)(part + 1))->flags;
+		at += sizeof(*part) + ((part->len + 7) & ~7U);
+	}
+}
+
+// What is not marked is asked for each option, what is marked is not: a mark must not be wrong.
+TEST_F(Conn, PlainIsWhatHasNoOtherOption)
+{
+	for (const char *addr : {"127.0.0.1", "::1"}) {
+		Pair p(strchr(addr, ':') ? AF_INET6 : AF_INET, addr);
+
+		ASSERT_EQ(export_of(p.server), 1) << genl_why(genl);
+		EXPECT_TRUE(settings_flags(image()) & SSI_CONN_PLAIN) << addr;
+	}
+	for (const Other &s : others) {
+		Pair p(s.family, s.family == AF_INET6 ? "::1" : "127.0.0.1");
+
+		if (setsockopt(p.server.fd(), s.level, s.name, &s.value, sizeof(s.value)) < 0)
+			continue;
+		ASSERT_EQ(ftruncate(file, 0), 0);
+		ASSERT_EQ(export_of(p.server), 1) << genl_why(genl);
+		EXPECT_FALSE(settings_flags(image()) & SSI_CONN_PLAIN) << s.level << ":" << s.name;
+	}
+}
+
 TEST_F(Conn, WithoutOptions)
 {
 	const char *off = "echo 0 >/proc/sys/net/ipv4/tcp_%s", *on = "echo 1 >/proc/sys/net/ipv4/tcp_%s";

@@ -22,14 +22,10 @@ static const struct conf_entry {
 	size_t offset, size;
 } conf_entries[] = {
 #define TEXT(f) {#f, CONF_TEXT, offsetof(struct netd_conf, f), sizeof(((struct netd_conf *)0)->f)}
-	TEXT(name),
-	TEXT(address),
-	TEXT(bearer),
-	TEXT(transport),
-	TEXT(criu),
-	TEXT(connections),
-	TEXT(metrics),
-	{"port", CONF_PORT, offsetof(struct netd_conf, port), sizeof(uint16_t)},
+	TEXT(name),    TEXT(address),
+	TEXT(bearer),  TEXT(transport),
+	TEXT(criu),    TEXT(connections),
+	TEXT(metrics), {"port", CONF_PORT, offsetof(struct netd_conf, port), sizeof(uint16_t)},
 #undef TEXT
 };
 

@@ -426,8 +426,8 @@ static void prepare_checked(void *arg, json_t *refusals)
 {
 	struct prepare_check *check = arg;
 
-	peer_call_answer(check->call, json_pack("{sO si}", "refusals", refusals, "conns",
-						move_conns_reads(check->netd)));
+	peer_call_answer(check->call,
+			 json_pack("{sO si}", "refusals", refusals, "conns", move_conns_reads(check->netd)));
 	free(check);
 }
 

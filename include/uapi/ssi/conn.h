@@ -134,6 +134,7 @@ struct ssi_conn_path {
 #define SSI_CONN_RCVBUF_LOCK 2
 #define SSI_CONN_NODELAY     4
 #define SSI_CONN_CORK	     8
+#define SSI_CONN_PLAIN	     16 /* no option was set that is not in here; for who would ask for each */
 
 struct ssi_conn_settings {
 	__u32 flags;

@@ -46,6 +46,10 @@ if full; then
 	wait_for "n1 says why it gets none" 15 told n1
 	[ "$(grep -c 'speaks protocol' "$NETDIR/log/n3/netd.log")" -le 3 ] || fail "the line is repeated: $(grep 'speaks protocol' "$NETDIR/log/n3/netd.log")"
 	assert_fails 3 on n3 netctl status --check >/dev/null
+	up_is n1 2
+	assert_fails 1 on n1 netctl migrate redis-server n3 2>"$TMP/err"
+	assert_match "$(cat "$TMP/err")" 'n3 is not up.*netctl nodes'
+	wait_get n2 "ports :6379" '.[0].node' n2
 	for n in n1 n2 n3; do as next $n; done
 	up_is n1 3
 

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -380,12 +381,24 @@ static void drop(int fd, bool silent)
 	close(fd);
 }
 
+/* A listener may hold more than a process has fds by default. */
+static void more_fds(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
+		r.rlim_cur = r.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &r);
+	}
+}
+
 /* Nobody else accepts meanwhile, so it does not wait. */
 static void save_connections(struct saving *s, int listener)
 {
 	struct pollfd p = {.fd = listener, .events = POLLIN};
 	int fd;
 
+	more_fds();
 	while (poll(&p, 1, 0) == 1 && (fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
 		if (!save_connection(s, fd)) {
 			drop(fd, false);

@@ -206,6 +206,17 @@ for name in c-small c-later c-six c-map; do
 	client_end $name
 done
 
+step "a kernel that may not make connections: it does not move, and they are served where they are"
+at=$(get n3 apps '.[0].node')
+to=n3
+[ "$at" != n3 ] || to=n2
+on $to sysctl -qw net.ipv4.tcp_syncookies=0
+backlog
+assert_fails 1 on n1 netctl migrate late "$to" 2>"$TMP/err"
+assert_match "$(cat "$TMP/err")" 'does not accept connections'
+on $to sysctl -qw net.ipv4.tcp_syncookies=1
+served
+
 step "a move that comes to nothing leaves them where they were"
 at=$(get n3 apps '.[0].node')
 to=n3

@@ -214,7 +214,7 @@ static int give_connection(const struct giver *g, const struct queued *q, const 
 	struct dip_embryo_key key = key_of(q);
 	struct sockdiag_sock s = sock_of(q);
 	uint64_t bytes;
-	int err = dip_bpf_embryo_put(g->bpf, &key, &q->agreed);
+	int err = q->agreed.mss ? dip_bpf_embryo_put(g->bpf, &key, &q->agreed) : -EINVAL;
 
 	for (int i = 0; i < TRIES && !err && missing(g, q) < 0; i++)
 		err = send_segment(g, q, 0, NULL, 0, false);

@@ -20,6 +20,7 @@
 #include <linux/random.h>
 #include <linux/skbuff.h>
 #include <linux/tcp.h>
+#include <linux/user_namespace.h>
 #include <net/dst.h>
 #include <net/ip.h>
 #include <net/ipv6.h>
@@ -57,6 +58,7 @@ struct hold_cb {
 	struct hold_segment segment;
 	u32 since; /* jiffies */
 	u8 share;
+	bool users; /* counts in hold_users_bytes */
 };
 
 struct hold_port {
@@ -81,6 +83,12 @@ struct hold_dev {
 	size_t bytes[HOLD_SHARES];
 	struct delayed_work tick;
 };
+
+/*
+ * What waits in all queues of namespaces that belong to users: nobody is charged for it, and who may make
+ * one queue may make any number.
+ */
+static atomic_long_t hold_users_bytes;
 
 /* Who sends chooses what is hashed, and must not choose where it lands. */
 static u32 hold_seed __ro_after_init;
@@ -244,6 +252,8 @@ static void queue_put(struct hold_dev *d, struct hold_port *p, struct sk_buff *s
 	if (is_segment(cb))
 		hash_add(d->seen, &cb->seen, segment_hash(p, &cb->segment));
 	d->bytes[cb->share] += skb->truesize;
+	if (cb->users)
+		atomic_long_add(skb->truesize, &hold_users_bytes);
 	__skb_queue_tail(&p->queue, skb);
 }
 
@@ -258,6 +268,8 @@ static struct sk_buff *queue_take(struct hold_dev *d, struct hold_port *p)
 	cb = hold_cb(skb);
 	hash_del(&cb->seen);
 	d->bytes[cb->share] -= skb->truesize;
+	if (cb->users)
+		atomic_long_sub(skb->truesize, &hold_users_bytes);
 	p->held_max = max(p->held_max, (u32)jiffies - cb->since);
 	return skb;
 }
@@ -284,6 +296,13 @@ static void port_remove(struct hold_dev *d, struct hold_port *p, struct sk_buff_
 }
 
 /* ---- packets in ------------------------------------------------------------------ */
+static bool has_room(const struct hold_dev *d, const struct hold_cb *cb, unsigned int truesize)
+{
+	if (cb->users && atomic_long_read(&hold_users_bytes) + truesize > SSI_HOLD_BYTES_MAX)
+		return false;
+	return d->bytes[cb->share] + truesize <= hold_share_max[cb->share];
+}
+
 static enum ssi_hold_reason admit(const struct hold_dev *d, const struct hold_port *p,
 				  const struct hold_cb *cb, unsigned int truesize)
 {
@@ -292,7 +311,7 @@ static enum ssi_hold_reason admit(const struct hold_dev *d, const struct hold_po
 		return SSI_HOLD_R_PASSED;
 	if (is_segment(cb) && queue_has(d, p, &cb->segment))
 		return SSI_HOLD_R_DUPLICATE;
-	if (d->bytes[cb->share] + truesize > hold_share_max[cb->share])
+	if (!has_room(d, cb, truesize))
 		return cb->share == HOLD_STRANGER ? SSI_HOLD_R_STRANGERS_FULL : SSI_HOLD_R_FULL;
 	return SSI_HOLD_R_QUEUED;
 }
@@ -329,6 +348,7 @@ static netdev_tx_t hold_xmit(struct sk_buff *skb, struct net_device *dev)
 
 	if (!classify(skb, &key, &cb))
 		goto drop;
+	cb.users = dev_net(dev)->user_ns != &init_user_ns;
 	skb = skb_share_check(skb, GFP_ATOMIC);
 	if (!skb || scrub(skb))
 		goto drop;

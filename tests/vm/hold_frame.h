@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-// Frames to held ports, for the tests of ssi_core.
+// What the tests of ssi_core share: frames to held ports, and processes that are somebody else.
 #ifndef SSI_TESTS_HOLD_FRAME_H
 #define SSI_TESTS_HOLD_FRAME_H
+
+#include <gtest/gtest.h>
 
 #include <arpa/inet.h>
 #include <net/ethernet.h>
@@ -9,8 +11,11 @@
 #include <netinet/ip6.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstring>
+#include <functional>
 #include <string>
 
 #define VIP4 "10.77.0.100"
@@ -88,6 +93,19 @@ static std::string frame(const Frame &f)
 		put(out, &h, sizeof(h));
 	}
 	return out + l4;
+}
+
+// In a process of its own, which ends with what `fn` says: 0, or it failed.
+static inline void in_child(const std::function<int()> &fn)
+{
+	pid_t pid = fork();
+	int status = 0;
+
+	ASSERT_GE(pid, 0);
+	if (!pid)
+		_exit(fn());
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0);
 }
 
 #endif

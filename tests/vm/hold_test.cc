@@ -9,7 +9,6 @@
 #include <net/if.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -418,6 +417,33 @@ TEST_F(Hold, IsBounded)
 	EXPECT_EQ(dump(), SSI_HOLD_PORTS_MAX);
 }
 
+// Who may make one queue in a namespace of his own may make many.
+TEST_F(Hold, QueuesOfUsersAreBoundedTogether)
+{
+	in_child([&] {
+		if (unshare(CLONE_NEWUSER | CLONE_NEWNET) ||
+		    !(std::ofstream("/proc/self/uid_map") << "0 0 1" << std::flush))
+			return 3;
+		if (system("for q in q1 q2; do ip link add $q type " SSI_HOLD_KIND
+			   " && echo 1 >/proc/sys/net/ipv6/conf/$q/disable_ipv6 && ip link set $q up || exit "
+			   "1; done") ||
+		    genl_open(SSI_CORE_FAMILY, SSI_CORE_VERSION, &genl))
+			return 4;
+		for (const char *name : {"q1", "q2"}) {
+			Filler segment(this, {.payload = 60000});
+
+			ifindex = if_nametoindex(name);
+			open_socket();
+			EXPECT_EQ(ask(SSI_CORE_CMD_HOLD, {}), 0);
+			for (int i = 0; i < 30 && !look({}).reasons[SSI_HOLD_R_FULL]; i++)
+				segment.send(100);
+			EXPECT_GT(look({}).reasons[SSI_HOLD_R_FULL], 0u) << name;
+		}
+		EXPECT_LE(look({}).waiting, 1u) << "the second queue has room of its own";
+		return HasFailure() ? 1 : 0;
+	});
+}
+
 TEST_F(Hold, ForgetsWhatIsTooOld)
 {
 	ASSERT_EQ(ask(SSI_CORE_CMD_HOLD, {}), 0);
@@ -554,16 +580,10 @@ TEST_F(Hold, RefusesWithAReason)
 
 TEST_F(Hold, OnlyForAdministrators)
 {
-	pid_t pid = fork();
-	int status = 0;
-
-	ASSERT_GE(pid, 0);
-	if (!pid) {
+	in_child([&] {
 		if (setuid(65534))
-			_exit(3);
-		_exit(ask(SSI_CORE_CMD_HOLD, {}) == -EPERM ? 0 : 1);
-	}
-	ASSERT_EQ(waitpid(pid, &status, 0), pid);
-	EXPECT_EQ(status, 0);
+			return 3;
+		return ask(SSI_CORE_CMD_HOLD, {}) == -EPERM ? 0 : 1;
+	});
 	EXPECT_EQ(dump(), 0);
 }

@@ -27,7 +27,8 @@
  *
  * Bounds, in bytes of truesize and for the whole queue: SSI_HOLD_BYTES_MAX for
  * known connections, SSI_HOLD_STRANGERS_MAX for handshakes and datagrams, which
- * therefore never crowd out connections.  A TCP segment that already waits is
+ * therefore never crowd out connections; all queues of network namespaces that belong to
+ * users hold SSI_HOLD_BYTES_MAX together.  A TCP segment that already waits is
  * dropped, and so is what waited for SSI_HOLD_AGE_MS; nothing is ever given back
  * out of order.
  *

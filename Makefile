@@ -270,11 +270,11 @@ check-fuzz: $$(FUZZERS)
 check-vm: all stage
 	$(need_root)
 	@$(RUN) vm $(call pick,$(VM_TESTS),$(FULL_VM_TESTS))
-# On a kernel with KASAN, lockdep and the like, emulated.
+# On a kernel with KASAN, lockdep and the like, emulated: two nodes are enough for the module, and as much as two cores carry.
 check-debug: all debug-stage
 	$(need_root)
 	@echo "check-debug: guests on $$(cat $(DEBUG)/release) with KASAN, UBSAN, lockdep, kmemleak, fault injection; any report fails"
-	@SLOW=6 SLACK=30 KERNEL_DIR=$(DEBUG) STAGE=$(DEBUG)/stage NODE_MEMORY=1600 CLIENT_MEMORY=1200 BOOT_SECONDS=900 \
+	@SLOW=6 SLACK=30 NODES=2 KERNEL_DIR=$(DEBUG) STAGE=$(DEBUG)/stage NODE_MEMORY=1600 CLIENT_MEMORY=1200 BOOT_SECONDS=900 \
 		$(RUN) vm $(call pick,$(DEBUG_TESTS))
 check: all stage $$(UNIT_TESTS) $$(LINT) $$(FUZZERS)
 	$(need_root)

@@ -4,9 +4,10 @@
 # For test scripts that want a cluster of nodes, on top of tests/lib.sh. A script in tests/net gets one
 # of namespaces for itself; one that finds CLUSTER set uses those nodes (tests/vm, the demo).
 #
-#	cluster_up [N]			nodes n1..nN (3) and client, in no cluster yet
+#	cluster_up [N]			nodes n1..nN (NODES, 3) and client, in no cluster yet
 #	cluster_form [N]		netd on n1..nN is one cluster: init, token, join
 #	cluster_vip			... and exposes $VIP
+#	expose				only that
 #	on NODE CMD...			runs CMD there
 #	get NODE CMD JQ-FILTER		one value out of `netctl CMD -j`
 #	wait_get NODE CMD JQ-FILTER VALUE [SECONDS]	until that value is VALUE
@@ -31,9 +32,9 @@ cluster_up()
 		CLUSTER=$TEST_TOP/tests/net/cluster
 		export NETDIR=$TEST_O/net/$TEST_NAME O=$TEST_O
 		at_exit cluster_over
-		cluster up --nodes "${1:-3}" --owner $$
+		cluster up --nodes "${1:-${NODES:-3}}" --owner $$
 	else
-		cluster_fresh "${1:-3}"
+		cluster_fresh "${1:-${NODES:-3}}"
 	fi
 }
 
@@ -91,7 +92,7 @@ wait_get() { wait_for "netctl $2 on $1: $3 = $4" "${5:-10}" same_value "$1" "$2"
 # BEARER=eth0: over TIPC
 cluster_form()
 {
-	local n=${1:-3} i
+	local n=${1:-${NODES:-3}} i
 	on n1 netctl init ${BEARER:+--bearer "$BEARER"}
 	for ((i = 2; i <= n; i++)); do
 		on n1 netctl token | on "n$i" netctl join 10.77.0.1 ${BEARER:+--bearer "$BEARER"} --token-file -
@@ -101,12 +102,23 @@ cluster_form()
 	done
 }
 
+# On a slow kernel (SLOW) the data path loads for longer than a lease lasts, and than netctl waits for it.
+expose()
+{
+	if [ "${SLOW:-1}" = 1 ]; then
+		on n1 netctl vip add $VIP/24
+		return
+	fi
+	on n1 netctl set lease_ms 60000
+	wait_for "$VIP is exposed" 20 on n1 netctl vip add $VIP/24
+}
+
 cluster_vip()
 {
 	local i
-	cluster_form "${1:-3}"
-	on n1 netctl vip add $VIP/24
-	for ((i = 1; i <= ${1:-3}; i++)); do
+	cluster_form "${1:-${NODES:-3}}"
+	expose
+	for ((i = 1; i <= ${1:-${NODES:-3}}; i++)); do
 		wait_get "n$i" vips '.[0].addr' $VIP
 	done
 }

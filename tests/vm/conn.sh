@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # timeout: 600
+# nodes: 1
 # TCP connections that the kernel module moves: each by itself, from process to process in one guest.
 CLUSTER=$TEST_TOP/tests/vm/cluster
 . "${TEST_TOP:?}/tests/net/lib.sh"

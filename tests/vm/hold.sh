@@ -8,6 +8,7 @@ BEARER=eth0
 TMP=$(mktemp -d)
 at_exit "tail -n 2 '$TMP'/*; rm -rf '$TMP'"
 cluster_up
+last=n${NODES:-3}
 
 step "the queue by itself"
 on client modprobe ssi_core
@@ -29,20 +30,21 @@ wait_for "the module goes" 10 unloaded client
 
 step "netd uses it"
 cluster_vip
-for node in n1 n2 n3; do
+for ((i = 1; i <= ${NODES:-3}; i++)); do
+	node=n$i
 	wait_get $node status '.[0].datapath.hold' ssi_core 20
 	wait_get $node status '.[0].datapath.listen' synchronous 20
 done
 assert_fails 1 on n2 rmmod ssi_core
 
 step "a move under a client that never stops"
-redis n2
+redis n1
 on client /share/count-client -w -i 20 -c 5 $VIP >"$TMP/count" 2>"$TMP/err" </dev/null &
 counter=$!
 rows() { grep -c '^[0-9]' "$TMP/count" || :; }
 rows_past() { [ "$(rows)" -gt "$1" ]; }
 wait_for "the client counts" 60 rows_past 0
-moved=$(on n1 netctl migrate redis-server n3 -j | jq '.[0]')
+moved=$(on n1 netctl migrate redis-server "$last" -j | jq '.[0]')
 wait_for "the client counts on" 20 rows_past $(($(rows) + 10))
 on client pkill -TERM -x count-client
 wait $counter || fail "connections broke: $(cat "$TMP/err") $(tail -n 1 "$TMP/count")"
@@ -61,5 +63,5 @@ wait_get n1 status '.[0].datapath.hold' tap 20
 on n1 rm /etc/modprobe.d/none.conf
 on n1 systemctl restart netd
 wait_get n1 status '.[0].datapath.hold' ssi_core 20
-on n2 netctl migrate redis-server n1
+on n1 netctl migrate redis-server n1
 assert_eq "$(cli PING)" PONG

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # timeout: 300
+# nodes: 1
 # Would a fault of the module be noticed? One of each kind is planted into a copy of its sources, and the kernel that
 # finds faults has to say so, in a way that fails the test that ran.
 CLUSTER=$TEST_TOP/tests/vm/cluster

@@ -50,6 +50,17 @@ TEST_F(Tell, NobodyIsToldMoreThanHeStored)
 	EXPECT_EQ(due(3, 8), 8u);
 }
 
+TEST_F(Tell, WhoFindsOutByItselfIsNotTold)
+{
+	stored(2, 7);
+	kddm_tell_finds_out(&t, 2, 7);
+	EXPECT_EQ(due(2, 7), 0u);
+	stored(2, 9);
+	EXPECT_EQ(due(2, 9), 9u);
+	kddm_tell_finds_out(&t, 2, 8); // less than it knows
+	EXPECT_EQ(due(2, 9), 0u);
+}
+
 TEST_F(Tell, WhatAnotherMessageToldIsNotRepeated)
 {
 	stored(2, 7);

@@ -21,6 +21,7 @@ struct kddm_log_append {
 	raft_io_append_cb cb;
 	struct kddm_log *log;
 	raft_index last;
+	raft_term term; /* of that entry; 0: it was cut off meanwhile */
 	struct kddm_log_append *next;
 };
 
@@ -194,6 +195,10 @@ static void on_appended(struct raft_io_append *req, int status)
 	a->log->done++;
 	if (!status && kddm_mark_acked(a->log->mark, a->last) < 0)
 		status = RAFT_IOERR;
+	if (!status && a->term) {
+		a->log->stored.index = a->last;
+		a->log->stored.term = a->term;
+	}
 	free(a);
 	cb(asked, status);
 }
@@ -212,6 +217,7 @@ static int guarded_append(struct raft_io *io, struct raft_io_append *req, const 
 	a->cb = cb;
 	a->log = log;
 	a->last = log->last + n;
+	a->term = n ? entries[n - 1].term : 0;
 	a->next = log->appends;
 	log->appends = a;
 	rv = log->uv.append(io, &a->req, entries, n, on_appended);
@@ -240,8 +246,12 @@ static int guarded_truncate(struct raft_io *io, raft_index index)
 	if (rv)
 		return rv;
 	for (struct kddm_log_append *a = log->appends; a; a = a->next)
-		if (a->last >= index)
+		if (a->last >= index) {
 			a->last = index - 1;
+			a->term = 0;
+		}
+	if (log->stored.index >= index)
+		log->stored.index = log->stored.term = 0;
 	log->last = index - 1;
 	return 0;
 }
@@ -280,6 +290,7 @@ static int guarded_put(struct raft_io *io, unsigned int trailing, struct raft_io
 		}
 		log->last = snapshot->index;
 		log->last_term = snapshot->term;
+		log->stored.index = log->stored.term = 0;
 	}
 	rv = log->uv.snapshot_put(io, trailing, &p->req, snapshot, on_put);
 	if (rv)

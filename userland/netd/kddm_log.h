@@ -25,6 +25,10 @@ struct kddm_log {
 	raft_term term;
 	raft_index last; /* of the entries given to the disk */
 	raft_term last_term;
+	struct { /* on the disk, the last entry that went there; 0: not known */
+		raft_index index;
+		raft_term term;
+	} stored;
 	uint64_t done;	/* how many writes */
 	uint64_t bytes; /* given to the disk since the last snapshot */
 	bool refused;	/* the last write was not even begun */

@@ -43,6 +43,11 @@ struct kddm_raft {
 		raft_id by;
 		uint64_t heard_ms;
 	} led;
+	struct { /* what a leader has on its disk, as it says */
+		raft_id id;
+		raft_term term;
+		raft_index index;
+	} lead_stored;
 	bool told;  /* the message that is being looked at has no entries */
 	bool leads; /* and in a term of its own */
 	struct raft_fsm fsm;
@@ -486,6 +491,77 @@ void kddm_raft_tell(struct kddm_raft *kr)
 		if (conf->servers[i].id != kr->raft.id &&
 		    kddm_tell_due(&kr->tell, conf->servers[i].id, raft_commit_index(&kr->raft), &index))
 			tell(kr, &conf->servers[i], index);
+}
+
+/* ---- agreed on, as a follower knows it ---- */
+
+void kddm_raft_leader_stored(struct kddm_raft *kr, uint64_t id, uint64_t term, uint64_t index)
+{
+	if (kr->diverged || term != kr->raft.current_term)
+		return; /* an old one, or the first of a new leader */
+	kr->lead_stored.id = id;
+	kr->lead_stored.term = term;
+	kr->lead_stored.index = index;
+}
+
+/*
+ * By the newest configuration that this log has. One that the leader has beyond it does no harm: who is elected by that has
+ * it in its log, and with it all before it.
+ */
+static bool two_are_enough(const struct raft *r, raft_id other)
+{
+	const struct raft_configuration *conf = &r->configuration;
+	unsigned int voters = 0, both = 0;
+
+	for (unsigned int i = 0; i < conf->n; i++) {
+		const struct raft_server *s = &conf->servers[i];
+
+		voters += s->role == RAFT_VOTER;
+		both += s->role == RAFT_VOTER && (s->id == other || s->id == r->id);
+	}
+	return !r->configuration_uncommitted_index && both == 2 && voters <= 3;
+}
+
+uint64_t kddm_raft_stored(const struct kddm_raft *kr, uint64_t id)
+{
+	const struct raft *r = &kr->raft;
+
+	if (r->state != RAFT_LEADER || kr->log.stored.term != r->current_term || !two_are_enough(r, id))
+		return 0;
+	return kr->log.stored.index;
+}
+
+void kddm_raft_stored_told(struct kddm_raft *kr, uint64_t id, uint64_t index)
+{
+	note_term(kr);
+	kddm_tell_finds_out(&kr->tell, id, index);
+}
+
+/*
+ * An entry of the term that goes on, on the disks of a majority. Where ours ends in that term, it is the leader's log up to
+ * there. The engine hears it as it hears of all commits.
+ */
+void kddm_raft_settle(struct kddm_raft *kr)
+{
+	struct raft *r = &kr->raft;
+	raft_index ours = kr->log.stored.index, theirs = kr->lead_stored.index;
+	raft_index index = ours < theirs ? ours : theirs;
+	struct raft_message m = {.type = RAFT_APPEND_ENTRIES, .server_id = kr->lead_stored.id};
+
+	if (!kr->recv || kr->diverged || r->state != RAFT_FOLLOWER || index <= r->commit_index ||
+	    index <= r->last_applied || kr->lead_stored.term != r->current_term ||
+	    kr->log.stored.term != r->current_term ||
+	    r->follower_state.current_leader.id != kr->lead_stored.id ||
+	    !two_are_enough(r, kr->lead_stored.id))
+		return;
+	m.server_address = r->follower_state.current_leader.address;
+	m.append_entries = (struct raft_append_entries){.term = r->current_term,
+							.prev_log_index = index,
+							.prev_log_term = r->current_term,
+							.leader_commit = index};
+	kr->told = true;
+	kr->recv(&kr->log.io, &m);
+	kr->told = false;
 }
 
 /* ---- life ---- */

@@ -76,6 +76,19 @@ void kddm_raft_receive(struct kddm_raft *kr, struct raft_message *m);
 int kddm_raft_propose(struct kddm_raft *kr, const void *data, size_t len);
 /* The leader, each time round the loop: followers learn of commits at once. */
 void kddm_raft_tell(struct kddm_raft *kr);
+/*
+ * Of three voters, or two, the leader and one more are a majority. So a follower that knows what the leader has on its disk,
+ * and has it on its own, knows that it is agreed on before the leader does: it needs not wait for its answer to get there
+ * and for the leader's to come back.
+ */
+/* The leader: the last entry of its own term on its own disk, for server `id`; 0: there is none, or the two are not enough. */
+uint64_t kddm_raft_stored(const struct kddm_raft *kr, uint64_t id);
+/* That was told it: it is told nothing else about these entries. */
+void kddm_raft_stored_told(struct kddm_raft *kr, uint64_t id, uint64_t index);
+/* A follower: server `id` leads in `term` and has stored all up to `index`. */
+void kddm_raft_leader_stored(struct kddm_raft *kr, uint64_t id, uint64_t term, uint64_t index);
+/* Each time round the loop: apply what this node knows to be agreed on. */
+void kddm_raft_settle(struct kddm_raft *kr);
 /* Commit what former terms left. False: it is under way already. */
 bool kddm_raft_kick(struct kddm_raft *kr);
 

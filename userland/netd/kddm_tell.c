@@ -53,6 +53,14 @@ bool kddm_tell_stored(struct kddm_tell *t, uint64_t id, uint64_t term, uint64_t 
 	return true;
 }
 
+void kddm_tell_finds_out(struct kddm_tell *t, uint64_t id, uint64_t index)
+{
+	struct kddm_told *s = find(t, id);
+
+	if (s && index > s->knows)
+		s->knows = index;
+}
+
 bool kddm_tell_due(struct kddm_tell *t, uint64_t id, uint64_t commit, uint64_t *index)
 {
 	struct kddm_told *s = find(t, id);

@@ -38,6 +38,8 @@ void kddm_tell_sent(struct kddm_tell *t, uint64_t id, uint64_t prev, uint64_t n,
  * the mark that would say so (member_disk.c); the engine must not see it, for it would take the server for one that has more under way than was ever sent, and send it nothing again.
  */
 bool kddm_tell_stored(struct kddm_tell *t, uint64_t id, uint64_t term, uint64_t refused, uint64_t last);
+/* It finds out by itself that all up to `index` is committed, or with the next heartbeat. */
+void kddm_tell_finds_out(struct kddm_tell *t, uint64_t id, uint64_t index);
 /* Is this server to be told now? Up to *index, counted as told. */
 bool kddm_tell_due(struct kddm_tell *t, uint64_t id, uint64_t commit, uint64_t *index);
 

@@ -35,11 +35,12 @@ struct lease_renew {
 	uint64_t applied; /* index, for display */
 	uint64_t term;
 	uint32_t want_ms; /* 0: the cluster's lease; else a longer one (restart) */
-	uint32_t flags;	  /* LEASE_SETTLED */
+	uint32_t flags;	  /* LEASE_* */
 };
 
 /* The longer lease of an earlier netd is over: the tables have one of ours. */
 #define LEASE_SETTLED 0x01
+#define LEASE_STORED  0x02 /* its netd knows PEER_STORED */
 
 struct lease_grant {
 	uint64_t incarnation;

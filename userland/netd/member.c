@@ -155,6 +155,14 @@ static void answer_round(struct member *m, uint32_t from, uint64_t round)
 	peers_send(m->peers, from, PEER_ROUND_ACK, round, &term, sizeof(term));
 }
 
+static void heard_stored(struct member *m, uint32_t from, uint64_t term, uint64_t index)
+{
+	const struct node_info *info = nodes_get(m->nodes, from);
+
+	if (info)
+		kddm_raft_leader_stored(m->raft, info->raft_id, term, index);
+}
+
 static void on_message(void *arg, uint32_t from, uint8_t type, uint64_t id, const void *data, size_t len)
 {
 	struct member *m = arg;
@@ -164,11 +172,14 @@ static void on_message(void *arg, uint32_t from, uint8_t type, uint64_t id, cons
 		return;
 	if (type == PEER_KDDM_REQUESTS) {
 		member_raft_prefer(m, from);
+		member_lead_asked(m, from);
 		if (m->leads && kddm_receive(m->kddm, from, data, len) < 0)
 			peers_complain(m->peers, from,
 				       "sends requests that cannot be read; same version there?");
 	} else if (type == PEER_ASK_APPLIED && word) {
 		kddm_asked_applied(m->kddm, from, *word, id);
+	} else if (type == PEER_STORED && word) {
+		heard_stored(m, from, *word, id);
 	} else if (type == PEER_TELL_APPLIED) {
 		kddm_told_applied(m->kddm, from, id);
 	} else if (type == PEER_LEASE_RENEW && len == sizeof(struct lease_renew)) {
@@ -456,7 +467,7 @@ static void renew_lease(struct member *m)
 	r = lease_holder_renew(&m->holder, now);
 	r.applied = kddm_fsm_of(m->kddm)->index;
 	r.term = kddm_raft_term(m->raft);
-	r.flags = m->ready && (m->serving > 0 || m->id.witness) ? LEASE_SETTLED : 0;
+	r.flags = LEASE_STORED | (m->ready && (m->serving > 0 || m->id.witness) ? LEASE_SETTLED : 0);
 	if (m->leads)
 		member_lead_renew(m, m->self, &r);
 	else if (peers_send(m->peers, m->leader, PEER_LEASE_RENEW, 0, &r, sizeof(r)) < 0)
@@ -504,9 +515,13 @@ static void on_prepare(uv_prepare_t *h)
 {
 	struct member *m = h->data;
 
+	if (m->raft)
+		kddm_raft_settle(m->raft);
 	kddm_reap(m->kddm);
 	if (m->raft)
 		kddm_flush(m->kddm);
+	if (m->raft && m->leads)
+		member_lead_stored(m);
 	member_raft_flush(m);
 	peers_flush(m->peers);
 }

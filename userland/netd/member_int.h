@@ -143,6 +143,11 @@ struct member {
 	uint32_t leader;    /* number */
 	bool leads;
 	uint64_t lead_index; /* end of the log at our election */
+	struct asker {	     /* a node whose request is on its way to the disk */
+		uint32_t node;
+		uint64_t told; /* how far we have it */
+	} askers[2];
+	bool finds_out[NODES_MAX + 1]; /* that it is agreed on, see kddm_raft_settle() */
 	uint64_t elected_ms;
 	struct lease_keeper keeper;
 	bool changing; /* one raft membership change at a time */
@@ -228,6 +233,8 @@ void member_lead_tick(struct member *m);
 void member_lead_check(struct member *m); /* each loop iteration */
 void member_lead_renew(struct member *m, uint32_t from, const struct lease_renew *r);
 void member_lead_ack(struct member *m, uint32_t from, uint64_t round, uint64_t term);
+void member_lead_asked(struct member *m, uint32_t node); /* it waits for what we write */
+void member_lead_stored(struct member *m);		 /* each loop iteration */
 /* Leader: out for good. `silent`: it answers for nothing any more; else when its lease must be over. */
 void member_lead_take_out(struct member *m, const struct node_info *info, bool silent);
 

@@ -127,8 +127,10 @@ static void run_round(struct member *m)
 
 void member_lead_renew(struct member *m, uint32_t from, const struct lease_renew *r)
 {
-	if (m->leads)
-		lease_keeper_renew(&m->keeper, nodes_get(m->nodes, from), r, member_now_ns());
+	if (!m->leads)
+		return;
+	m->finds_out[from] = r->flags & LEASE_STORED;
+	lease_keeper_renew(&m->keeper, nodes_get(m->nodes, from), r, member_now_ns());
 }
 
 static void adjust_lease(struct member *m, const struct node_info *info, uint64_t now_ns)
@@ -329,6 +331,36 @@ static void witness_lead(struct member *m)
 	m->handed_ms = now;
 	if (other)
 		kddm_raft_transfer(m->raft, hand_over, m);
+}
+
+/* ---- who waits for our disk ---- */
+
+void member_lead_asked(struct member *m, uint32_t node)
+{
+	if (!m->finds_out[node] || m->askers[0].node == node || m->askers[1].node == node)
+		return;
+	m->askers[1] = m->askers[0];
+	m->askers[0] = (struct asker){.node = node, .told = kddm_raft_last_index(m->raft)};
+}
+
+/* Whoever asked for an entry, and has stored it like us, knows then that it is agreed on. */
+void member_lead_stored(struct member *m)
+{
+	uint64_t term = kddm_raft_term(m->raft), index;
+
+	for (size_t i = 0; i < 2; i++) {
+		struct asker *a = &m->askers[i];
+		const struct node_info *info = a->node ? nodes_get(m->nodes, a->node) : NULL;
+
+		index = info ? kddm_raft_stored(m->raft, info->raft_id) : 0;
+		if (!index || index == a->told)
+			continue;
+		if (!peers_send(m->peers, a->node, PEER_STORED, index, &term, sizeof(term)))
+			kddm_raft_stored_told(m->raft, info->raft_id, index);
+		a->told = index;
+		if (index == kddm_raft_last_index(m->raft))
+			a->node = 0;
+	}
 }
 
 /* ---- when ---- */

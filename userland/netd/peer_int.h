@@ -34,6 +34,7 @@ enum peer_type {
 	PEER_LEASE_GRANT, /* payload: struct lease_grant */
 	PEER_ROUND,	  /* id: round; payload: uint64_t term */
 	PEER_ROUND_ACK,	  /* id: round; payload: uint64_t term of the answering node */
+	PEER_STORED,	  /* by the leader, id: last entry on its disk; payload: uint64_t term */
 	PEER_TYPE_END,
 };
 

@@ -21,6 +21,7 @@
 
 #define HEADERS 128 /* room for those before the data */
 #define TRIES	5   /* for what the kernel did not take */
+#define PIECE	48  /* of data, at least: a peer may have asked for segments of one byte */
 
 struct giver {
 	int fd, ifindex;
@@ -195,13 +196,13 @@ static int64_t missing(const struct giver *g, const struct queued *q)
 static int give_data(const struct giver *g, const struct queued *q, const uint8_t *data)
 {
 	int64_t all = (int64_t)q->len + q->fin, at = missing(g, q);
+	size_t piece = q->agreed.mss > PIECE ? q->agreed.mss : PIECE;
 
 	for (int i = 0; i < TRIES && at >= 0 && at < all; i++, at = missing(g, q)) {
-		for (; at < q->len; at += q->agreed.mss) {
+		for (; at < q->len; at += (int64_t)piece) {
 			size_t left = (size_t)(q->len - at);
 
-			send_segment(g, q, (uint32_t)at, data + at,
-				     left < q->agreed.mss ? left : q->agreed.mss, false);
+			send_segment(g, q, (uint32_t)at, data + at, left < piece ? left : piece, false);
 		}
 		if (q->fin)
 			send_segment(g, q, q->len, NULL, 0, true);

@@ -112,6 +112,21 @@ TEST_F(Images, ArriveAsTheyWere)
 	EXPECT_NE(0, access((to + "/" CKPT_LOG_DUMP).c_str(), F_OK));
 }
 
+TEST_F(Images, WithoutTheWordThereIsNoEnd)
+{
+	int sent = 0;
+
+	put("core-1.img", "core");
+	std::thread sender([&] {
+		char e[CKPT_ERROR_MAX];
+		sent = ckpt_send(fds[0], from.c_str(), [](void *) { return false; }, nullptr, nullptr, e);
+		shutdown(fds[0], SHUT_RDWR);
+	});
+	EXPECT_EQ(-EPIPE, ckpt_recv(fds[1], to.c_str(), nullptr, nullptr, &bytes, error));
+	sender.join();
+	EXPECT_EQ(-ECANCELED, sent);
+}
+
 TEST_F(Images, DamageIsSeen)
 {
 	EXPECT_EQ(-EBADMSG, receive(head(3) + file("a.img", "abc", 3, ckpt_crc32c(0, "abd", 3)) + be32(0)));

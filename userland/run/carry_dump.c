@@ -78,15 +78,20 @@ static int write_app(void)
 	return err ?: write_log();
 }
 
+static void stream_close(void)
+{
+	if (now.stream >= 0)
+		close(now.stream);
+	now.stream = -1;
+}
+
 void carry_thawed(void)
 {
 	ckpt_queues_drop(true);
 	stop_all(SIGCONT);
 	carry_ahead(false);
 	worker_stop(&now.mover);
-	if (now.stream >= 0)
-		close(now.stream);
-	now.stream = -1;
+	stream_close();
 	carry_drop_images();
 	carry_perf_close();
 	stdio_freeze(false);
@@ -272,6 +277,7 @@ static void start(json_t *args)
 	int err;
 
 	if (json_array_size(list) > 0) {
+		stream_close();
 		refuse_dump(list);
 		json_decref(list);
 		return;

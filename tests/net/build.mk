@@ -41,3 +41,4 @@ NET_TESTS += tests/net/75-linear.sh
 FULL_NET_TESTS += tests/net/59-data.sh
 # What sockets have not given to their program
 FULL_NET_TESTS += tests/net/59-queued.sh
+FULL_NET_TESTS += tests/net/65-keep.sh

@@ -49,7 +49,7 @@
  *   recv      dir, criu + fd          read them from a stream; {"bytes"}. Also in state moved: it comes home.
  *                                     criu, which may be left out, is started meanwhile. rounds: came before;
  *                                     more: this is another one, and not the end
- *   restore   dir, criu               up to stopped-before-run; {"pid","main","cgroup_id"} (state restored)
+ *   restore   dir, criu, connect?     up to stopped-before-run; connect: of a checkpoint, with its connections; {"pid","main","cgroup_id"} (state restored)
  *   resume    node?                   let the restored run; answer when it runs. node: our name, for its processes
  *   thaw      -                       after a committed abort: let the dumped run on
  *   discard   -                       after a flip (source) or abort (target): end it without

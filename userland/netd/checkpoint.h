@@ -13,6 +13,9 @@ struct netd;
 
 /* checkpoint.c */
 int checkpoint_start(struct netd *n);
+/* What a checkpoint or a restart that nobody is behind any more holds of an application here is given back; and, it runs
+ * or is about to, what was kept of it. */
+void checkpoint_settle(struct netd *n, const char *app, bool runs);
 
 /* restart.c */
 int restart_start(struct netd *n);

@@ -43,7 +43,7 @@
  *   migrate    app | port vip? proto | pid pid_node? ; node dry_run?
  *        events: what step bytes? of?; -> app node frozen_ms stall_ms total_ms sockets connections_by bytes rounds
  *        held_packets
- *   checkpoint app dir leave_running?  -> app node dir version running frozen_ms bytes
+ *   checkpoint app dir leave_running? keep_s? -> app node dir version running frozen_ms bytes connections kept_until
  *   restart    dir node?               -> app node dir version pid bytes
  *   drain      node? until_boot?
  *        events: what app to left; -> node changed moved[as migrate] stayed[app reason remedy]

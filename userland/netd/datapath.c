@@ -616,10 +616,11 @@ static int start_loop_parts(struct datapath *dp)
 	uv_timer_init(loop, &dp->settle);
 	uv_timer_init(loop, &dp->retry);
 	uv_timer_init(loop, &dp->flows_look);
+	uv_timer_init(loop, &dp->kept_look);
 	uv_timer_init(loop, &dp->half_open);
-	dp->handles = 5;
-	dp->watch_poll.data = dp->settle.data = dp->retry.data = dp->flows_look.data = dp->half_open.data =
-		dp;
+	dp->handles = 6;
+	dp->watch_poll.data = dp->settle.data = dp->retry.data = dp->flows_look.data = dp->kept_look.data =
+		dp->half_open.data = dp;
 	uv_poll_start(&dp->watch_poll, UV_READABLE, on_watch);
 	uv_timer_start(&dp->retry, on_retry, RETRY_MS, RETRY_MS);
 	uv_timer_start(&dp->settle, on_early, 0, 0);
@@ -695,6 +696,7 @@ void datapath_stop(struct netd *n)
 	uv_close((uv_handle_t *)&dp->settle, on_closed);
 	uv_close((uv_handle_t *)&dp->retry, on_closed);
 	uv_close((uv_handle_t *)&dp->flows_look, on_closed);
+	uv_close((uv_handle_t *)&dp->kept_look, on_closed);
 	datapath_half_open_stop();
 	uv_close((uv_handle_t *)&dp->half_open, on_closed);
 }

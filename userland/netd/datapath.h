@@ -75,6 +75,21 @@ void datapath_hold_stats(struct datapath *dp, const char *app, struct hold_stats
  */
 int datapath_flows_stay(struct datapath *dp, struct kddm_batch *b, const char *app);
 
+/*
+ * Connections that are kept while their application is in a checkpoint: no node answers, until until_ms. One
+ * checkpoint's are told by the application and `since_ms` (0: any of it). add: those that the (frozen) application has now. renew: those
+ * there are get another end; remove: they go. How many, or -errno; what was added to the batch is guarded.
+ */
+int datapath_kept_add(struct datapath *dp, struct kddm_batch *b, const char *app, uint64_t since_ms,
+		      uint64_t until_ms);
+int datapath_kept_renew(struct datapath *dp, struct kddm_batch *b, const char *app, uint64_t since_ms,
+			uint64_t until_ms);
+int datapath_kept_remove(struct datapath *dp, struct kddm_batch *b, const char *app, uint64_t since_ms);
+/* For a restart: their ports are claimed by this node and held, -E2BIG: too many; and given up again. */
+int datapath_kept_ports(struct datapath *dp, struct kddm_batch *b, const char *app, uint64_t since_ms);
+int datapath_kept_ports_back(struct datapath *dp, struct kddm_batch *b, const char *app);
+uint64_t datapath_unix_ms(void);
+
 /* Are the addresses of this application's ports exposed on this node? */
 bool datapath_serves(struct datapath *dp, const char *app);
 

@@ -60,6 +60,7 @@ static void count(struct datapath *dp, const struct kddm_object *obj)
 		dp->flow_ports = p;
 	}
 	p->all++;
+	datapath_kept_seen(dp, obj);
 	p->here += obj->owner == datapath_self(dp);
 	if (p->here && !uv_is_active((uv_handle_t *)&dp->flows_look))
 		uv_timer_start(&dp->flows_look, look, LOOK_MS, LOOK_MS);
@@ -115,10 +116,11 @@ static void table_put(struct datapath *dp, const struct kddm_object *obj)
 	int err = 0;
 
 	if (spec(dp, obj->key, &f))
-		err = dip_flow_put(dip_bpf_mem(dp->bpf), &f, DIP_FLOW_NODE, (uint16_t)obj->owner);
+		err = dip_flow_put(dip_bpf_mem(dp->bpf), &f, obj->owner ? DIP_FLOW_NODE : DIP_FLOW_DROP,
+				   (uint16_t)obj->owner);
 	if (err)
 		log_warn("no room for a connection that stays on %s: it breaks",
-			 datapath_node_name(dp, obj->owner));
+			 obj->owner ? datapath_node_name(dp, obj->owner) : "no node");
 }
 
 static void flow_insert(void *arg, const struct kddm_object *obj)
@@ -224,7 +226,7 @@ struct closed {
 	bool time_wait;
 };
 
-static bool flow_key_of(struct datapath *dp, const struct sockdiag_sock *s, struct flow_key *k)
+bool datapath_flow_key(struct datapath *dp, const struct sockdiag_sock *s, struct flow_key *k)
 {
 	const struct vip *v = s->proto == IPPROTO_TCP && s->rport ? vips_find(dp, &s->addr) : NULL;
 
@@ -242,7 +244,7 @@ bool datapath_flows_stays(void *arg, const struct sockdiag_sock *s)
 	const struct kddm_object *obj;
 	struct flow_key k;
 
-	obj = flow_key_of(dp, s, &k) ? kddm_find(dp->netd->sets.flows, &k, sizeof(k)) : NULL;
+	obj = datapath_flow_key(dp, s, &k) ? kddm_find(dp->netd->sets.flows, &k, sizeof(k)) : NULL;
 	return obj && obj->owner == datapath_self(dp) && 1u << s->state & SOCKDIAG_CLOSED;
 }
 
@@ -264,7 +266,7 @@ static void gather(void *arg, const struct sockdiag_sock *s)
 	struct port_key port;
 	struct flow_key k;
 
-	if (s->inode || !flow_key_of(c->dp, s, &k))
+	if (s->inode || !datapath_flow_key(c->dp, s, &k))
 		return;
 	port = port_key(&k);
 	if (c->app ? !datapath_moves_with(c->dp, &port, c->app) : !datapath_flows_here(c->dp, &port))
@@ -287,7 +289,7 @@ static int gather_all(struct closed *c)
 	return err;
 }
 
-static uint64_t unix_ms(void)
+uint64_t datapath_unix_ms(void)
 {
 	struct timespec ts;
 
@@ -298,7 +300,7 @@ static uint64_t unix_ms(void)
 int datapath_flows_stay(struct datapath *dp, struct kddm_batch *b, const char *app)
 {
 	uint32_t self = datapath_self(dp);
-	struct flow_value v = {.node = (uint16_t)self, .since_ms = unix_ms()};
+	struct flow_value v = {.node = (uint16_t)self, .since_ms = datapath_unix_ms()};
 	struct closed c = {.dp = dp, .app = app};
 	int err = gather_all(&c), added = 0;
 
@@ -393,7 +395,8 @@ static void cmd_flows(void *arg, struct ctl_request *r, json_t *args)
 		object_read(obj, &v, sizeof(v));
 		o = json_pack("{ss ss si ss si ss ss}", "proto", "tcp", "vip", ipaddr_text(&vip), "port",
 			      k->lport, "client", ipaddr_text(&remote), "client_port", k->rport, "node",
-			      datapath_node_name(dp, obj->owner), "app", v.app);
+			      obj->owner ? datapath_node_name(dp, obj->owner) : "", "app", v.app);
+		ctl_time_set(o, "until", v.until_ms);
 		ctl_time_set(o, "since", v.since_ms);
 		json_array_append_new(list, o);
 	}
@@ -410,5 +413,6 @@ void datapath_flows_start(struct datapath *dp)
 void datapath_flows_stop(struct datapath *dp)
 {
 	uv_timer_stop(&dp->flows_look);
+	uv_timer_stop(&dp->kept_look);
 	count_none(dp);
 }

@@ -114,7 +114,7 @@ struct datapath {
 	uv_poll_t watch_poll;
 	uv_timer_t settle; /* netlink said something: look soon */
 	uv_timer_t retry;  /* what failed is tried again */
-	uv_timer_t flows_look;
+	uv_timer_t flows_look, kept_look;
 	uv_timer_t half_open;
 	int handles;
 	char error[DATAPATH_ERROR];
@@ -216,5 +216,12 @@ void trace_stop(struct datapath *dp);
 typedef void ask_done_fn(void *arg, json_t *answers);
 void datapath_ask(struct datapath *dp, uint32_t only, const char *name, json_t *request,
 		  unsigned int timeout_ms, ask_done_fn *done, void *arg);
+
+/* datapath_flows.c: the key of a TCP connection on a VIP. */
+bool datapath_flow_key(struct datapath *dp, const struct sockdiag_sock *s, struct flow_key *k);
+
+/* datapath_kept.c: an object of the set `flows` came or changed. */
+void datapath_kept_seen(struct datapath *dp, const struct kddm_object *obj);
+void datapath_kept_look(uv_timer_t *t);
 
 #endif

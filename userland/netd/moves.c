@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checkpoint.h"
 #include "datapath.h"
 #include "drain.h"
 #include "freeze.h"
@@ -466,6 +467,8 @@ static void settle(struct netd *n, struct keeper *k)
 		return;
 	}
 	ours = apps_find(n, app, &v, NULL) && v.node == member_self(n->member);
+	if (ours)
+		checkpoint_settle(n, app, strcmp(state, "frozen") == 0 || strcmp(state, "running") == 0);
 	if (strcmp(state, "frozen") == 0)
 		op = ours ? "thaw" : "discard";
 	else if (strcmp(state, "waiting") == 0 || strcmp(state, "restored") == 0 ||

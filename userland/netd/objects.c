@@ -76,8 +76,9 @@ static bool flow_valid(const void *key, size_t key_len, const void *value, size_
 	const struct flow_key *k = key;
 	const struct flow_value *v = value;
 
-	return key_len == sizeof(*k) && value_len >= sizeof(*v) && k->vip < 16 &&
-	       (k->family == 4 || k->family == 6) && !k->pad && v->node && memchr(v->app, 0, sizeof(v->app));
+	return key_len == sizeof(*k) && value_len >= offsetof(struct flow_value, until_ms) && k->vip < 16 &&
+	       (k->family == 4 || k->family == 6) && !k->pad && (v->node || value_len >= sizeof(*v)) &&
+	       memchr(v->app, 0, sizeof(v->app));
 }
 
 /* The move of an application, as it stands; false when there is none. */

@@ -149,10 +149,11 @@ struct flow_key {
 };
 
 struct flow_value {
-	uint16_t node; /* equals the object's owner */
+	uint16_t node; /* equals the object's owner; 0: kept for a checkpoint, nobody answers */
 	uint8_t pad[6];
 	uint64_t since_ms;	/* Unix time */
 	char app[APP_NAME_MAX]; /* whose it was */
+	uint64_t until_ms;	/* kept: Unix time */
 };
 
 /* Copy a value of any version into *dst, zero-filled. */

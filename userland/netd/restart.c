@@ -26,6 +26,8 @@
 #define FORMAT	 1 /* ckpt/ckpt.h, CKPT_FORMAT */
 #define HELLO_MS 15000
 
+#define RENEW_MS 120000 /* connections that were kept stay while it is being restored */
+
 struct restart {
 	struct restart *next;
 	struct netd *netd;
@@ -39,6 +41,10 @@ struct restart {
 	json_t *manifest;
 	bool named; /* the name is ours */
 	bool greeted;
+	/* Connections that were kept: all of them are there still, and are renewed until it runs. */
+	bool kept;
+	uint64_t kept_since_ms, kept_until_ms;
+	int connections;
 	uint32_t pid;
 	json_int_t bytes;
 };
@@ -81,7 +87,7 @@ static void restart_end(struct restart *r, json_t *answer)
 	uv_close((uv_handle_t *)&r->timer, restart_freed);
 }
 
-static void restart_fail(struct restart *r, json_t *error)
+static void restart_give_up(struct restart *r, json_t *error)
 {
 	struct keeper *k = r->named ? keepers_find(apps_keepers(r->netd->apps), r->app) : NULL;
 
@@ -90,6 +96,28 @@ static void restart_fail(struct restart *r, json_t *error)
 	if (r->named)
 		apps_release(r->netd, r->app);
 	restart_end(r, error);
+}
+
+static void restart_unkeep(struct restart *r)
+{
+	struct netd *n = r->netd;
+	struct kddm_batch *b = kddm_batch_new(n->kddm, false);
+
+	/* Another try has the time that is left. */
+	if (b && datapath_kept_renew(n->datapath, b, r->app, r->kept_since_ms, r->kept_until_ms) +
+				 datapath_kept_ports_back(n->datapath, b, r->app) >
+			 0)
+		kddm_submit(b, NULL, NULL);
+	else if (b)
+		kddm_batch_free(b);
+	datapath_hold_release(n->datapath, r->app);
+}
+
+static void restart_fail(struct restart *r, json_t *error)
+{
+	if (r->kept)
+		restart_unkeep(r);
+	restart_give_up(r, error);
 }
 
 static void restart_ask(struct restart *r, json_t *request, unsigned int ms, keeper_done_fn *done)
@@ -238,6 +266,45 @@ static void restart_publish(struct restart *r)
 		kddm_batch_free(b);
 }
 
+static void restart_answer(struct restart *r)
+{
+	json_t *answer = json_pack("{s:s s:s s:s s:i s:i s:I}", "app", r->app, "node",
+				   member_self_name(r->netd->member), "dir", r->dir, "version",
+				   (int)r->version, "pid", (int)r->pid, "bytes", r->bytes);
+
+	if (json_object_get(r->manifest, "kept"))
+		json_object_set_new(answer, "connections", json_integer(r->kept ? r->connections : 0));
+	restart_end(r, answer);
+}
+
+static void restart_released(void *arg, const struct kddm_result *result)
+{
+	struct restart *r = arg;
+
+	if (result->status)
+		log_warn("restart of %s: its connections go on when their time is over: %s", r->app,
+			 move_why(result->status, NULL));
+	datapath_hold_release(r->netd->datapath, r->app);
+	restart_answer(r);
+}
+
+/* It runs: its ports and what its peers send are for this node, in one entry. */
+static void restart_release(struct restart *r)
+{
+	struct netd *n = r->netd;
+	struct kddm_batch *b = kddm_batch_new(n->kddm, false);
+	const int failed = -ENOMEM;
+
+	if (b && move_ports_give(b, n, r->app, member_self(n->member)) == 0 &&
+	    datapath_kept_remove(n->datapath, b, r->app, r->kept_since_ms) >= 0) {
+		kddm_submit(b, restart_released, r);
+		return;
+	}
+	if (b)
+		kddm_batch_free(b);
+	restart_released(r, &(struct kddm_result){.status = failed, .n_ops = 1, .op = &failed});
+}
+
 static void restart_resumed(void *arg, int status, json_t *ok, json_t *error)
 {
 	struct restart *r = arg;
@@ -246,9 +313,10 @@ static void restart_resumed(void *arg, int status, json_t *ok, json_t *error)
 		return;
 	r->pid = (uint32_t)json_integer_value(json_object_get(ok, "pid"));
 	restart_publish(r);
-	restart_end(r, json_pack("{s:s s:s s:s s:i s:i s:I}", "app", r->app, "node",
-				 member_self_name(r->netd->member), "dir", r->dir, "version", (int)r->version,
-				 "pid", (int)r->pid, "bytes", r->bytes));
+	if (r->kept)
+		restart_release(r);
+	else
+		restart_answer(r);
 }
 
 static void restart_restored(void *arg, int status, json_t *ok, json_t *error)
@@ -256,10 +324,10 @@ static void restart_restored(void *arg, int status, json_t *ok, json_t *error)
 	struct restart *r = arg;
 
 	(void)ok;
-	if (!restart_failed(r, "it could not be restored", status, error))
-		restart_ask(r,
-			    json_pack("{ss ss}", "op", "resume", "node", member_self_name(r->netd->member)),
-			    MOVE_BULK_MS, restart_resumed);
+	if (restart_failed(r, "it could not be restored", status, error))
+		return;
+	restart_ask(r, json_pack("{ss ss}", "op", "resume", "node", member_self_name(r->netd->member)),
+		    MOVE_BULK_MS, restart_resumed);
 }
 
 static void restart_loaded(void *arg, int status, json_t *ok, json_t *error)
@@ -271,6 +339,7 @@ static void restart_loaded(void *arg, int status, json_t *ok, json_t *error)
 		return;
 	r->bytes = json_integer_value(json_object_get(ok, "bytes"));
 	request = move_image_request("restore", r->app);
+	json_object_set_new(request, "connect", json_boolean(r->kept));
 	json_object_set_new(request, "criu", json_string(r->netd->conf.criu));
 	restart_ask(r, request, MOVE_BULK_MS, restart_restored);
 }
@@ -351,6 +420,62 @@ static void restart_claim(struct restart *r)
 	restart_fail(r, move_error(NULL, "out of memory"));
 }
 
+/* CRIU connects only from ports that are this node's already. */
+static void restart_renew_applied(void *arg, int status)
+{
+	struct restart *r = arg;
+
+	if (status < 0)
+		restart_fail(r, move_error("try again", "its connections could not be had: %s",
+					   move_why(status, NULL)));
+	else
+		restart_claim(r);
+}
+
+static void restart_renewed(void *arg, const struct kddm_result *result)
+{
+	struct restart *r = arg;
+	uint32_t self = member_self(r->netd->member);
+
+	r->kept = !result->status;
+	for (size_t i = 0; i < result->n_ops; i++)
+		r->kept &= !result->op[i];
+	if (r->kept) {
+		kddm_wait_applied(r->netd->kddm, result->index, &self, 1, MOVE_APPLIED_MS,
+				  restart_renew_applied, r);
+		return;
+	}
+	datapath_hold_release(r->netd->datapath, r->app);
+	restart_claim(r);
+}
+
+/* All that were kept, or none: a peer of one that is over was told so. */
+static void restart_renew(struct restart *r)
+{
+	struct netd *n = r->netd;
+	json_t *kept = json_object_get(r->manifest, "kept");
+	struct kddm_batch *b = kept ? kddm_batch_new(n->kddm, true) : NULL;
+	int there;
+
+	if (!b) {
+		restart_claim(r);
+		return;
+	}
+	r->connections = (int)json_integer_value(json_object_get(kept, "connections"));
+	r->kept_since_ms = (uint64_t)json_integer_value(json_object_get(kept, "since_ms"));
+	r->kept_until_ms =
+		r->kept_since_ms + (uint64_t)json_integer_value(json_object_get(kept, "seconds")) * 1000;
+	there = datapath_kept_renew(n->datapath, b, r->app, r->kept_since_ms, datapath_unix_ms() + RENEW_MS);
+	if (there > 0 && there == r->connections &&
+	    datapath_kept_ports(n->datapath, b, r->app, r->kept_since_ms) == 0) {
+		datapath_hold_defer(n->datapath, r->app); /* until it runs */
+		kddm_submit(b, restart_renewed, r);
+		return;
+	}
+	kddm_batch_free(b);
+	restart_claim(r);
+}
+
 static void restart_checked(void *arg, json_t *refusals)
 {
 	struct restart *r = arg;
@@ -358,7 +483,7 @@ static void restart_checked(void *arg, json_t *refusals)
 	if (json_array_size(refusals))
 		restart_fail(r, move_check_error(refusals));
 	else
-		restart_claim(r);
+		restart_renew(r);
 }
 
 static void restart_examined(uv_work_t *work, int status)

@@ -37,6 +37,7 @@ struct carry {
 	bool piped;	     /* (target) the pipes of stdio are made */
 	bool swapped;	     /* its directories are in place here, not for good yet */
 	bool kept;	     /* (target) the images are of a checkpoint */
+	bool connect;	     /* and its connections are to be had again */
 	bool apart;	     /* TCP connections go by ssi_core, not by CRIU */
 	bool close;	     /* (source) for a checkpoint: without TCP connections */
 	bool queues;	     /* (source) what waits for accept() can go, too */

@@ -240,7 +240,8 @@ int carry_prestart(const char *criu)
 	if (err == 0)
 		err = worker_inside(&now.holder, &run.space, carry_restore_inside,
 				    json_pack("{ss ss sb sb si}", "criu", criu, "dir", now.dir, "close",
-					      now.kept, "apart", now.apart, "rounds", (int)now.rounds),
+					      now.kept && !now.connect, "apart", now.apart, "rounds",
+					      (int)now.rounds),
 				    child, 3, SPACE_HIGH_PIDS);
 	for (int i = 0; i < 3; i++)
 		if (child[i] >= 0)
@@ -261,6 +262,7 @@ void carry_restore(struct keeper_request rq, json_t *args, int fd)
 		return;
 	}
 	now.go = true;
+	now.connect = json_is_true(json_object_get(args, "connect"));
 	if (now.ready)
 		go();
 	else if (!now.holder.busy)

@@ -32,6 +32,7 @@ static long long number_of(json_t *o, const char *field)
 
 static int run_checkpoint(struct netctl *c)
 {
+	const char *keep = netctl_option(c, "keep-connections");
 	json_t *args = json_object(), *result = NULL, *o;
 	char size[32];
 	int r;
@@ -39,6 +40,8 @@ static int run_checkpoint(struct netctl *c)
 	json_object_set_new(args, "app", json_string(c->arg[0]));
 	json_object_set_new(args, "dir", dir_json(c->arg[1]));
 	json_object_set_new(args, "leave_running", json_boolean(netctl_option(c, "leave-running") != NULL));
+	if (keep)
+		json_object_set_new(args, "keep_s", json_integer(netctl_seconds(keep)));
 	netctl_slow(c, "netctl: writing %s to %s ...", c->arg[0], c->arg[1]);
 	r = netctl_request(c, "checkpoint", args, NULL, &result);
 	if (r != EXIT_OK)
@@ -46,10 +49,15 @@ static int run_checkpoint(struct netctl *c)
 	o = json_array_get(result, 0);
 	if (!netctl_json(c, result)) {
 		print_bytes((double)number_of(o, "bytes"), size, sizeof(size));
-		printf("%s is in %s/%lld on %s: %s, frozen %.0f ms; it %s\n", text_of(o, "app"),
+		printf("%s is in %s/%lld on %s: %s, frozen %.0f ms; it %s", text_of(o, "app"),
 		       text_of(o, "dir"), number_of(o, "version"), text_of(o, "node"), size,
 		       json_number_value(json_object_get(o, "frozen_ms")),
 		       json_is_true(json_object_get(o, "running")) ? "runs on" : "has ended");
+		if (keep)
+			printf(", %lld %s kept until %s", number_of(o, "connections"),
+			       number_of(o, "connections") == 1 ? "connection is" : "connections are",
+			       text_of(o, "kept_until"));
+		printf("\n");
 	}
 	json_decref(result);
 	return EXIT_OK;
@@ -59,7 +67,9 @@ const struct netctl_command cmd_checkpoint = {
 	.name = "checkpoint",
 	.summary = "write a running application to a directory on its node, and end it",
 	.args = {{.value = "APP", .kind = VALUE_APP}, {.value = "DIR", .kind = VALUE_FILE}},
-	.options = {{"leave-running", NULL, VALUE_NONE, NULL, "let it run on"}},
+	.options = {{"leave-running", NULL, VALUE_NONE, NULL, "let it run on"},
+		    {"keep-connections", "TIME", VALUE_PERIOD, NULL,
+		     "up to 10m: its clients' connections go on when it is restarted by then"}},
 	.run = run_checkpoint,
 };
 
@@ -78,8 +88,11 @@ static int run_restart(struct netctl *c)
 		return r;
 	o = json_array_get(result, 0);
 	if (!netctl_json(c, result))
-		printf("%s runs on %s, from %s, version %lld\n", text_of(o, "app"), text_of(o, "node"),
-		       text_of(o, "dir"), number_of(o, "version"));
+		printf("%s runs on %s, from %s, version %lld%s\n", text_of(o, "app"), text_of(o, "node"),
+		       text_of(o, "dir"), number_of(o, "version"),
+		       !json_object_get(o, "connections") ? ""
+		       : number_of(o, "connections")	  ? ", with the connections that were kept"
+							  : ", without its connections: none were kept");
 	json_decref(result);
 	return EXIT_OK;
 }

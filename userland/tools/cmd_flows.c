@@ -29,9 +29,10 @@ static char *client(json_t *o)
 static int run_flows(struct netctl *c)
 {
 	static const struct table_column columns[] = {
-		{"PROTO", "proto", 0, NULL}, {"ADDRESS", NULL, TABLE_BOLD, service},
-		{"CLIENT", NULL, 0, client}, {"NODE", "node", 0, NULL},
-		{"APP", "app", 0, NULL},     {"SINCE", "since", TABLE_AGE, NULL},
+		{"PROTO", "proto", 0, NULL},	  {"ADDRESS", NULL, TABLE_BOLD, service},
+		{"CLIENT", NULL, 0, client},	  {"NODE", "node", 0, NULL},
+		{"APP", "app", 0, NULL},	  {"SINCE", "since", TABLE_AGE, NULL},
+		{"KEPT UNTIL", "until", 0, NULL},
 	};
 
 	return netctl_list(c, "flows", NULL, columns, N_COLUMNS(columns),
@@ -40,6 +41,7 @@ static int run_flows(struct netctl *c)
 
 const struct netctl_command cmd_flows = {
 	.name = "flows",
-	.summary = "closed connections that end on the node where they were",
+	.summary = "connections that are not where their port is: closed ones that end where they were, and "
+		   "kept ones",
 	.run = run_flows,
 };

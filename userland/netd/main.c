@@ -41,6 +41,8 @@
 #define RESTART_HOLD_MS 15000
 /* Clients wait so long for a cluster that has not come up; then they are told. */
 #define READY_WAIT_MS 5000
+/* Allocations of so many bytes are mappings of their own. */
+#define OWN_MAPPING (128 * 1024)
 
 static struct {
 	struct netd netd;
@@ -238,6 +240,9 @@ static void keep_secrets(void)
 {
 	json_set_alloc_funcs(malloc, wipe_and_free);
 	prctl(PR_SET_DUMPABLE, 0);
+	/* What is locked goes back to the kernel as a whole mapping or not at all: the types of the kernel, which libbpf
+	 * reads when programs are loaded, are some 10 MB. */
+	mallopt(M_MMAP_THRESHOLD, OWN_MAPPING);
 	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
 		log_warn("memory cannot be locked: %s; the cluster's key may get into swap", strerror(errno));
 }

@@ -49,8 +49,10 @@ int move_app_state(struct kddm_batch *b, struct netd *n, const char *app, uint32
 		   uint32_t pid);
 void move_record_remove(struct netd *n, const char *app);
 
-/* move_source.c */
+/* move_begin.c */
 void move_source_begin(struct netd *n, const char *app, uint32_t dst, bool dry_run, struct peer_call *call);
+
+/* move_source.c */
 void move_source_record(struct netd *n, const char *app, const struct move_value *m);
 void move_source_reconcile(struct netd *n, const char *app, const struct move_value *m);
 void move_source_keeper_gone(struct netd *n, const char *app);

@@ -72,38 +72,36 @@ static bool is_kept(const struct kddm_object *obj, const char *app, uint64_t sin
 	return !obj->owner && (!since_ms || v->since_ms == since_ms) && !strcmp(v->app, app);
 }
 
-int datapath_kept_renew(struct datapath *dp, struct kddm_batch *b, const char *app, uint64_t since_ms,
-			uint64_t until_ms)
+/* until_ms 0: they are kept no longer. */
+static int change_kept(struct datapath *dp, struct kddm_batch *b, const char *app, uint64_t since_ms,
+		       uint64_t until_ms)
 {
+	struct kddm_set *flows = dp->netd->sets.flows;
 	const struct kddm_object *obj;
 	struct flow_value v;
 	int n = 0, err = 0;
 
-	kddm_for_each(dp->netd->sets.flows, obj)
+	kddm_for_each(flows, obj)
 	{
 		if (err || !is_kept(obj, app, since_ms, &v))
 			continue;
 		v.until_ms = until_ms;
-		err = kddm_put(b, dp->netd->sets.flows, obj->key, obj->key_len, &v, sizeof(v), obj->version);
+		err = until_ms ? kddm_put(b, flows, obj->key, obj->key_len, &v, sizeof(v), obj->version)
+			       : kddm_remove(b, flows, obj->key, obj->key_len, KDDM_ANY);
 		n++;
 	}
 	return err ?: n;
 }
 
+int datapath_kept_renew(struct datapath *dp, struct kddm_batch *b, const char *app, uint64_t since_ms,
+			uint64_t until_ms)
+{
+	return change_kept(dp, b, app, since_ms, until_ms);
+}
+
 int datapath_kept_remove(struct datapath *dp, struct kddm_batch *b, const char *app, uint64_t since_ms)
 {
-	const struct kddm_object *obj;
-	struct flow_value v;
-	int n = 0, err = 0;
-
-	kddm_for_each(dp->netd->sets.flows, obj)
-	{
-		if (err || !is_kept(obj, app, since_ms, &v))
-			continue;
-		err = kddm_remove(b, dp->netd->sets.flows, obj->key, obj->key_len, KDDM_ANY);
-		n++;
-	}
-	return err ?: n;
+	return change_kept(dp, b, app, since_ms, 0);
 }
 
 static bool added(const struct port_key *seen, size_t n, const struct port_key *k)

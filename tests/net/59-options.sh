@@ -97,16 +97,7 @@ for line in f:
 END_PROBE
 on n1 ssi-run --detach --name probe python3 /share/probe
 wait_get n3 "ports :7001" length 1
-coproc CONTROL { on client socat - tcp:$VIP:7001; }
-ask()
-{
-	local line
-	echo "$*" >&"${CONTROL[1]}"
-	while read -r -t 60 line <&"${CONTROL[0]}" && [ "$line" != . ]; do
-		echo "$line"
-	done
-	[ "$line" = . ] || fail "no answer to '$*': $(on n1 netctl logs probe)"
-}
+talk_to probe 7001
 # More than its buffer holds, then the client says that this was all: unread data here, unacknowledged there, half closed.
 head -c 400000 /dev/urandom >"$NETDIR/share/sent"
 for name in four six; do

@@ -67,16 +67,7 @@ for line in f:
 END_LATE
 on n1 ssi-run --detach --name late python3 /share/late
 wait_get n3 "ports :7001" length 1
-coproc CONTROL { on client socat - tcp:$VIP:7001; }
-ask()
-{
-	local line
-	echo "$*" >&"${CONTROL[1]}"
-	while read -r -t 60 line <&"${CONTROL[0]}" && [ "$line" != . ]; do
-		echo "$line"
-	done
-	[ "$line" = . ] || fail "no answer to '$*': $(on n1 netctl logs late)"
-}
+talk_to late 7001
 # All in one line; a pipe of bash has no fds of a coprocess.
 read_all() { ask read "$1" >"$TMP/$1"; tr '\n' ' ' <"$TMP/$1"; }
 # send FROM-NODE TO PORT DATA...: one datagram each, in order, from one socket

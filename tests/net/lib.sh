@@ -89,6 +89,23 @@ same_value() { [ "$(get "$1" "$2" "$3" 2>/dev/null)" = "$4" ]; }
 
 wait_get() { wait_for "netctl $2 on $1: $3 = $4" "${5:-10}" same_value "$1" "$2" "$3" "$4"; }
 
+# talk_to APP PORT: from then on `ask WORD...` says a line to it, and prints what it answers, until a line "."
+talk_to()
+{
+	asked=$1
+	coproc CONTROL { on client socat - "tcp:$VIP:$2"; }
+}
+
+ask()
+{
+	local line
+	echo "$*" >&"${CONTROL[1]}"
+	while read -r -t 60 line <&"${CONTROL[0]}" && [ "$line" != . ]; do
+		echo "$line"
+	done
+	[ "$line" = . ] || fail "no answer to '$*': $(on n1 netctl logs "$asked")"
+}
+
 # BEARER=eth0: over TIPC
 cluster_form()
 {
